@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 #
-# The front end: each target is a few lines, and the work is done by scripts/, Kbuild and Cargo.
+# The entry point: each target has a few lines, and scripts/, Kbuild and Cargo do the work.
 
 SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
@@ -24,7 +24,7 @@ MO ?= $(CURDIR)/build/module
 
 Q := $(if $(V),,@)
 
-# Bad arguments, and checkouts in which make cannot work, are refused before anything is installed or built.
+# make refuses bad arguments, and checkouts in which it cannot work, before it installs or builds anything.
 quote     = '$(subst ','\'',$(1))'
 variables := ACCEL BENCH ENGINE KDIR KERNEL_SRC MO RECORD SIM SLABLAB_CACHE STRESS TRACE
 complaint := $(shell $(foreach name,$(variables),$(name)=$(call quote,$($(name)))) \
@@ -101,8 +101,8 @@ help:
 	'  BRIEF=1         - run bench and test-debug briefly' \
 	'  V=1             - show the commands'
 
-# booted COMMAND ARGUMENT...: lets the command check its arguments before bindgen, a kernel or a module is
-# built, then builds the initramfs. With KDIR= nothing is installed.
+# booted COMMAND ARGUMENT...: builds the command slablab and checks its arguments with it, before bindgen, a
+# kernel or a module is built. Then builds the initramfs. With KDIR=, make installs no packages.
 define booted
 $(if $(KDIR),,$(Q)scripts/setup.sh --packages)
 $(Q)$(MAKE) command
@@ -120,7 +120,7 @@ shell: initramfs
 sim: command
 	$(Q)$(command) $(SIM)
 
-# The cargo profile bench-host is explained in Cargo.toml.
+# Cargo.toml explains the profile bench-host.
 bench-host:
 	$(Q)mkdir -p build/out
 	$(Q)cargo run --profile bench-host --locked -p slablab_bench -- $(BENCH)
@@ -168,7 +168,7 @@ modules: $(module)
 initramfs: $(image)
 command: $(command)
 
-# With KDIR= the given tree is used unchanged, and nothing is installed.
+# With KDIR=, make uses the given tree unchanged, and installs nothing.
 kbuild = $(Q)tree=$$(scripts/kernel.sh path) && arguments=$$(scripts/kernel.sh make-args) && \
 	$(MAKE) -C $$tree M=$(CURDIR) MO=$(MO) $$arguments
 

@@ -2,8 +2,8 @@
 
 //! The arguments of ioctls.
 //!
-//! An [`IoctlArg`] is the argument of one call. It is read once and whole, and the reply is written
-//! over it. The program chooses its length, within the rules at the head of `slablab.h`.
+//! An [`IoctlArg`] is the argument of one call. The whole argument is read once, and the reply overwrites it.
+//! The program chooses the length of the argument, within the rules at the head of `slablab.h`.
 
 use core::ptr;
 
@@ -19,7 +19,7 @@ use kernel::{
 
 use crate::uapi::Argument;
 
-/// Bytes of a longer argument's tail that are read at once.
+/// The number of bytes that [`ensure_zeros`] reads at once.
 const TAIL_CHUNK: usize = 64;
 
 /// The argument of an ioctl in the program's memory, which the reply overwrites.
@@ -41,7 +41,8 @@ impl IoctlArg {
         Ok((value, arg))
     }
 
-    /// Reads the argument into `value`, which must be all zeros: a shorter argument leaves the rest.
+    /// Reads the argument into `value`, which must be all zeros: an argument that is shorter than `T` does not
+    /// change the rest of `value`.
     ///
     /// # Errors
     ///
@@ -54,11 +55,11 @@ impl IoctlArg {
     ) -> Result<Self> {
         let arg = Self { address, bytes };
         if bytes == size_of::<T>() {
-            // Like `UserSliceReader::read`, but in place and of a constant size, for which the kernel
-            // needs no check of the copy's bounds.
+            // This call does the work of `UserSliceReader::read` in place and with a constant size, for which
+            // the kernel does not check the bounds of the copy.
             //
-            // SAFETY: `value` is valid for writes of `bytes` bytes, which is the size of `T`, and any bytes
-            // are a valid `T` (`FromBytes`).
+            // SAFETY: `_copy_from_user` checks the user address, and requires `bytes` bytes that are valid for
+            // writes: `bytes` is the size of `value`. Any bytes are a valid `T` (`FromBytes`).
             let left = unsafe {
                 bindings::_copy_from_user(
                     ptr::from_mut(value).cast(),
@@ -78,7 +79,8 @@ impl IoctlArg {
         Ok(arg)
     }
 
-    /// Writes the reply: as many bytes of it as the program's argument has.
+    /// Writes the reply over the argument, at most as many bytes as the argument has. If the argument has the
+    /// size of `T`, only the bytes from `OUTPUT_START` on are written.
     ///
     /// # Errors
     ///
@@ -87,10 +89,10 @@ impl IoctlArg {
     pub(crate) fn reply<T: Argument>(self, value: &T) -> Result {
         if self.bytes == size_of::<T>() {
             const { assert!(T::OUTPUT_START < size_of::<T>()) };
-            // Like `UserSliceWriter::write`, but of a constant size, as in `read_into`.
+            // This call does the work of `UserSliceWriter::write` with a constant size, as in `read_into`.
             //
-            // SAFETY: `value` has `size_of::<T>() - OUTPUT_START` bytes from `OUTPUT_START` on, which are
-            // initialised (`AsBytes`).
+            // SAFETY: `_copy_to_user` checks the user address, and requires initialised bytes: `value` has
+            // `size_of::<T>() - OUTPUT_START` bytes from `OUTPUT_START` on, which are initialised (`AsBytes`).
             let left = unsafe {
                 bindings::_copy_to_user(
                     UserPtr::from_addr(self.address.wrapping_add(T::OUTPUT_START)).as_mut_ptr(),
@@ -118,7 +120,11 @@ impl IoctlArg {
     }
 }
 
-/// Reads the rest of an argument, which must be zeros.
+/// Reads the rest of an argument.
+///
+/// # Errors
+///
+/// [`E2BIG`] when a byte is not zero, [`EFAULT`].
 #[cold]
 fn ensure_zeros(mut reader: UserSliceReader) -> Result {
     let mut chunk = [0; TAIL_CHUNK];

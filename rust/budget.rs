@@ -33,7 +33,7 @@ impl Budget {
     /// Creates a budget without leases.
     pub(crate) fn new(max: usize) -> Result<Arc<Self>> {
         let used = Atomic::new(0);
-        // INVARIANT: There are no leases, and their sum is 0.
+        // INVARIANT: There are no leases, so the sum of all leases is 0.
         Ok(Arc::new(Self { max, used }, GFP_KERNEL)?)
     }
 
@@ -49,14 +49,14 @@ impl Budget {
 }
 
 impl Lease {
-    /// Reserves `amount`, or returns `None` if the budget has less left.
+    /// Reserves `amount`, or returns `None` if less than `amount` is left in the budget.
     pub(crate) fn new(budget: &Arc<Budget>, amount: usize) -> Option<Self> {
         let mut used = budget.used();
         loop {
             let after = used
                 .checked_add(amount)
                 .filter(|after| *after <= budget.max)?;
-            // INVARIANT: `after` is at most `max`, and includes the new lease.
+            // INVARIANT: `after` is the sum of all leases with the new one, and at most `max`.
             match budget.used.cmpxchg(used, after, Relaxed) {
                 Ok(_) => {
                     return Some(Self {
@@ -72,7 +72,7 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        // INVARIANT: This lease no longer belongs to the sum.
+        // INVARIANT: The sum of all leases decreases by this lease.
         self.budget.used.fetch_sub(self.amount, Relaxed);
     }
 }

@@ -10,10 +10,10 @@
 //! reasons: the per-CPU allocator charges no memory cgroup, and under memory shortage it retries for
 //! ever with a global mutex held. All caches are on the NUMA node of the CPU that creates the pool.
 
-// Lock order: the engine's lock, then the lock on CPU hotplug, which is only tried. A call on another
-// CPU spins, with interrupts enabled, until that CPU has run an interrupt handler, as a TLB flush under a
-// page-table lock does. So that this ends, a caller of the engine must have interrupts enabled, and must
-// hold no lock that any CPU takes with interrupts disabled: a CPU that waits for such a lock would never
+// Lock order: the engine's lock, then the lock on CPU hotplug, which is only taken with a trylock. A call on
+// another CPU spins, with interrupts enabled, until that CPU has run an interrupt handler, as a TLB flush
+// under a page-table lock does. The wait ends only if a caller of the engine has interrupts enabled, and
+// holds no lock that any CPU takes with interrupts disabled: a CPU that waits for such a lock would never
 // run the handler. A caller may hold the session's spinlock, during `try_allocate_fast` and
 // `try_free_fast`, which make no calls on other CPUs.
 
@@ -60,7 +60,7 @@ use crate::{
 
 /// The header before a CPU's cache.
 ///
-/// `busy` is set while the owner uses the cache. Only the owner's CPU accesses it, in a task or in an
+/// `busy` is set while a task on the CPU uses the cache. Only this CPU accesses `busy`, in a task or in an
 /// interrupt handler, so plain loads and stores suffice.
 #[repr(C, align(64))]
 struct Header {
@@ -73,7 +73,7 @@ const _: () = assert!(CpuCache::ALIGN <= align_of::<Header>());
 ///
 /// # Invariants
 ///
-/// `headers` points to `cpus` pointers in `_memory`. Each points to a [`Header`] in `_memory`, and a
+/// `headers` points to `cpus` pointers in `_memory`. Each pointer points to a [`Header`] in `_memory`, and a
 /// [`CpuCache`] with `slots` slots follows the header.
 pub(crate) struct CpuCaches {
     _memory: VmallocMemory,
@@ -82,19 +82,19 @@ pub(crate) struct CpuCaches {
     slots: usize,
 }
 
-// SAFETY: `_memory` is `Send`. All pointers are into it, and point to `Sync` types.
+// SAFETY: `_memory` is `Send`. All pointers are into `_memory`, and point to `Sync` types.
 unsafe impl Send for CpuCaches {}
 
 // SAFETY: Shared references give access to a `Header` and a `CpuCache` only, which are `Sync`.
 unsafe impl Sync for CpuCaches {}
 
-/// The most interrupts for one remote call: a CPU whose task is using the cache is interrupted again. The
-/// task is not preempted meanwhile, and uses the cache for one operation. After the last interrupt the CPU
-/// counts as not reached.
+/// The maximum number of interrupts for one remote call. A CPU whose task is using the cache is interrupted
+/// again: the task is not preempted, and uses the cache for one operation only. If the task is still using
+/// the cache at the last interrupt, the remote call fails.
 const MAX_INTERRUPTS: u32 = 64;
 
-/// log2 of the longest pause between two interrupts, in turns of a waiting loop. The pause doubles from
-/// one turn, so that the task makes progress.
+/// Log2 of the longest pause between two interrupts, in turns of a waiting loop. The first pause is one turn,
+/// and each further pause is twice as long, so that the task makes progress.
 const MAX_PAUSE_LOG2: u32 = 10;
 
 impl CpuCaches {
@@ -133,9 +133,9 @@ impl CpuCaches {
         for cpu in 0..cpus {
             // SAFETY: The memory has `stride` bytes for each CPU behind the table.
             let header = unsafe { first.add(cpu * Self::stride(size)) }.cast::<Header>();
-            // SAFETY: `new_in` requires `CpuCache::bytes(size)` zeroed, exclusive and aligned bytes. They follow
-            // the header. The memory is new, zeroed and page-aligned, and the sizes of the table, headers and
-            // caches are multiples of the alignment.
+            // SAFETY: `new_in` requires `CpuCache::bytes(size)` zeroed, exclusive and aligned bytes. These bytes
+            // follow the header. The memory is new, zeroed and page-aligned, and the sizes of the table, headers
+            // and caches are multiples of the alignment.
             unsafe { CpuCache::new_in(header.add(1).cast(), size) };
             // SAFETY: The table has room for `cpus` pointers, and is aligned for pointers.
             unsafe { headers.add(cpu).write(header) };
@@ -156,8 +156,8 @@ impl CpuCaches {
     /// `cpu` is less than `self.cpus`.
     #[inline(always)]
     unsafe fn entry(&self, cpu: usize) -> CacheEntry<'_> {
-        // SAFETY: By the type invariant `headers` points to `cpus` pointers; `cpu` is less by this function's
-        // contract.
+        // SAFETY: By the type invariant `headers` points to `cpus` pointers, and by this function's contract
+        // `cpu` is less than `cpus`.
         let header = unsafe { self.headers.add(cpu).read() };
         // SAFETY: By the type invariant a cache follows the header in the same memory.
         let cache = unsafe { header.add(1) }.cast();
@@ -191,12 +191,12 @@ impl<F: FnOnce(&Exclusive<'_, CpuCache>) -> R, R> RemoteCall<'_, F, R> {
     ///
     /// # Safety
     ///
-    /// The caller holds the engine's lock, and runs on the cache's CPU with interrupts disabled, or that CPU
-    /// is offline and stays so.
+    /// The caller holds the engine's lock. Either the caller runs on the cache's CPU with interrupts disabled,
+    /// or that CPU is offline until the call returns.
     unsafe fn make(&mut self) {
         if !self.entry.header.busy.load(Relaxed) {
-            // SAFETY: `Exclusive::new` requires that there is no other one for the cache: `busy` is clear, so
-            // the task of the CPU has none; other calls like this one hold the engine's lock.
+            // SAFETY: `Exclusive::new` requires that there is no other `Exclusive` for the cache: `busy` is
+            // clear, so no task on the CPU has one, and every caller of this function holds the engine's lock.
             let cache = unsafe { Exclusive::new(self.entry.cache) };
             self.result = self.f.take().map(|f| f(&cache));
         }
@@ -218,15 +218,16 @@ impl<F: FnOnce(&Exclusive<'_, CpuCache>) -> R, R> RemoteCall<'_, F, R> {
 
 // SAFETY:
 // - Closures on the same cache exclude each other. `try_with_local` and `with_local` run a closure on
-//   the cache's CPU with preemption disabled, so no other task runs there meanwhile. Both are called in
-//   process context only, and closures call neither. `with_remote` runs its closure on the same CPU, in
-//   an interrupt handler or with interrupts disabled, and only if `busy` is clear: then the interrupted
-//   task is not in a closure. Two calls of `with_remote` exclude each other by the engine's lock. An
-//   offline CPU runs no task, and it stays offline while a `CpusReadGuard` lives.
-// - A closure sees the effects of earlier ones. Closures on the same CPU run in program order; the
+//   the cache's CPU with preemption disabled, so no other task runs on this CPU meanwhile. Both functions are
+//   called in process context only, and closures call neither. `with_remote` runs its closure on the same CPU,
+//   in an interrupt handler or with interrupts disabled, and only if `busy` is clear, so that the interrupted
+//   task is not in a closure. Two calls of `with_remote` exclude each other by the engine's lock. For an offline
+//   CPU the caller runs the closure: an offline CPU runs no task, and it stays offline while a `CpusReadGuard`
+//   lives.
+// - A closure sees the effects of earlier closures. Closures on the same CPU run in program order; the
 //   scheduler orders the accesses of a task that moves to another CPU. `smp_call_function_single` orders
-//   the handler after its caller's earlier accesses and before the later ones.
-// - Entries never move.
+//   the handler after the earlier and before the later accesses of its caller.
+// - Entries never move. `new` initialises the caches, and the engine that gets the caches owns them.
 unsafe impl PerCpu<CpuCache> for CpuCaches {
     fn cpus(&self) -> usize {
         self.cpus
@@ -250,8 +251,8 @@ unsafe impl PerCpu<CpuCache> for CpuCaches {
             entry.header.busy.store(true, Relaxed);
             // An interrupt handler on this CPU must see `busy` before any effect of `f`.
             compiler_fence(SeqCst);
-            // SAFETY: `Exclusive::new` requires that there is no other one for the cache: preemption is
-            // disabled, `f` does not call this function, and an interrupt handler sees `busy`.
+            // SAFETY: `Exclusive::new` requires that there is no other `Exclusive` for the cache: preemption is
+            // disabled, `f` does not call this function, and an interrupt handler that sees `busy` creates none.
             let result = f(&unsafe { Exclusive::new(entry.cache) });
             compiler_fence(SeqCst);
             entry.header.busy.store(false, Relaxed);
@@ -267,7 +268,7 @@ unsafe impl PerCpu<CpuCache> for CpuCaches {
         if cpu >= self.cpus {
             return None;
         }
-        // SAFETY: `cpu` is not less than `self.cpus` only if the function returned above.
+        // SAFETY: By the check above `cpu` is less than `self.cpus`.
         let entry = unsafe { self.entry(cpu) };
         let mut call = RemoteCall {
             entry,
@@ -290,14 +291,15 @@ unsafe impl PerCpu<CpuCache> for CpuCaches {
     }
 }
 
-/// The state of a CPU that was to be interrupted.
+/// The state of a CPU, as found by [`interrupt`].
 #[derive(PartialEq, Eq)]
 enum RemoteCpu {
     Online,
     Offline,
 }
 
-/// Interrupts a CPU to run a call, and repeats that while the CPU's task is using the cache.
+/// Interrupts a CPU to run a call. Repeats the interrupt while a task on the CPU is using the cache, up to
+/// [`MAX_INTERRUPTS`] times.
 fn interrupt<F: FnOnce(&Exclusive<'_, CpuCache>) -> R + Send, R: Send>(
     cpu: usize,
     call: &mut RemoteCall<'_, F, R>,
@@ -332,11 +334,11 @@ fn interrupt<F: FnOnce(&Exclusive<'_, CpuCache>) -> R + Send, R: Send>(
 struct CpusReadGuard(());
 
 impl CpusReadGuard {
-    /// Locks CPU hotplug out, or returns `None` while a CPU is going online or offline.
+    /// Takes the lock, or returns `None` while a CPU is going online or offline.
     fn try_lock() -> Option<Self> {
         // SAFETY: `cpus_read_trylock` may be called in process context, and does not sleep.
         let locked = unsafe { bindings::cpus_read_trylock() } != 0;
-        // Not `then_some`: that would create a guard in both cases, and dropping it releases the lock.
+        // `then_some` would create a guard in both cases, and the drop of a guard releases the lock.
         locked.then(|| Self(()))
     }
 }

@@ -2,13 +2,13 @@
 
 //! `/dev/slablab`.
 //!
-//! An ioctl has a method, in the file of its concern. The method reads the argument, calls the session or
-//! the pool, and writes the reply. Two decisions are made in these files: which session a file has, and
-//! which error number a call returns.
+//! Each ioctl except BENCH is a method of [`OpenFile`] in one of the files of `device/`. The method reads the
+//! argument, calls the session or the pool, and writes the reply. These files make two decisions: which
+//! session a file has, and which error number a call returns.
 
-// Lock order: `OpenFile::bind_lock` (a mutex), which gives a file its session; nothing is taken under it.
-// Sessions and pools take their own locks. The mmap hook runs under the program's `mmap_lock` and takes
-// the session's spinlock, and nothing else. User memory is touched under none of these locks.
+// Locks: `OpenFile::bind_lock` (a mutex) serialises the binding of a file to its session. No other lock is
+// taken under `bind_lock`. Sessions and pools take their own locks. The mmap hook runs under the program's
+// `mmap_lock`, and takes only the session's spinlock. User memory is touched under none of these locks.
 
 mod blocks;
 mod debug;
@@ -117,7 +117,8 @@ impl MiscDevice for OpenFile {
         )
     }
 
-    // Inlined into its only caller, the vtable's function. The most frequent commands are tested first.
+    // This function is inlined into its only caller, a function of the vtable, and tests the most frequent
+    // commands first.
     #[inline(always)]
     fn ioctl(me: Pin<&Self>, file: &File, command: u32, argument: usize) -> Result<isize> {
         let may_change = is_open_for_writing(file);
@@ -144,10 +145,10 @@ impl MiscDevice for OpenFile {
 }
 
 impl OpenFile {
-    /// Dispatches any command; `may_change` says whether the file is open for writing.
+    /// Dispatches any command. `may_change` is true if the file is open for writing.
     #[inline(never)]
     fn dispatch(&self, command: u32, argument: usize, may_change: bool) -> Result {
-        // The program chooses the size; type, direction and number identify the command.
+        // Type, direction and number identify the command. The program chooses the size.
         let direction = _IOC_DIR(SLABLAB_INFO);
         if _IOC_TYPE(command) != SLABLAB_IOC_TYPE || _IOC_DIR(command) != direction {
             return Err(ENOTTY);
@@ -180,7 +181,8 @@ impl OpenFile {
         }
     }
 
-    /// Binds the file to a new session on `pool` and returns true, or returns false if it has a session.
+    /// Binds the file to a new session on `pool` and returns true, or returns false if the file already has a
+    /// session.
     ///
     /// The file has a session afterwards, unless an error is returned.
     fn bind_pool(&self, pool: PoolRef, flags: u32) -> Result<bool> {
@@ -255,7 +257,7 @@ impl OpenFile {
     }
 }
 
-/// Says whether a file is open for writing, which all commands that change anything require.
+/// Returns whether a file is open for writing, which all commands that change anything require.
 #[inline(always)]
 fn is_open_for_writing(file: &File) -> bool {
     // A file with both bits (access mode 3 of open(2)) can be neither read nor written.
@@ -265,7 +267,8 @@ fn is_open_for_writing(file: &File) -> bool {
     )
 }
 
-/// Says whether a command always changes a session or a pool.
+/// Returns whether a command always changes a session or a pool. EVENTS, which reads with one of its
+/// operations, is not among these commands.
 fn changes(number: u32) -> bool {
     matches!(
         number,
@@ -282,7 +285,7 @@ fn changes(number: u32) -> bool {
     )
 }
 
-/// Says whether the caller has CAP_SYS_ADMIN.
+/// Returns whether the caller has CAP_SYS_ADMIN.
 fn is_admin() -> bool {
     #[cfg(CONFIG_MULTIUSER)]
     // SAFETY: `capable` may be called in process context, with any valid capability.

@@ -2,8 +2,8 @@
 
 //! The engines of the module.
 //!
-//! The list in [`engines!`] has a line for each engine that has a pool. The macro derives from it the kinds of engines,
-//! their numbers in the ABI, their names, and the enums that hold an engine.
+//! The list in [`engines!`] has a line for each engine that has a pool. From this list the macro derives the
+//! kinds of engines, their numbers in the ABI, their names, and the enums that hold an engine.
 
 use core::mem::MaybeUninit;
 
@@ -80,7 +80,7 @@ impl PooledEngine for SeedEngine {
     }
 }
 
-/// `hybrid` with a spinlock, and caches of the CPUs that suit the size of the pool.
+/// `hybrid` with a spinlock, and with per-CPU caches whose size depends on the size of the pool.
 pub(crate) type HybridEngine = Hybrid<BoxedSpinLock<hybrid::State>, CpuCaches>;
 
 impl PooledEngine for HybridEngine {
@@ -137,8 +137,8 @@ macro_rules! engines {
         }
 
         engine_enum! {
-            /// An engine of any kind; no other type distinguishes the kinds.
-            // Each call compares the tag. A niche in the fields of the engines would take more instructions.
+            /// An engine of any kind, in debug mode or not.
+            // Each call compares the tag, which takes fewer instructions than a niche in the fields of the engines.
             #[repr(u8)]
             pub(crate) enum AnyEngine {
                 $($(#[$meta])* $variant(KasanEngine<$engine>),)+
@@ -198,11 +198,11 @@ engines! {
     Hybrid(HybridEngine) = SLABLAB_ENGINE_HYBRID, "hybrid";
 }
 
-/// Without KASAN for vmalloc memory an engine needs no adapter.
+/// Without KASAN for vmalloc memory an engine is not wrapped.
 #[cfg(not(all(CONFIG_KASAN_GENERIC, CONFIG_KASAN_VMALLOC)))]
 pub(crate) type KasanEngine<E> = E;
 
-/// Wraps `engine`, which has no regions yet, so that KASAN knows which memory of the pool is free.
+/// Wraps `engine`, which has no regions yet, so that KASAN reports accesses to free memory of the pool.
 fn with_kasan<E: Engine>(engine: E) -> KasanEngine<E> {
     #[cfg(all(CONFIG_KASAN_GENERIC, CONFIG_KASAN_VMALLOC))]
     return KasanEngine::new(engine);
@@ -233,22 +233,23 @@ impl Caller for CurrentProcess {
 }
 
 impl AnyEngine {
-    /// Initialises an engine without regions, or with a limit of `bytes` bytes if it has no pool;
-    /// `debug` selects debug mode.
+    /// Returns an initialiser for an engine without regions, in debug mode if `debug` is true. `bytes` is the
+    /// size of the pool, or the limit of live bytes of an engine that has no pool.
     ///
-    /// The engine is initialised in place, because it is too large for the stack.
+    /// The engine is initialised in place, because an engine is too large for the stack.
     pub(crate) fn init(kind: EngineKind, bytes: usize, debug: bool) -> impl Init<Self, Error> {
         let init = move |slot: *mut Self| {
-            // SAFETY: By the contract of `init_from_closure` the slot is valid for writes and not aliased.
+            // SAFETY: By the contract of `init_from_closure` the slot is valid for writes, aligned and not aliased.
+            // A `MaybeUninit` may be uninitialised.
             let slot = unsafe { &mut *slot.cast::<MaybeUninit<Self>>() };
             Self::write(slot, kind, bytes, debug)
         };
         // SAFETY: The closure has initialised the slot when it returns `Ok`. The functions that write an
-        // engine fail before they write, so the slot is uninitialised when it returns an error.
+        // engine fail before they write, so the slot is uninitialised when the closure returns an error.
         unsafe { pin_init::init_from_closure(init) }
     }
 
-    /// Returns the engine `hybrid`, unless the engine is another one or in debug mode.
+    /// Returns the engine if it is `hybrid` and not in debug mode.
     #[inline(always)]
     pub(crate) fn hybrid(&self) -> Option<&KasanEngine<HybridEngine>> {
         match self {
@@ -257,7 +258,7 @@ impl AnyEngine {
         }
     }
 
-    /// Returns the debug mode, if the engine is in debug mode.
+    /// Returns the engine if it is in debug mode.
     pub(crate) fn debug(&self) -> Option<&DebugModeEngine> {
         match self {
             Self::Debug(engine) => Some(engine),
@@ -266,8 +267,8 @@ impl AnyEngine {
     }
 }
 
-// An engine passes over the stack (about 700 bytes), and one function for all engines would have stack space for
-// each.
+// An engine has about 700 bytes and is passed on the stack. A function that creates all engines would reserve
+// stack space for each of them, so each engine has functions of its own.
 
 /// Creates an engine without regions, and writes it into its slot.
 #[inline(never)]
@@ -304,10 +305,10 @@ fn write_debug<E: PooledEngine>(
 /// Returns an initialiser that writes the constant returned by `value`.
 ///
 /// The compiler copies the constant from read-only data into the slot, without a copy on the stack,
-/// for which such a value is too large. `scripts/stack-frames.py` checks that.
+/// for which such a value is too large. `scripts/stack-frames.py` checks the size of all stack frames.
 pub(crate) fn init_from_constant<T>(value: impl FnOnce() -> T) -> impl Init<T> {
     let init = |slot: *mut T| {
-        // SAFETY: By the contract of `init_from_closure` the slot is valid for writes.
+        // SAFETY: By the contract of `init_from_closure` the slot is valid for writes and aligned.
         unsafe { slot.write(value()) };
         Ok(())
     };
@@ -317,6 +318,6 @@ pub(crate) fn init_from_constant<T>(value: impl FnOnce() -> T) -> impl Init<T> {
 
 /// Returns the number of possible CPUs.
 pub(crate) fn possible_cpus() -> usize {
-    // SAFETY: The variable is static and does not change after boot.
+    // SAFETY: The variable is static, so it is valid for reads, and it does not change after boot.
     unsafe { (&raw const bindings::__num_possible_cpus).read() as usize }
 }

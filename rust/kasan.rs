@@ -2,7 +2,7 @@
 
 //! Tells KASAN which memory of a pool is live, on a kernel in which KASAN covers vmalloc memory.
 //!
-//! KASAN has a shadow byte for each granule of eight bytes, which says whether the granule is
+//! KASAN has a shadow byte for each granule of eight bytes, which encodes whether the granule is
 //! accessible. KASAN considers a pool a single vmalloc allocation. [`KasanEngine`] wraps an engine and
 //! writes the shadow of each block, with the values of SLUB, so KASAN reports a stray access like one to
 //! kmalloc memory:
@@ -74,17 +74,17 @@ unsafe fn set_shadow(start: NonNull<u8>, bytes: usize, shadow: ShadowByte) {
     unsafe { kasan_poison(start.as_ptr().cast(), bytes, shadow as u8, false) };
 }
 
-/// Runs `work` without checks of its accesses, for work that accesses free memory.
+/// Runs `work`, which accesses free memory, without checks of its accesses.
 pub(crate) fn unchecked<R>(work: impl FnOnce() -> R) -> R {
-    // SAFETY: The call is allowed in any context; it increments a counter of the current task.
+    // SAFETY: `kasan_disable_current` may be called in any context; it increments a counter of the current task.
     unsafe { bindings::kasan_disable_current() };
     let result = work();
-    // SAFETY: The matching call is above.
+    // SAFETY: `kasan_enable_current` requires a matching call of `kasan_disable_current`, which is above.
     unsafe { bindings::kasan_enable_current() };
     result
 }
 
-/// An engine with a pool whose free memory KASAN knows.
+/// An engine with a pool in which KASAN reports accesses to free memory.
 pub(crate) struct KasanEngine<E> {
     engine: E,
 }
@@ -106,8 +106,8 @@ impl<E: Engine> KasanEngine<E> {
 
     /// Makes a new block accessible.
     fn unpoison(&self, block: Block, layout: Layout) {
-        // SAFETY: The engine has just allocated the block and nobody else accesses it. Addresses and
-        // usable sizes of blocks are multiples of eight.
+        // SAFETY: `set_shadow` requires whole granules that no other code uses: the engine has just allocated
+        // the block, and nobody else accesses it yet. Addresses and usable sizes of blocks are multiples of eight.
         unsafe {
             set_shadow(
                 block.start,
@@ -119,7 +119,7 @@ impl<E: Engine> KasanEngine<E> {
 }
 
 // SAFETY: Every method forwards to the wrapped engine, which is never replaced and fulfils the contract.
-// A block is accessible from before the caller gets it until its release.
+// The memory of a block is accessible before the block is returned, and until the block is freed.
 unsafe impl<E: Engine> Engine for KasanEngine<E> {
     fn capabilities(&self) -> Capabilities {
         self.engine.capabilities()
@@ -151,10 +151,10 @@ unsafe impl<E: Engine> Engine for KasanEngine<E> {
 
     unsafe fn try_free_fast(&self, block: Block, layout: Layout) -> Option<Cost> {
         let usable = self.engine.usable_size(layout);
-        // Before the free, because another CPU may allocate the block right afterwards.
+        // The shadow is set before the free, because another CPU may allocate the block right after the free.
         //
-        // SAFETY: By this function's contract the block is live and nobody uses it. Addresses and usable
-        // sizes of blocks are multiples of eight.
+        // SAFETY: `set_shadow` requires whole granules that no other code uses: by this function's contract the
+        // block is live and nobody uses it. Addresses and usable sizes of blocks are multiples of eight.
         unsafe { set_shadow(block.start, usable, ShadowByte::Freed) };
         // SAFETY: By this function's contract the block is live, has this layout, and nobody uses it.
         let freed = self.call(|engine| unsafe { engine.try_free_fast(block, layout) });
@@ -167,10 +167,10 @@ unsafe impl<E: Engine> Engine for KasanEngine<E> {
 
     unsafe fn free(&self, block: Block, layout: Layout, cost: &mut Cost) -> Result<(), BadFree> {
         let usable = self.engine.usable_size(layout);
-        // Before the release, because another CPU may allocate the block right afterwards.
+        // The shadow is set before the free, because another CPU may allocate the block right after the free.
         //
-        // SAFETY: By this function's contract the block is live and nobody uses it. Addresses and usable
-        // sizes of blocks are multiples of eight.
+        // SAFETY: `set_shadow` requires whole granules that no other code uses: by this function's contract the
+        // block is live and nobody uses it. Addresses and usable sizes of blocks are multiples of eight.
         unsafe { set_shadow(block.start, usable, ShadowByte::Freed) };
         // SAFETY: By this function's contract the block is live, has this layout, and nobody uses it.
         let freed = self.call(|engine| unsafe { engine.free(block, layout, cost) });
@@ -198,20 +198,23 @@ unsafe impl<E: Engine> Engine for KasanEngine<E> {
             self.engine.usable_size(layout),
             self.engine.usable_size(new),
         );
-        // SAFETY: The block has, or had, more than the smaller of both sizes.
+        // SAFETY: The result is in the block or at its end: the block has `before` usable bytes, and the smaller
+        // of both sizes is at most `before`.
         let rest = unsafe { block.start.add(before.min(after)) };
         if after < before {
-            // Before the resize, because another CPU may allocate the tail right afterwards.
+            // The shadow is set before the resize, because another CPU may allocate the tail right after the
+            // resize.
             //
-            // SAFETY: By this function's contract the block is live and nobody uses it. Addresses and
-            // usable sizes of blocks are multiples of eight.
+            // SAFETY: `set_shadow` requires whole granules that no other code uses: by this function's contract
+            // the block is live and nobody uses it. Addresses and usable sizes of blocks are multiples of eight.
             unsafe { set_shadow(rest, before - after, ShadowByte::Freed) };
         }
         // SAFETY: By this function's contract the block is live, has this layout, nobody uses it, and
         // `new` has the same alignment.
         let resized = self.call(|engine| unsafe { engine.resize(block, layout, new, cost) });
         if resized == (after > before) {
-            // SAFETY: The block has the larger of both sizes: it grew, or it was not shrunk.
+            // SAFETY: The block has the larger of both sizes, because it grew or was not shrunk, and nobody uses
+            // it. Addresses and usable sizes of blocks are multiples of eight.
             unsafe { set_shadow(rest, before.abs_diff(after), ShadowByte::Live) };
         }
         resized
@@ -231,15 +234,18 @@ impl<E: Engine> AddRegion for KasanEngine<E> {
         table: NonNull<u8>,
     ) -> Result<u16, RegionError> {
         // SAFETY: By this function's contract nobody else uses the memory. Regions are whole pages of
-        // vmalloc memory. vmalloc sets the shadow itself when the memory is freed.
+        // vmalloc memory. When the memory is freed, vmalloc sets its shadow.
         unsafe { set_shadow(start, bytes, ShadowByte::Unused) };
         let added = self.call(|engine| match engine.interfaces().add_region {
-            // SAFETY: By this function's contract memory and table are valid, exclusive and outlive the engine.
+            // SAFETY: The contract of the inner `add_region` is that of this function: memory and table are
+            // valid, exclusive and outlive the engine, the table is zeroed, and the provenance of both pointers
+            // covers their ranges.
             Some(engine) => unsafe { engine.add_region(start, bytes, table) },
             None => Err(RegionError::NoPool),
         });
         if added.is_err() {
-            // SAFETY: The engine refused the region, so nobody uses it.
+            // SAFETY: The engine refused the region, so nobody uses the memory, which consists of whole pages of
+            // vmalloc memory.
             unsafe { set_shadow(start, bytes, ShadowByte::Live) };
         }
         added

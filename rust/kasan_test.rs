@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Stray accesses on purpose: a test of [`kasan`](crate::kasan), in a special build (`make STRAY=1`).
+//! A test of [`kasan`](crate::kasan) that makes stray accesses on purpose, in a special build (`make STRAY=1`).
 //!
-//! Loading that module makes each access once, in a new pool, and logs a line before it.
-//! `scripts/test-debug.sh` compares the reports of KASAN with these lines.
+//! When this module is loaded, it makes each stray access once, in a new pool, and logs a line before the
+//! access. `scripts/test-debug.sh` compares the reports of KASAN with these lines.
 
 use core::alloc::Layout;
 
@@ -68,11 +68,11 @@ impl AccessTest {
         })
     }
 
-    /// Makes valid accesses, which KASAN must not report, and stray ones, of which it reports each once.
+    /// Makes valid accesses, which KASAN must not report, and stray accesses, which KASAN must report once each.
     fn run(&self) {
         let bytes = self.layout.size();
-        // Not the first block of the pool: KASAN prints the shadow around the address, which would be
-        // unmapped before the pool.
+        // The stray accesses are not next to the first block of the pool: KASAN prints the shadow around an
+        // address, and the shadow before the pool is not mapped.
         let [.., middle, next, _, last] = self.blocks;
         for block in self.blocks {
             touch(block, 0);
@@ -94,8 +94,10 @@ impl AccessTest {
     /// Frees a block.
     fn free(&self, block: Block) {
         let engine: &AnyEngine = &self.pool;
-        // SAFETY: `new` allocated the block for this layout, and each block is released once. `touch` reads
-        // it afterwards, which is the fault that this build tests: the pool stays mapped.
+        // SAFETY: `Engine::free` requires a live block, its layout, and that nobody uses the block any more.
+        // `new` allocated the block for this layout, and `run` frees each block once. The last requirement is
+        // broken on purpose, as the fault that this build tests: `touch` reads a freed block. The read changes
+        // nothing, and the memory of the pool stays mapped.
         let freed = unsafe { engine.free(block, self.layout, &mut Cost::default()) };
         if freed.is_err() {
             pr_warn!("stray: a free was refused\n");
@@ -103,8 +105,10 @@ impl AccessTest {
     }
 }
 
-/// Reads a byte of a block or next to it.
+/// Reads a byte of a block, or next to a block.
 fn touch(block: Block, byte: isize) {
-    // SAFETY: The address is in the pool, all of which is mapped: `run` passes no block at the pool's edge.
+    // SAFETY: `read_volatile` requires an address that is valid for reads. The address is in the pool, all of
+    // which is mapped: `run` passes a byte outside of a block only for blocks that are not at the edges of the
+    // pool. An access to another block or to a free block is the fault that this build tests.
     unsafe { block.start.as_ptr().wrapping_offset(byte).read_volatile() };
 }

@@ -26,7 +26,9 @@ impl<T> BoxedSpinLock<T> {
     }
 }
 
-// SAFETY: `SpinLock` admits one caller at a time. Its release and acquire order their accesses.
+// SAFETY: `SpinLock` admits one caller at a time. The release by one caller and the acquire by the next order
+// their accesses. This value owns the spinlock, so only the engine or session that owns this value uses it.
+// The module creates each engine and session with a new value.
 unsafe impl<T: Unpin> Lock<T> for BoxedSpinLock<T> {
     #[inline(always)]
     fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
@@ -44,7 +46,9 @@ impl<T> BoxedMutex<T> {
     }
 }
 
-// SAFETY: `Mutex` admits one caller at a time. Its release and acquire order their accesses.
+// SAFETY: `Mutex` admits one caller at a time. The release by one caller and the acquire by the next order
+// their accesses. This value owns the mutex, so only the engine or session that owns this value uses it.
+// The module creates each engine and session with a new value.
 unsafe impl<T: Unpin> Lock<T> for BoxedMutex<T> {
     #[inline(always)]
     fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {

@@ -25,13 +25,13 @@ mod raw {
 pub(crate) struct Parameters {
     /// Bytes of each engine's shared pool.
     pub(crate) pool_bytes: usize,
-    /// Most bytes of one session.
+    /// The maximum number of bytes of one session.
     pub(crate) session_bytes: usize,
-    /// Most blocks of one session.
+    /// The maximum number of blocks of one session.
     pub(crate) session_handles: u32,
-    /// Most bytes of all private pools together.
+    /// The maximum number of bytes of all private pools together.
     pub(crate) private_bytes: usize,
-    /// Most sessions at once.
+    /// The maximum number of sessions at the same time.
     pub(crate) sessions: usize,
 }
 
@@ -40,8 +40,9 @@ macro_rules! within {
     ($variable:ident = $name:literal, $range:expr) => {
         within(
             $name,
-            // SAFETY: The kernel writes the variable before it initialises the module, and never again:
-            // the parameters are read-only in sysfs.
+            // SAFETY: A read of a static variable requires that it is valid, and that no code writes it at the
+            // same time: the kernel writes the variable before it initialises the module, and never again,
+            // because the parameters are read-only in sysfs.
             unsafe { raw::$variable },
             $range,
         )

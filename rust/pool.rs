@@ -3,7 +3,7 @@
 //! Pools: an engine and its memory.
 
 // Lock order: `Pool::backing` (a mutex), then the engine's lock: a spinlock, or a mutex for `seed`, whose
-// frees search lists. No memory is allocated and no user memory is touched under either.
+// frees search lists. No memory is allocated and no user memory is touched under either lock.
 
 use core::ops::Deref;
 
@@ -44,13 +44,13 @@ use crate::{
     }, //
 };
 
-/// The size of a region is a multiple of this.
+/// The unit of the size of a region, in bytes.
 pub(crate) const REGION_UNIT: usize = MIN_HEAP_SIZE;
 
-/// The most bytes of a region.
+/// The maximum size of a region, in bytes.
 pub(crate) const REGION_BYTES_MAX: usize = 4 << 30;
 
-/// Returns the bytes of a pool without its regions: its structures, and those of the engine.
+/// Returns the bytes of a pool without its regions: the structures of the pool and of the engine.
 fn fixed_bytes(kind: EngineKind, pool_bytes: usize, debug: bool) -> usize {
     let regions = vmalloc::kmalloc_bytes(REGIONS_MAX * size_of::<Region>());
     vmalloc::kmalloc_bytes(size_of::<Pool>()) + regions + engine_bytes(kind, pool_bytes, debug)
@@ -60,7 +60,7 @@ fn fixed_bytes(kind: EngineKind, pool_bytes: usize, debug: bool) -> usize {
 ///
 /// # Errors
 ///
-/// [`EDQUOT`] when the budget has less left.
+/// [`EDQUOT`] when less than `bytes` is left in the budget.
 fn lease(budget: Option<&Arc<Budget>>, bytes: usize) -> Result<Option<Lease>> {
     match budget {
         Some(budget) => Ok(Some(Lease::new(budget, bytes).ok_or(EDQUOT)?)),
@@ -72,7 +72,7 @@ fn lease(budget: Option<&Arc<Budget>>, bytes: usize) -> Result<Option<Lease>> {
 struct Region {
     _memory: VmallocMemory,
     _table: VmallocMemory,
-    // Dropped last: the budget never counts less memory than there is.
+    // The lease is dropped after the memory, so the budget never counts less memory than is allocated.
     _lease: Option<Lease>,
 }
 
@@ -87,12 +87,13 @@ pub(crate) struct Pool {
     kind: EngineKind,
     engine: AnyEngine,
     regions: Atomic<u32>,
-    /// The bytes of all leases together.
+    /// The sum of the bytes of all leases.
     charge: Atomic<usize>,
     /// The regions; the vector has capacity for [`REGIONS_MAX`].
     #[pin]
     backing: Mutex<KVec<Region>>,
-    /// Dropped last: the budget never counts less memory than there is.
+    /// The lease is the last field, so that it is dropped after the memory: the budget never counts less memory
+    /// than is allocated.
     _lease: Option<Lease>,
 }
 
@@ -110,8 +111,8 @@ impl Deref for PoolRef {
 }
 
 impl PoolRef {
-    /// Creates a pool of `bytes` bytes. Its memory is charged to `budget`, if there is one, before it is
-    /// allocated. `debug` selects debug mode.
+    /// Creates a pool of `bytes` bytes. If there is a `budget`, the memory of the pool is charged to it before the
+    /// memory is allocated. `debug` selects debug mode.
     ///
     /// # Errors
     ///
@@ -177,14 +178,14 @@ impl Pool {
     /// one.
     ///
     /// `write_early` is called with the region's number and the new size of the pool before the region is
-    /// added; if it fails, the region is not added. If another caller adds a region at the same time,
-    /// `write_early` is called again. Takes O(metadata bytes), which are zeroed.
+    /// added; if `write_early` fails, the region is not added. If another caller adds a region at the same time,
+    /// `write_early` is called again. The call takes O(metadata bytes), because the metadata is zeroed.
     ///
     /// # Errors
     ///
-    /// [`EOPNOTSUPP`] without a pool, [`EINVAL`] for a size that is not a multiple of
-    /// [`REGION_UNIT`] up to [`REGION_BYTES_MAX`], [`ENOSPC`] when there are [`REGIONS_MAX`],
-    /// [`EDQUOT`], [`ENOMEM`], and the errors of `write_early`. The pool is unchanged then.
+    /// [`EOPNOTSUPP`] for an engine without a pool, [`EINVAL`] for a size that is not a multiple of
+    /// [`REGION_UNIT`] up to [`REGION_BYTES_MAX`], [`ENOSPC`] when there are [`REGIONS_MAX`] regions,
+    /// [`EDQUOT`], [`ENOMEM`], and the errors of `write_early`. An error leaves the pool unchanged.
     pub(crate) fn extend(
         &self,
         bytes: usize,
@@ -220,17 +221,18 @@ impl Pool {
             if regions.len() != number {
                 continue;
             }
-            // First, because nothing may fail once the engine has the memory. The vector has capacity.
+            // The region is stored before the engine gets it, because no step may fail afterwards. The push does
+            // not fail, because the vector has capacity.
             if let Some(region) = region.take() {
                 regions.push(region, GFP_KERNEL_ACCOUNT)?;
             }
             // SAFETY: `add_region` requires exclusive memory and zeroed, aligned metadata, both valid until
-            // the engine is dropped. Both were just allocated, with provenance for their whole length. By
-            // the type invariant `backing` keeps them until `engine`, an earlier field, was dropped. The
-            // metadata is zeroed and page-aligned.
+            // the engine is dropped. Memory and metadata were just allocated, with provenance for their whole
+            // length. By the type invariant `backing` keeps both until `engine`, an earlier field, was dropped.
+            // The metadata is zeroed and page-aligned.
             let added = unsafe { engine.add_region(start, bytes, table_start) };
             if let Err(error) = added {
-                // INVARIANT: The engine refused this memory, so it leaves `backing`.
+                // INVARIANT: The engine refused this region, so the region is removed from `backing`.
                 let region = regions.pop();
                 drop(regions);
                 drop(region);
@@ -246,7 +248,7 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// [`ENOSPC`] when there are [`REGIONS_MAX`].
+    /// [`ENOSPC`] when there are [`REGIONS_MAX`] regions.
     fn next_region(&self) -> Result<(usize, usize)> {
         let regions = self.backing.lock();
         if regions.len() >= REGIONS_MAX {

@@ -2,9 +2,9 @@
 
 //! The types of a session in the kernel, and the memory of its handle table and events.
 //!
-//! Programs choose how many entries there are, so the tables of all sessions share a budget. A table does
-//! not shrink when its blocks are freed, so the budget bounds also a program that frees its blocks and
-//! leaves its file open. The event rings of all sessions have budgets, too.
+//! Programs choose the number of entries, so the tables of all sessions share a budget. A table does not shrink
+//! when its blocks are freed, so the budget also limits a program that frees its blocks and leaves its file
+//! open. The event rings of all sessions share budgets, too.
 
 use core::{
     alloc::Layout,
@@ -68,7 +68,7 @@ pub(crate) struct SessionArray<T> {
 }
 
 impl<T: Copy> SessionArray<T> {
-    /// Allocates an array of `len` copies of `value`, for which the caller reserved a lease.
+    /// Allocates an array of `len` copies of `value`. `lease` is the caller's reservation for the array.
     ///
     /// # Errors
     ///
@@ -81,7 +81,9 @@ impl<T: Copy> SessionArray<T> {
             if place % part == 0 && signals::is_fatal_pending() {
                 return Err(EINTR);
             }
-            // SAFETY: The memory has the size of `len` values and is page-aligned.
+            // SAFETY: `add` and `write` require that the value is in the memory, which is valid for writes and
+            // aligned for `T`: `place` is less than `len`, and the memory has the size of `len` values, is new and
+            // page-aligned.
             unsafe { first.add(place).write(value) };
         }
         // INVARIANT: The loop wrote all `len` values.
@@ -94,14 +96,14 @@ impl<T: Copy> SessionArray<T> {
     }
 }
 
-/// A ring of events, and its lease from the budget of large rings.
+/// A ring of events, and its lease from the budget of large rings, if any.
 pub(crate) struct Ring {
     events: SessionArray<Event>,
     _rest: Option<Lease>,
 }
 
 impl Ring {
-    /// Allocates a ring of `len` events, for which the caller reserved leases.
+    /// Allocates a ring of `len` events. `lease` and `rest` are the caller's reservations for the ring.
     ///
     /// # Errors
     ///
@@ -113,7 +115,7 @@ impl Ring {
         })
     }
 
-    /// Returns the bytes that the kernel takes for a ring of `len` events.
+    /// Returns the bytes that the kernel allocates for a ring of `len` events.
     pub(crate) fn charge(len: usize) -> usize {
         VmallocMemory::charge(len.saturating_mul(size_of::<Event>()))
     }
@@ -141,17 +143,18 @@ impl KernelPlatform {
         Self { budget }
     }
 
-    /// Returns the bytes that the kernel takes for a chunk of `entries` entries.
+    /// Returns the bytes that the kernel allocates for a chunk of `entries` entries.
     pub(crate) fn charge(entries: usize) -> usize {
         VmallocMemory::charge(entries.saturating_mul(size_of::<HandleEntry>()))
     }
 }
 
 // SAFETY:
-// - A `PoolRef` derefs to the engine of its pool, and neither is ever replaced.
-// - An engine of the kind `Hybrid` is the `hybrid` inside, which is never exchanged.
-// - A `SessionArray` owns memory of its own, in which nothing else changes anything, and derefs to all of
-//   it: `len` entries.
+// - A `PoolRef` derefs to the engine of its pool, and neither the pool nor the engine is ever replaced.
+// - A `BoxedSpinLock` cannot be cloned, and each session is created with a new state.
+// - `AnyEngine::hybrid` returns the engine that the variant `Hybrid` contains, to which the variant forwards
+//   all calls, and which is never replaced.
+// - A `SessionArray` owns its memory, which nothing else changes, and derefs to all `len` entries in it.
 unsafe impl Platform for KernelPlatform {
     type Engine = PoolRef;
     type Quick = KasanEngine<HybridEngine>;
@@ -174,7 +177,8 @@ unsafe impl Platform for KernelPlatform {
         let time_ns = unsafe { bindings::ktime_get() } as u64;
         EventContext {
             time_ns,
-            // The number in the initial pid namespace: a reader of the event may be in another namespace.
+            // `pid` returns the number in the initial pid namespace. A reader of the event may be in another
+            // namespace than the thread.
             thread: current!().pid() as u32,
             cpu: CpuId::current().as_u32() as u16,
         }
@@ -191,7 +195,8 @@ impl<T> Deref for SessionArray<T> {
     #[inline]
     fn deref(&self) -> &[T] {
         let first = self.memory.start().cast::<T>();
-        // SAFETY: By the type invariant the memory holds `len` values; the borrow of `self` protects them.
+        // SAFETY: By the type invariant the memory holds `len` initialised values. The borrow of `self` excludes
+        // changes while the slice lives.
         unsafe { slice::from_raw_parts(first.as_ptr(), self.len) }
     }
 }
@@ -200,8 +205,8 @@ impl<T> DerefMut for SessionArray<T> {
     #[inline]
     fn deref_mut(&mut self) -> &mut [T] {
         let first = self.memory.start().cast::<T>();
-        // SAFETY: By the type invariant the memory holds `len` values, and this value owns them; the
-        // exclusive borrow of `self` protects them.
+        // SAFETY: By the type invariant the memory holds `len` initialised values, and this value owns them. The
+        // exclusive borrow of `self` excludes other accesses while the slice lives.
         unsafe { slice::from_raw_parts_mut(first.as_ptr(), self.len) }
     }
 }

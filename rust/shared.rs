@@ -2,12 +2,12 @@
 
 //! The state that all open files share: pools, quota and budgets.
 //!
-//! A `MiscDeviceRegistration` carries no data, so the state is in a global variable. It is set before the
-//! device is registered and cleared after the device is deregistered. Every open file has a reference of
-//! its own.
+//! A `MiscDeviceRegistration` carries no data, so the state is in a global variable. The variable is set before
+//! the device is registered and cleared after the device is deregistered. Every open file has its own reference
+//! to the state.
 
-// Lock order: `SHARED` is a mutex. It is taken when a file is opened (under the kernel's `misc_mtx`), and
-// when the module is loaded and unloaded. Nothing is locked, allocated or dropped under it.
+// Lock order: the mutex `SHARED` is taken when a file is opened (under the kernel's `misc_mtx`), and when the
+// module is loaded and unloaded. Nothing is locked, allocated or dropped under `SHARED`.
 
 use kernel::{
     prelude::*,
@@ -42,7 +42,7 @@ global_lock! {
 ///
 /// # Safety
 ///
-/// Must be called once, before anything else in this file.
+/// The function must be called once, before anything else in this file.
 pub(crate) unsafe fn init() {
     // SAFETY: By this function's contract this is the only call, and nobody has used the lock yet.
     unsafe { SHARED.init() };
@@ -51,7 +51,7 @@ pub(crate) unsafe fn init() {
 /// The engine of a session whose program did not choose one.
 pub(crate) const DEFAULT_ENGINE: EngineKind = EngineKind::Hybrid;
 
-/// The shared pools, the quota of a session, and budgets.
+/// The shared pools, the quota of each session, and the budgets of all open files.
 pub(crate) struct Shared {
     /// The shared pools, in the order of [`EngineKind::ALL`].
     pools: KVec<PoolRef>,
@@ -59,23 +59,23 @@ pub(crate) struct Shared {
     private_bytes: Arc<Budget>,
     /// Bytes of all sessions' handle tables.
     tables: Arc<Budget>,
-    /// Bytes of event rings: of each ring the bytes up to those of the smallest ring.
+    /// Bytes of event rings: the part of each ring up to the size of the smallest ring.
     small_rings: Arc<Budget>,
-    /// Bytes of event rings: of each ring the bytes beyond those of the smallest ring.
+    /// Bytes of event rings: the part of each ring beyond the size of the smallest ring.
     large_rings: Arc<Budget>,
     sessions: Arc<Budget>,
 }
 
-/// The budget of tables has room for this many tables of the largest size.
+/// The number of tables of the largest size in the budget of tables.
 const LARGEST_TABLES: usize = 4;
 
-/// Entries of the smallest table; the budget of tables has room for one per session besides.
+/// Entries of the smallest table. The budget of tables also contains one smallest table per session.
 const SMALLEST_TABLE: usize = 1024;
 
-/// The budget of large rings has room for this many rings of the largest size.
+/// The number of rings of the largest size in the budget of large rings.
 const LARGEST_RINGS: usize = 16;
 
-/// Events of the smallest ring; the budget of small rings has room for one per session.
+/// Events of the smallest ring. The budget of small rings contains one smallest ring per session.
 const SMALLEST_RING: usize = 1024;
 
 /// Keeps the shared state reachable for new files; dropping the guard clears the global variable.
@@ -89,7 +89,7 @@ impl Shared {
     /// [`ENOMEM`] when there is no memory for a pool; a line in the kernel log names the size.
     pub(crate) fn install(parameters: &Parameters) -> Result<SharedGuard> {
         let pool = |kind: EngineKind| {
-            // No budget: root chose the size of the shared pools when it loaded the module.
+            // The shared pools are charged to no budget, because root chooses their size when it loads the module.
             PoolRef::new(kind, parameters.pool_bytes, None, false).inspect_err(|error| {
                 pr_err!(
                     "cannot allocate a pool of {} MiB: {error:?}\n",
@@ -155,7 +155,7 @@ impl Shared {
         &self.tables
     }
 
-    /// Returns the limits on sessions, and on the bytes of their tables and rings.
+    /// Returns the limit on the number of sessions, and the limit on the bytes of their tables and rings.
     pub(crate) fn session_memory_max(&self) -> (usize, usize) {
         self.session_memory(Budget::max)
     }
@@ -165,7 +165,8 @@ impl Shared {
         self.session_memory(Budget::used)
     }
 
-    /// Adds up a figure of the budgets of sessions.
+    /// Returns a figure of the budget of sessions, and the sum of this figure over the budgets of tables and
+    /// rings.
     fn session_memory(&self, figure: fn(&Budget) -> usize) -> (usize, usize) {
         let bytes = [&self.tables, &self.small_rings, &self.large_rings];
         let bytes = bytes.into_iter().map(|budget| figure(budget)).sum();
@@ -187,8 +188,9 @@ impl Shared {
                 first,
                 Some(lease(&self.large_rings, bytes - small)?),
             ),
-            // Several threads that begin the events of one session at the same time each allocate a
-            // ring here; all but one of them get EBUSY later.
+            // The budget of small rings suffices for one ring per session. The budget can be exhausted if several
+            // threads begin the events of one session at the same time: each thread allocates a ring, and all
+            // but one of the threads get EBUSY later.
             None => Ring::new(events, lease(&self.large_rings, bytes)?, None),
         }
     }
@@ -210,7 +212,7 @@ impl Shared {
 
 impl Drop for SharedGuard {
     fn drop(&mut self) {
-        // Dropped after the lock was released, because dropping the state may sleep.
+        // The state is dropped after the lock was released, because dropping it may sleep.
         let shared = SHARED.lock().take();
         drop(shared);
     }

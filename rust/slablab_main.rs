@@ -2,7 +2,7 @@
 
 //! slablab: a laboratory for kernel memory allocators.
 //!
-//! The module's parts, from the outside in:
+//! The parts of the module, from the outside to the inside:
 //!
 //! - [`device`]: the ioctls and file operations of `/dev/slablab`: copies arguments in and replies out;
 //! - [`argument`]: the argument of an ioctl; [`uapi`]: the ABI;
@@ -64,7 +64,7 @@ module! {
 
 /// The loaded module.
 ///
-/// Fields are dropped in order of declaration, so the device is gone before the shared state.
+/// Fields are dropped in order of declaration, so the device is deregistered before the shared state is dropped.
 #[pin_data]
 struct Slablab {
     #[pin]
@@ -73,12 +73,13 @@ struct Slablab {
     _unload_message: UnloadMessage,
 }
 
-/// Logs that the module was unloaded, when it is dropped.
+/// A value whose drop logs that the module was unloaded.
 struct UnloadMessage;
 
 impl kernel::InPlaceModule for Slablab {
     fn init(_module: &'static ThisModule) -> impl PinInit<Self, Error> {
-        // SAFETY: The kernel initialises a module once, and this is the first statement that runs.
+        // SAFETY: `shared::init` must be called once, before anything else in its file. The kernel calls this
+        // function once, and this is the first statement of the module that runs.
         unsafe { shared::init() };
 
         pin_init::pin_init_scope(|| {

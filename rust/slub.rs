@@ -42,7 +42,8 @@ use crate::{
     vmalloc::GFP_QUIET, //
 };
 
-// Lock order: the counters' spinlock, then nothing. The kernel's allocator is called without it.
+// Lock order: no lock is taken under the counters' spinlock, and the kernel's allocator is called without the
+// spinlock.
 
 /// The counters under the lock.
 #[derive(Default)]
@@ -79,7 +80,7 @@ impl Slub {
 
     /// Allocates a block that the counters already include.
     fn obtain(layout: Layout) -> Option<NonNull<u8>> {
-        // SAFETY: The old pointer is null, for which the function allocates; it accepts any size and any
+        // SAFETY: The old pointer is null, so the function allocates. The function accepts any size and any
         // power of two as alignment. The flags allow sleeping, and all callers may sleep.
         let memory = unsafe {
             bindings::kvrealloc_node_align(
@@ -94,8 +95,8 @@ impl Slub {
     }
 }
 
-// SAFETY: kvmalloc returns aligned memory of the requested size that overlaps no other allocation until
-// it is freed, and does not touch it. The requested size is that of `whole`, which `usable` returns.
+// SAFETY: kvmalloc returns aligned memory of the requested size. Until the memory is freed, it overlaps no other
+// allocation, and kvmalloc does not touch it. The requested size is that of `whole`, which `usable_size` returns.
 unsafe impl Engine for Slub {
     fn capabilities(&self) -> Capabilities {
         Capabilities {

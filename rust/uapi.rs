@@ -20,7 +20,7 @@ use slab_session::errno;
     non_camel_case_types,
     unreachable_pub,
     clippy::undocumented_unsafe_blocks,
-    reason = "made by bindgen: the whole ABI, of which the module needs a part; it is documented in slablab.h"
+    reason = "bindgen generates the whole ABI, and the module needs a part of it; slablab.h documents it"
 )]
 mod generated {
     include!("uapi/slablab.rs");
@@ -50,8 +50,7 @@ pub(crate) trait Argument: FromBytes + AsBytes + Default {
 /// Declares the structures that are arguments, and their sizes in the first version.
 macro_rules! arguments {
     ($($name:ident: $size:ident $(, out $output:literal..)?;)+) => {$(
-        // There is one version of the ABI so far. A structure that grows will have to
-        // distinguish versions.
+        // The ABI has one version so far. A structure that grows will have to distinguish versions.
         const _: () = assert!(size_of::<$name>() == $size as usize);
 
         // SAFETY: `FromBytes` requires that all bit patterns are valid: all fields are integers, or

@@ -23,16 +23,16 @@ use slab_session::PIECE;
 
 use crate::signals;
 
-/// The GFP flags for memory whose amount a program chooses: charged to the program's memory cgroup,
-/// and a request fails without a warning and without the OOM killer.
+/// The GFP flags for memory whose amount a program chooses: the memory is charged to the program's memory
+/// cgroup, and a request fails without a warning and without the OOM killer.
 ///
 /// [`kernel::alloc::Flags`] has no `__GFP_RETRY_MAYFAIL`, so callers use `bindings` directly.
 pub(crate) const GFP_QUIET: bindings::gfp_t = bindings::GFP_KERNEL_ACCOUNT
     | 1 << bindings::___GFP_RETRY_MAYFAIL_BIT
     | 1 << bindings::___GFP_NOWARN_BIT;
 
-/// The part of the machine's memory that stays available, whatever the budgets allow: 1/8. The memory
-/// of a file belongs to no process, so the OOM killer would choose unrelated processes.
+/// Log2 of the divisor for the part of the machine's memory that always stays available, whatever the budgets
+/// allow: 1/8. The memory of a file belongs to no process, so the OOM killer would choose unrelated processes.
 const RESERVE_SHIFT: u32 = 3;
 
 /// Returns [`ENOMEM`] unless enough memory stays available after an allocation of `bytes` bytes.
@@ -67,18 +67,19 @@ pub(crate) struct VmallocMemory {
 // SAFETY: The value owns the allocation, which may be used and freed on any thread.
 unsafe impl Send for VmallocMemory {}
 
-// SAFETY: A shared reference gives the address and the length only.
+// SAFETY: Shared references give access only to the address and the length, which do not change.
 unsafe impl Sync for VmallocMemory {}
 
-/// Returns the most bytes that the kernel takes for `bytes` bytes of kmalloc or kvmalloc.
+/// Returns the maximum number of bytes that the kernel allocates for a request of `bytes` bytes by kmalloc or
+/// kvmalloc.
 pub(crate) fn kmalloc_bytes(bytes: usize) -> usize {
     // SAFETY: `kmalloc_size_roundup` accepts any size and accesses no memory.
     unsafe { bindings::kmalloc_size_roundup(bytes) }
 }
 
 impl VmallocMemory {
-    /// Returns the bytes that the kernel takes for `bytes` bytes: at least one whole page, and a pointer
-    /// per page in the array of vmalloc.
+    /// Returns the bytes that the kernel allocates for `bytes` bytes of vmalloc: at least one whole page, and a
+    /// pointer per page in the array of vmalloc.
     pub(crate) fn charge(bytes: usize) -> usize {
         let pages = bytes.div_ceil(PAGE_SIZE).max(1);
         pages.saturating_mul(PAGE_SIZE + size_of::<*const bindings::page>())
@@ -88,8 +89,8 @@ impl VmallocMemory {
     ///
     /// # Errors
     ///
-    /// [`EINVAL`] for zero bytes and for more than the address space, [`ENOMEM`] also when too little
-    /// memory would stay available.
+    /// [`EINVAL`] for zero bytes and for more than the address space, [`ENOMEM`] when there is no memory or too
+    /// little memory would stay available.
     pub(crate) fn new(bytes: usize) -> Result<Self> {
         let align = bytes
             .checked_next_power_of_two()
@@ -100,7 +101,7 @@ impl VmallocMemory {
             return Err(EINVAL);
         }
         ensure_available(bytes)?;
-        // SAFETY: The old pointer is null, for which the function allocates; it accepts any size and any
+        // SAFETY: The old pointer is null, so the function allocates. The function accepts any size and any
         // power of two as alignment. The flags allow sleeping, and all callers may sleep.
         let start = unsafe {
             bindings::vrealloc_node_align(
@@ -111,14 +112,14 @@ impl VmallocMemory {
                 bindings::NUMA_NO_NODE,
             )
         };
-        // INVARIANT: Allocated above with this layout, by the function that `Vmalloc` uses.
+        // INVARIANT: The memory was allocated above with this layout, by the function that `Vmalloc` uses.
         Ok(Self {
             start: NonNull::new(start.cast()).ok_or(ENOMEM)?,
             layout,
         })
     }
 
-    /// Allocates `bytes` zeroed bytes, at least one page, in O(bytes). Checks for fatal signals in between.
+    /// Allocates `bytes` zeroed bytes, at least one page, in O(bytes). Checks for fatal signals while it zeroes.
     ///
     /// # Errors
     ///

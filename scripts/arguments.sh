@@ -1,13 +1,12 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Checks the variables of the Makefile before anything is installed, built or booted. Nothing needs to be
-# built for the check, because the names of engines, patterns and options are read from the sources.
+# Checks the variables of the Makefile before anything is installed, built or booted. The check needs no built
+# program, because it reads the names of engines, patterns and options from the sources.
 #
 #   arguments.sh GOAL...        takes the variables from the environment
 #
-# Options of slablab are checked by the command itself, which the Makefile calls before a kernel or a
-# module is built.
+# The command slablab checks its own options. The Makefile calls it before a kernel or a module is built.
 
 set -eu
 . "$(dirname "$0")/lib.sh"

@@ -6,7 +6,7 @@
 #   bench.sh MODULE COMMAND [--brief]
 #
 # Machines with one and with two CPUs count instructions, so their figures do not depend on other load and
-# are the same in each run. A machine with 2 GiB measures 100,000 fragments. Where KVM works, another one
+# are the same in each run. A machine with 2 GiB measures 100,000 fragments. If KVM works, another machine
 # measures nanoseconds. The script fails when a block or an engine's metadata is wrong, never because of a
 # figure.
 
@@ -18,7 +18,7 @@ if [ $# -lt 2 ] || [ $# -gt 3 ] || [ "${3:---brief}" != --brief ]; then
 	exit 2
 fi
 module=$1 command=$2 brief=${3:-}
-# Only the unlinked object still has the cold functions in a section of their own.
+# The linked module does not have the cold functions in their own section, so the script reads the object.
 object=$(dirname "$module")/rust/slablab_main.o
 out=$build/out
 mkdir -p "$out"

@@ -31,7 +31,7 @@ strip --strip-debug -o "$root/bin/slablab" "$command"
 printf '%s\n' root:x:0:0:root:/root:/bin/sh student:x:1000:1000:student:/tmp:/bin/sh >"$root/etc/passwd"
 printf '%s\n' root:x:0: student:x:1000: >"$root/etc/group"
 
-# The archive is reproducible. It is not compressed, because an emulated CPU reads faster than it unpacks.
+# The archive is reproducible, and not compressed, because an emulated CPU reads faster than it unpacks.
 mkdir -p "$(dirname "$output")"
 find "$root" -exec touch --no-dereference --date=@0 {} +
 (cd "$root" && find . -print0 | LC_ALL=C sort -z |

@@ -85,12 +85,12 @@ unpack() {
 	mv "$2.part" "$2"
 }
 
-# fetch [--if-none]: downloads a source tree to the cache
+# fetch [--if-none]: downloads a source tree to the cache, with --if-none only if the cache has none
 fetch() {
 	local package tree
 	require_cache "has no kernel source" "make kernel"
 	lock "$cache/source.lock" "the kernel source, whose download takes a minute or two"
-	if [ "${1:-}" = --if-none ] && newest_cached >/dev/null; then return; fi # another process downloaded it meanwhile
+	if [ "${1:-}" = --if-none ] && newest_cached >/dev/null; then return; fi # another process downloaded a tree
 	package=$(newest_package)
 	[ -n "$package" ] || die "$suite has no linux-source package: set KERNEL_SRC= to a kernel source tree"
 	require_supported "${package#linux-source-}"
@@ -170,7 +170,7 @@ configure() {
 	done
 }
 
-# prune TREE: removes the object files that a module build does not need; it needs those of the tools
+# prune TREE: removes all object files except those of the tools, which a module build needs
 prune() { find "$1" \( -path "$1/scripts" -o -path "$1/tools" -o -path "$1/rust" \) -prune -o \
 	\( -name '*.o' -o -name '*.a' -o -name 'vmlinux*' \) -type f -exec rm -f {} +; }
 
@@ -185,7 +185,7 @@ build_tree() {
 		[ "$flavour" = lab ] || minutes=10
 		lock "$tree.lock" "the kernel '$flavour', whose build takes about $minutes minutes"
 	fi
-	if [ ! -e "$tree/.complete" ]; then # it was not built while this process waited, either
+	if [ ! -e "$tree/.complete" ]; then # no other process built the kernel while this process waited
 		version=$(kernel_version "$source")
 		require_supported "$version"
 		mkdir -p "$tree"

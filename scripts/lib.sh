@@ -33,7 +33,8 @@ require_accelerator() {
 	esac
 }
 
-# require_cache WHY COMMAND: dies if the cache cannot be written. WHY says what it lacks, and COMMAND adds it.
+# require_cache WHY COMMAND: dies if the cache cannot be written. WHY ("has no ...") names a missing part of the
+# cache, and COMMAND is the command that adds the part.
 require_cache() {
 	mkdir -p "$cache" 2>/dev/null || die "the cache $cache cannot be created: set SLABLAB_CACHE= to a directory of your own"
 	[ -w "$cache" ] || die "the cache $cache is read-only and $1: its owner must run '$2' in this checkout" \
@@ -49,13 +50,13 @@ at_least() { printf '%s\n%s\n' "$1" "$2" | sort -VC; }
 # elapsed SINCE: prints the minutes and seconds since $SECONDS was SINCE
 elapsed() { printf '%d:%02d' $(((SECONDS - $1) / 60)) $(((SECONDS - $1) % 60)); }
 
-# slow_test LOG: names the test that libtest last called slow, if that is the last line of the log
+# slow_test LOG: prints the name of a slow test, if the last line of the log is libtest's message about it
 slow_test() { tail -n 1 "$1" | sed -n 's/^test \(.*\) has been running for over .*/: the test \1 has not ended/p'; }
 
-# watch TITLE LOG COMMAND...: runs a long command with its output in LOG, shows progress (one line that is
-# rewritten on a terminal, a line every 30 seconds elsewhere) and sets $status. The status is not returned:
-# a caller would have to test it, and bash then ignores set -e in the command, too. The command is killed after
-# $limit seconds, if that is set.
+# watch TITLE LOG COMMAND...: runs a long command with its output in LOG, shows progress (on a terminal one line
+# that is rewritten, otherwise a line every 30 seconds) and sets $status. The function does not return the status:
+# a caller would have to test the function, and bash then ignores set -e in the command, too. If $limit is set, the
+# command is killed after $limit seconds.
 watch() {
 	local title=$1 log=$2 started=$SECONDS reported=$SECONDS width=0 job
 	status=0
@@ -79,7 +80,7 @@ watch() {
 			say "$title: running for $(elapsed "$started")$(slow_test "$log")"
 		fi
 		if [ -n "${limit:-}" ] && [ $((SECONDS - started)) -ge "$limit" ]; then
-			echo "error: it did not end within $limit s$(slow_test "$log")" >>"$log"
+			echo "error: the command did not end within $limit s$(slow_test "$log")" >>"$log"
 			kill -- "-$job"
 			limit=''
 		fi
@@ -105,9 +106,9 @@ step() {
 	fi
 }
 
-# debug_vm TREE IMAGE CONSOLE ARGUMENT...: runs vm.sh with the debug kernel. acpi=noirq, because the ACPI
-# interpreter is too slow under emulation for its own interrupt. no5lvl, because KASAN reports a false wild
-# access during CPU detection with five-level page tables. 2 GiB, because KASAN and kmemleak need memory.
+# debug_vm TREE IMAGE CONSOLE ARGUMENT...: runs vm.sh with the debug kernel. The kernel needs acpi=noirq, because
+# the ACPI interpreter is too slow under emulation for its own interrupt, and no5lvl, because KASAN reports a false
+# wild access during CPU detection with five-level page tables. KASAN and kmemleak need 2 GiB of memory.
 debug_vm() {
 	local tree=$1 image=$2 console=$3
 	shift 3
@@ -120,9 +121,9 @@ debug_vm() {
 rustc_minimum=1.85.0
 bindgen_minimum=0.71.1
 
+# rust_version PROGRAM: prints the version of rustc, cargo or bindgen
 rust_version() { "$1" --version 2>/dev/null | sed -n 's/^[a-z]* \([0-9.]*\).*/\1/p'; }
 
-# rust_version PROGRAM: prints the version of rustc, cargo or bindgen
 # kernel_rustc: prints the first rustc that can build a kernel, or fails
 kernel_rustc() {
 	local rustc
@@ -152,8 +153,8 @@ bindgen_program() {
 }
 
 # shellcheck disable=SC2120 # most callers need bindgen
-# find_toolchain [--no-bindgen]: sets rustc, bindgen and llvm, and exports LIBCLANG_PATH. With --no-bindgen,
-# for a module and a built kernel tree, bindgen is empty if there is none.
+# find_toolchain [--no-bindgen]: sets rustc, bindgen and llvm, and exports LIBCLANG_PATH. With --no-bindgen, a
+# missing bindgen is no error, and $bindgen is empty: a module for a built kernel tree does not need bindgen.
 find_toolchain() {
 	rustc=$(kernel_rustc) || die "no rustc >= $rustc_minimum with its library sources: run 'make setup'"
 	bindgen=$(bindgen_program) || [ "${1:-}" = --no-bindgen ] || die "no bindgen >= $bindgen_minimum: run 'make setup'"

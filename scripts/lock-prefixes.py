@@ -4,7 +4,7 @@
 
     lock-prefixes.py OBJECT [--pair ENGINE]
 
-The count starts at the functions call_allocate and call_release, by which the benches call the engines
+The count starts at the functions call_allocate and call_free, by which the benches call the engines
 (rust/bench/allocator.rs), and follows calls within the object (slablab_main.o). Cold functions and
 panics are not on the fast path and are not followed. A kernel function that locks a spinlock counts as
 one such instruction; other functions outside of the object are listed. An xchg with a memory operand
@@ -121,7 +121,7 @@ def main():
             function = bench_function(engine, call)
             name = next(filter(function.fullmatch, bodies), None)
             if not name:
-                sys.exit(f"error: {arguments.object} has no EngineAllocator::{call} for {engine}")
+                sys.exit(f"error: {arguments.object} has no function call_{call} for {engine}")
             found, unknown = locks(name, bodies, cold, set())
             total += len(found)
             if not arguments.pair:

@@ -8,8 +8,9 @@
 #
 # With -n, the command only checks the arguments, on the host.
 #
-# A TRACE is a file on the host or the name of a pattern, an OPTION one of slablab replay. With -p, an HTML
-# page is written, too, and an OPTION is one of slablab report. The script fails when an answer is wrong.
+# A TRACE is a file on the host or the name of a pattern, and an OPTION is an option of slablab replay. With -p, the
+# script also writes an HTML page, and an OPTION is an option of slablab report. The script fails when a result of
+# an engine is wrong.
 
 set -eu
 . "$(dirname "$0")/lib.sh"

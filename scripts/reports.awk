@@ -3,7 +3,7 @@
 # Finds the reports of the kernel's checkers in a console log, and prints a line "LINE: KIND: TEXT" for each.
 # The exit status is 1 if there is a report.
 #
-# A report of several lines is printed once, with its first line.
+# For a report of several lines, each line that matches a kind is printed: usually only the first line.
 
 # kind NAME PATTERN: adds a kind of report. A line has the first kind whose pattern matches.
 function kind(name, pattern) {

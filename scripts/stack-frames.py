@@ -30,9 +30,9 @@ WORD = 8
 PUSH = re.compile(r"\tpush[qf]")
 BRANCH = re.compile(r"\t(?:call|j[a-z]+)")
 SUBTRACT = re.compile(r"\tsubq\s+\$(0x[0-9a-f]+|\d+), %rsp")
-# The compiler subtracts 128 by adding -128, because that constant is shorter.
+# The compiler adds -128 instead of subtracting 128, because the encoding of -128 is shorter.
 ADD_NEGATIVE = re.compile(r"\taddq\s+\$-(0x[0-9a-f]+|\d+), %rsp")
-# A large frame is allocated page by page until the stack pointer reaches the value of this register.
+# A large frame is allocated page by page until the stack pointer reaches the value of the register r11.
 PROBED = re.compile(r"\tsubq\s+\$(0x[0-9a-f]+|\d+), %r11")
 
 

@@ -7,7 +7,7 @@
 #   test-debug.sh STAGE...      runs these stages
 #   test-debug.sh --brief       runs a part of each stage, in one machine; takes a few minutes
 #
-# A stage is a function stage_NAME of this file or of guest/debug. It fails when a test fails, when a checker
+# A stage is a function stage_NAME of this file or of guest/debug. A stage fails when a test fails, when a checker
 # of the kernel reports anything, or when kmemleak finds a leak.
 
 set -eu
@@ -17,7 +17,7 @@ cd "$top"
 # The stages, with their timeouts in seconds on emulated CPUs.
 declare -A stages=([selftest]=3600 [stress]=1800 [concurrency]=3600 [fuzz]=3600 [stray]=600)
 order=(selftest stress concurrency fuzz stray)
-# The stages with other numbers of CPUs than two.
+# The numbers of CPUs of each stage that does not run on two CPUs only.
 declare -A processors=([concurrency]="2 4")
 brief_seconds=1500
 
@@ -37,7 +37,7 @@ boot() {
 	debug_vm "$tree" "$image" "$logs/debug-$name.console" "$@"
 }
 
-# run NAME COMMAND...: runs one or several stages, and adds their log to the final counts
+# run NAME COMMAND...: runs one or several stages by a command, and adds its log to the final counts
 run() {
 	local name=$1 log=$logs/debug-$1.log
 	shift
@@ -46,8 +46,8 @@ run() {
 	[ "$status" -eq 0 ] || { cat "$log" >&2; failed=yes; }
 }
 
-# stage_stray: a module that makes stray accesses to pools on purpose. KASAN must report each access once, with
-# the right kind.
+# stage_stray: loads a module that makes stray accesses to pools on purpose. KASAN must report each access once,
+# with the right kind.
 stage_stray() {
 	local engine bytes reported=$logs/debug-stray.reported
 	build_image "$build/debug/stray.cpio" STRAY=1

@@ -32,8 +32,8 @@ add_stress_ng() {
 	(cd "$root" && find . -mindepth 1 | cpio --quiet --create --format=newc --owner=+0:+0)
 }
 
-# exercise: runs stress-ng with twice as many processes as CPUs; afterwards the engines must work, and nothing
-# may leak
+# exercise: runs stress-ng with twice as many processes as CPUs, then checks that the engines work and that
+# nothing leaks
 exercise() {
 	debug_vm "$tree" "$foreign" "$logs/foreign.console" -t $((seconds * 3 + 900)) \
 		sh -c "stress-ng --dev 4 --dev-file /dev/slablab --timeout ${seconds}s --metrics --verbose &&

@@ -110,7 +110,7 @@ for layer in "${wanted[@]}"; do
 	watch "$layer (${about[$layer]})" "$log" tests "$layer"
 	read -r good bad < <(awk '/^test result:/ { good += $4; bad += $6 } END { print good + 0, bad + 0 }' "$log")
 	if [ "$status" -eq 0 ] && [ "$good" -eq 0 ]; then
-		say "$layer: cargo ran no test: mend the filters in scripts/test-host.sh"
+		say "$layer: cargo ran no test: correct the filters in scripts/test-host.sh"
 		status=1
 	fi
 	[ -z "$verbose" ] || cat "$log"

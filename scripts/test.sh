@@ -3,8 +3,8 @@
 #
 # Runs all tests and lints, stage by stage. The last line is "N passed, N failed".
 #
-# The layers of the host tests come first, the innermost first. A broken layer ends the run, because all
-# later stages depend on it. KEEP_GOING=1 runs them nevertheless.
+# The layers of the host tests run first, the innermost layer before all others. A broken layer ends the run,
+# because all later stages depend on it. With KEEP_GOING=1 the later stages run nevertheless.
 
 set -eu
 . "$(dirname "$0")/lib.sh"
@@ -32,7 +32,7 @@ stage() {
 	passed=$((passed + good)) failed=$((failed + bad)) skipped=$((skipped + left_out))
 }
 
-# once: the tally of a stage that is one test, and that may be skipped because a tool is missing
+# once LOG STATUS: the tally of a stage that is one test, and that may be skipped because a tool is missing
 once() {
 	if [ "$2" -ne 0 ]; then
 		echo 0 1 0
@@ -58,7 +58,7 @@ host_lints() {
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 }
 
-# layer_results: the tally of a layer, from the last line of test-host.sh
+# layer_results LOG STATUS: the tally of a layer, from the last line of test-host.sh
 layer_results() {
 	awk '/^[a-z]+: [0-9]+ passed, [0-9]+ failed$/ { passed = $2; failed = $4 }
 		END { print passed + 0, failed + 0, 0 }' "$1"
@@ -72,10 +72,10 @@ module_lints() { make modules MO="$build/clippy" CLIPPY=1 KRUSTFLAGS=-Dwarnings;
 
 guest() { make initramfs; }
 
-# Engines that are wrong on purpose are in test builds only.
+# Only test builds of the command may contain engines that are wrong on purpose.
 no_wrong_engines() { ! grep -q SLABLAB_TEST_ build/target/release/slablab; }
 
-# The kernel's own check covers only C functions.
+# The check of stack frames in the kernel's build covers only C functions.
 stack_frames() { scripts/stack-frames.py build/module/slablab.ko; }
 
 selftest=$logs/selftest.ktap
@@ -86,13 +86,13 @@ guest_tests() {
 
 report_page() { make test-report; }
 
-# The clock counts instructions, so that 50 ms are the same on every machine.
+# The clock of the lab machine counts instructions, so that 50 ms are the same on every host.
 patience() { scripts/vm.sh -i -t 600 slablab selftest --filter patience/; }
 
 # This stage checks that the benches work; a figure never fails a test.
 benches() { make bench BRIEF=1; }
 
-# A part of every stage, so that each change runs in the debug kernel.
+# This stage runs a part of each debug stage, so that every change is tested in the debug kernel.
 debug_kernel() { make test-debug BRIEF=1; }
 
 rm -f "$selftest"

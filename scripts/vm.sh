@@ -14,7 +14,7 @@
 #   -m MIB         memory in MiB (1024)
 #   -n             do not load the module
 #   -p PARAMETERS  parameters of the module
-#   -s             pass the standard input, up to its end, to the command, which has none otherwise
+#   -s             pass the standard input, up to its end, to the command; without -s the command reads no input
 #   -t SECONDS     timeout (120; a prompt has none)
 #
 # INITRAMFS= and KDIR= select the root file system and the kernel, ACCEL=kvm or ACCEL=tcg the accelerator. The
@@ -46,7 +46,7 @@ while getopts ac:ef:ik:m:np:st: option; do
 done
 shift $((OPTIND - 1))
 cpus=${cpus:-$([ -n "$counting" ] && echo 1 || echo 2)}
-# Programs in the guest read from this parameter that their clock counts instructions.
+# This parameter tells programs in the guest that their clock counts instructions.
 [ -z "$counting" ] || words="slablab.clock=instructions $words"
 
 require_accelerator
@@ -58,7 +58,7 @@ kernel=$KDIR/arch/x86/boot/bzImage
 [ -e "$INITRAMFS" ] || die "no $INITRAMFS: run 'make initramfs'"
 type -P qemu-system-x86_64 >/dev/null || die "no qemu-system-x86_64: run 'make setup'"
 
-# accelerator: prints kvm if a guest boots with it, else tcg. An existing /dev/kvm may not work, so the first
+# accelerator: prints kvm if a guest boots with KVM, else tcg. An existing /dev/kvm may not work, so the first
 # call makes a probe boot. The result is stored in the cache, or in the checkout if the cache is read-only.
 accelerator() {
 	local answer
@@ -128,7 +128,7 @@ machine=(-m "$memory" -nic none -vga none -display none -no-reboot -nodefaults
 	-serial "file:$console" -chardev "pipe,id=monitor,path=$run/monitor" -mon monitor -device virtio-serial-pci
 	-chardev "file,id=status,path=$run/status" -device "virtserialport,chardev=status,name=status")
 accel=${ACCEL:-$(accelerator)}
-# TCG emulates (and counts) fast string operations byte by byte. Without them, the kernel copies by words.
+# TCG emulates (and counts) fast string operations byte by byte, so the CPU has none, and the kernel copies words.
 emulated=max,-erms,-fsrm
 if [ -n "$counting" ]; then
 	machine+=(-cpu "$emulated" -smp "$cpus" -accel "tcg,thread=single" -icount "shift=0,sleep=off")

@@ -265,7 +265,7 @@ class PageMap {
 			const side = Math.max(cell, 7), shift = (side - cell) / 2;
 			context.strokeRect((step.page % columns) * cell - shift, Math.floor(step.page / columns) * cell - shift, side - gap, side - gap);
 		}
-		this.what = pictured === frame ? "" : `This map is that after operation ${count(this.run.timeline.operations[pictured])}. `;
+		this.what = pictured === frame ? "" : `The map shows the pool after operation ${count(this.run.timeline.operations[pictured])}. `;
 		this.what += "Point at a page to see its use.";
 		this.pointed.textContent = this.what;
 	}

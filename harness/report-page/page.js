@@ -68,9 +68,9 @@ function table(trace) {
 	at("engines").replaceChildren(make("tr", {}, ...head.map((text, index) => cell("th", text, index === 0))), ...body);
 	const timed = trace.engines.find((result) => result.times)?.times;
 	at("table-note").textContent = "The smallest pool is the smallest one in which no request of the trace is refused (in brackets: " +
-		"the bytes of all blocks of an engine without a pool). Utilisation is the live peak over the smallest pool. The rest is internal " +
-		"fragmentation (blocks are larger than requested) or external (cached or free memory)." +
-		(timed ? ` p50, p99 and max are ${unitOf(timed.clock)} per operation, with zeroing.` : "");
+		"the bytes of all blocks of an engine without a pool). Utilisation is the live peak divided by the smallest pool. The rest is internal " +
+		"fragmentation (blocks are larger than requested) or external fragmentation (cached or free memory)." +
+		(timed ? ` p50, p99 and max are ${unitOf(timed.clock)} per operation, including zeroing.` : "");
 	const wrong = trace.engines.filter((result) => result.failure);
 	at("table-note").append(...wrong.map(({ engine, failure }) => make("p", { className: "bad",
 		textContent: `${engine}, operation ${count(failure.operation)} (${failure.what}): ${failure.violation}` })));
@@ -83,7 +83,7 @@ function legend() {
 		return make("span", { className: "key" }, ...text.slice(1), swatch, text[0]);
 	};
 	const stops = [3, 5, 7, 9, 10.5, 12].map((log2) => `hsl(${hue(2 ** log2)} 62% 50%)`);
-	const ramp = key({ background: `linear-gradient(90deg, ${stops})` }, "4 KiB", "slab with objects of 8 B");
+	const ramp = key({ background: `linear-gradient(90deg, ${stops})` }, "4 KiB", "slab, by object size: 8 B");
 	ramp.querySelector(".swatch").classList.add("ramp");
 	const strength = key({ background: `linear-gradient(90deg, hsl(${hue(128)} 62% 50% / .2), hsl(${hue(128)} 62% 50%))` }, "all", "live objects: none");
 	strength.querySelector(".swatch").classList.add("ramp");
@@ -128,7 +128,7 @@ function maps() {
 		} else {
 			const why = !run.timeline.pool_bytes ? "This engine has no pool, so there is no map."
 				: run.timeline.pool_bytes > DRAWN_MAX ? "The pool is too large for a map."
-				: run.name === "seed" ? "The seed has no MAP, and its blocks are not at the offsets of the model of the unchanged seed."
+				: run.name === "seed" ? "The seed does not support MAP, and the offsets of its blocks differ from those of the model that draws the map."
 				: "This engine has no MAP.";
 			card.append(make("p", { className: "note", textContent: why }));
 		}
@@ -161,7 +161,7 @@ function curves() {
 		{ title: "Internal fragmentation", unit: percent, series: each((run, frame) => run.inside(frame)),
 			note: "The share of the reserved bytes by which blocks are larger than requested." },
 		{ title: "Cached memory", unit: percent, series: each((run, frame) => run.outside(frame)),
-			note: "The share of the reserved bytes in no live block: free objects of slabs, and blocks in magazines." },
+			note: "The share of the reserved bytes outside live blocks: free objects of slabs, and blocks in magazines." },
 		{ title: "External fragmentation", unit: percent, most: 1, series: each((run, frame) => run.scattered(frame)),
 			note: "The share of the free pages outside the largest free block." },
 	];
@@ -242,7 +242,7 @@ function refused() {
 		const name = `${run.name}: ${cause}`;
 		totals.set(name, (totals.get(name) || 0) + number);
 	}
-	const head = make("tr", {}, ...["engine", "from operation", "requests", "cause", "size of the first"].map((text) => make("th", { textContent: text })));
+	const head = make("tr", {}, ...["engine", "from operation", "requests", "cause", "size of the first request"].map((text) => make("th", { textContent: text })));
 	const list = all.slice(0, REFUSALS_SHOWN).map(({ run, frame, cause, count: number, first, bytes: wanted }) => {
 		const go = make("button", { textContent: count(first) });
 		go.addEventListener("click", () => { stop(); show(frame); });

@@ -22,15 +22,15 @@ pub(crate) fn whole<T: TryFrom<u64>>(
 ) -> impl Fn(&str) -> Result<T, String> + Clone + Send + Sync + 'static {
     move |text| {
         if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(format!("{what} is a whole number"));
+            return Err(format!("{what} must be a whole number"));
         }
         // A number that does not fit into `u64` is outside of every range.
         let number = text.parse().ok().filter(|number| range.contains(number));
         let number = number.and_then(|number| T::try_from(number).ok());
         number.ok_or_else(|| match (*range.start(), *range.end()) {
-            (0, u64::MAX) => format!("{what} is less than 2^64"),
-            (start, u64::MAX) => format!("{what} is at least {start}"),
-            (start, end) => format!("{what} is from {start} to {end}"),
+            (0, u64::MAX) => format!("{what} must be less than 2^64"),
+            (start, u64::MAX) => format!("{what} must be at least {start}"),
+            (start, end) => format!("{what} must be from {start} to {end}"),
         })
     }
 }
@@ -53,7 +53,7 @@ pub(crate) fn pool_mib() -> impl Fn(&str) -> Result<u64, String> + Clone + Send 
 pub(crate) fn seconds(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(seconds) if (0.001..=1e6).contains(&seconds) => Ok(seconds),
-        _ => Err("the time is a number of seconds from 0.001 to 1000000".to_owned()),
+        _ => Err("the time must be a number of seconds from 0.001 to 1000000".to_owned()),
     }
 }
 
@@ -64,7 +64,7 @@ pub(crate) fn seconds(text: &str) -> Result<f64, String> {
 /// `word` is not a number of bytes below 2^64. The error is a sentence that contains the word.
 pub(crate) fn size(word: &str) -> Result<u64, String> {
     let wrong = || {
-        format!("'{word}' is no number of bytes: 100, 0x40, 4k, 2m and 1g are (KiB, MiB and GiB)")
+        format!("'{word}' is not a number of bytes; write 100, 0x40, 4k, 2m or 1g (KiB, MiB, GiB)")
     };
     let shift = match word
         .bytes()
@@ -88,7 +88,7 @@ pub(crate) fn size(word: &str) -> Result<u64, String> {
     let number = u64::from_str_radix(digits, radix).ok();
     number
         .and_then(|number| number.checked_mul(1 << shift))
-        .ok_or_else(|| format!("{word} is 2^64 bytes or more"))
+        .ok_or_else(|| format!("'{word}' is too large: the limit is 2^64 - 1 bytes"))
 }
 
 /// Returns the word of `words` that is most similar to `word`, or `None` if none is similar enough.
@@ -110,16 +110,16 @@ mod tests {
     fn a_wrong_number_has_a_sentence() {
         let parse = |text| whole::<u16>("a count", 2..=300)(text);
         assert_eq!(parse("300"), Ok(300));
-        assert_eq!(parse("0").unwrap_err(), "a count is from 2 to 300");
+        assert_eq!(parse("0").unwrap_err(), "a count must be from 2 to 300");
         assert_eq!(
             parse("99999999999999999999").unwrap_err(),
-            "a count is from 2 to 300"
+            "a count must be from 2 to 300"
         );
         for word in ["", "x", "-1", "1.5", "+3"] {
-            assert_eq!(parse(word).unwrap_err(), "a count is a whole number");
+            assert_eq!(parse(word).unwrap_err(), "a count must be a whole number");
         }
         let open = whole::<u64>("P", 2..=u64::MAX)("1").unwrap_err();
-        assert_eq!(open, "P is at least 2");
+        assert_eq!(open, "P must be at least 2");
         for word in ["0", "0.0001", "-1", "inf", "nan", "x", "1e7"] {
             assert!(seconds(word).is_err(), "{word}");
         }
@@ -142,7 +142,7 @@ mod tests {
         }
         for word in ["", "k", "0x", "-1", "+1", "1.5k", "4kb", "é", "many"] {
             assert!(
-                size(word).unwrap_err().contains("is no number of bytes"),
+                size(word).unwrap_err().contains("is not a number of bytes"),
                 "{word}"
             );
         }

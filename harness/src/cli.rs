@@ -25,15 +25,15 @@ use crate::cmd::{
     trace, //
 };
 
-/// Drives the allocators of slablab and checks every answer.
+/// Runs the allocators of slablab and checks every answer.
 ///
 /// The exit status is 0 on success, 1 on a failure, and 2 for wrong arguments.
 #[derive(Parser)]
 #[command(version, propagate_version = true, arg_required_else_help = true)]
 pub(crate) struct Cli {
-    /// Check the arguments, read the traces that they name, and do nothing else
+    /// Only check the arguments, and read the traces that they name
     ///
-    /// The Makefile asks for this before it builds a kernel or boots one.
+    /// The Makefile uses this option before it builds or boots a kernel.
     #[arg(long, hide = true)]
     check_arguments: bool,
 

@@ -44,26 +44,27 @@ const BATCH: usize = 1024;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum DrawingError {
     #[error(
-        "a pool of the seed that other sessions may have used cannot be drawn: the seed has no MAP, \
-         and a model of its free lists needs all operations since the pool was new; 'slablab map \
-         --engine seed --demo', 'slablab shell --engine seed' and 'slablab report' draw new pools"
+        "a pool of the seed that other sessions may have used cannot be drawn: the seed does not \
+         support MAP, and the model of its free lists must repeat all operations since the pool was \
+         created; use 'slablab map --engine seed --demo', 'slablab shell --engine seed' or 'slablab \
+         report', which draw new pools"
     )]
     Shared,
     #[error(
         "a pool of the seed in debug mode cannot be drawn: red zones and quarantined blocks change \
-         the offsets of blocks; the shell draws the pool without --debug"
+         the offsets of blocks; use the shell without --debug"
     )]
     Debug,
-    #[error("{0} has no pool and no map: --engine hybrid and --engine seed have both")]
+    #[error("{0} has no pool and no map: use --engine hybrid or --engine seed")]
     NoPool(Engine),
     #[error("the pool can no longer be drawn: {0}")]
     ModelMismatch(ModelMismatch),
     #[error(
-        "the pool of the seed cannot be drawn: operations of this session were not recorded, and a \
-         model of its free lists needs all of them"
+        "the pool of the seed cannot be drawn: operations of this session were not recorded, and \
+         the model of its free lists must repeat all operations"
     )]
     Unrecorded,
-    #[error("the map of a shared pool needs CAP_SYS_ADMIN, the map of a private pool does not")]
+    #[error("MAP of a shared pool needs CAP_SYS_ADMIN; MAP of a private pool does not")]
     Privilege,
     #[error("MAP failed with {}", Name(*.0))]
     Call(Errno),

@@ -23,12 +23,12 @@ use crate::{
 pub(crate) struct FaultArgs {
     /// Refuse every P-th request, in a private pool
     #[arg(long, value_name = "P")]
-    #[arg(value_parser = whole::<u64>("the distance P of refused requests", 2..=u64::MAX))]
+    #[arg(value_parser = whole::<u64>("the interval P", 2..=u64::MAX))]
     pub(crate) fail_every: Option<u64>,
 
-    /// Refuse the N-th growth of a slab, in a private pool
+    /// Refuse the N-th request that needs a new slab, in a private pool
     #[arg(long, value_name = "N")]
-    #[arg(value_parser = whole::<u64>("the number N of a growth", 1..=u64::MAX))]
+    #[arg(value_parser = whole::<u64>("the number N", 1..=u64::MAX))]
     pub(crate) fail_growth: Option<u64>,
 }
 
@@ -45,8 +45,8 @@ impl FaultArgs {
     /// When a session has no private pool.
     pub(crate) fn possible(self, shared: bool, engines: &[Engine]) -> Result<(), clap::Error> {
         if self.is_any() && (shared || engines.contains(&Engine::Slub)) {
-            let why = "fault injection needs a private pool: slub has none, and --shared excludes \
-                       one\n";
+            let why = "fault injection needs a private pool: remove --shared, and choose an engine \
+                       other than slub\n";
             return Err(clap::Error::raw(ErrorKind::ArgumentConflict, why));
         }
         Ok(())

@@ -46,7 +46,7 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum TargetKind {
-    /// In the kernel, behind /dev/slablab.
+    /// In the kernel, through /dev/slablab.
     Device,
     /// In this process, without a kernel module.
     Sim,
@@ -95,7 +95,7 @@ pub(crate) fn engine_choice() -> impl TypedValueParser<Value = EngineChoice> {
 /// The arguments that choose the backend and the pool.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct TargetArgs {
-    /// Where the engines are
+    /// Where the engines run
     #[arg(long, value_enum, default_value = "device")]
     pub(crate) target: TargetKind,
 
@@ -240,8 +240,8 @@ impl SessionFactory {
         let private = self.private_bytes.map(|bytes| {
             device.bind(engine.raw(), flags, bytes).with_context(|| {
                 format!(
-                    "cannot have a private pool of {} MiB for {engine}: try a smaller --pool, or \
-                     --shared",
+                    "cannot create a private pool of {} MiB for {engine}: use a smaller --pool, \
+                     or --shared",
                     bytes >> 20
                 )
             })
@@ -264,7 +264,7 @@ impl SessionFactory {
 /// Returns the error for an engine that does not support debug mode.
 fn no_debug_mode(engine: Engine) -> anyhow::Error {
     anyhow!(
-        "debug mode cannot guard {engine}: it needs a pool, in which the engine writes no more than \
-         the first {FREE_BLOCK_BYTES_MAX} bytes of a free block"
+        "{engine} does not support debug mode: debug mode needs a pool, and an engine that writes at \
+         most the first {FREE_BLOCK_BYTES_MAX} bytes of a free block"
     )
 }

@@ -42,8 +42,8 @@ pub(crate) const HELP: &str =
 pub(crate) const LONG_HELP: &str = "\
 Files, '-' for standard input, names of patterns, or 'all' for every pattern
 
-A file is a slablab trace, a .rep file of the malloc exercise, or what the kernel's ftrace prints of \
-its kmem events: the first line tells which. 'slablab trace make --help' lists the patterns.";
+A file is a slablab trace, a .rep file of the malloc exercise, or the text of the kernel's kmem events as \
+ftrace prints it. The first line determines the format. 'slablab trace make --help' lists the patterns.";
 
 /// The arguments that say how patterns are made.
 #[derive(Args, Clone, Copy, Debug)]
@@ -52,9 +52,9 @@ pub(crate) struct TraceArgs {
     #[arg(long, default_value_t = 1, value_parser = seed())]
     pub(crate) seed: u64,
 
-    /// How long patterns are, in hundredths of their usual length
+    /// Length of generated patterns, in percent of their default length
     #[arg(long, default_value_t = 100)]
-    #[arg(value_parser = whole::<u32>("the length of a pattern in hundredths", 1..=10_000))]
+    #[arg(value_parser = whole::<u32>("the length in percent", 1..=10_000))]
     pub(crate) percent: u32,
 }
 
@@ -64,7 +64,7 @@ impl TraceArgs {
         if names.is_empty() {
             return Err(usage(
                 "name a trace: a file, '-' for standard input, a pattern such as larson, or 'all' \
-                 for every pattern ('slablab trace make --help' lists them)",
+                 for every pattern ('slablab trace make --help' lists the patterns)",
             )
             .into());
         }
@@ -87,7 +87,7 @@ fn one(name: &str, trace_args: TraceArgs) -> anyhow::Result<Trace> {
     if name == "-" {
         io::stdin()
             .read_to_end(&mut bytes)
-            .context("standard input cannot be read")?;
+            .context("cannot read standard input")?;
     } else {
         bytes = match (files::read(path), pattern::named(name)) {
             (Ok(bytes), _) => bytes,
@@ -101,8 +101,8 @@ fn one(name: &str, trace_args: TraceArgs) -> anyhow::Result<Trace> {
     if trace.ops().is_empty() {
         let file = if name == "-" { "standard input" } else { name };
         bail!(
-            "{file}: there is no operation in this trace; 'slablab trace --help' shows how they are \
-             written"
+            "{file}: there is no operation in this trace; 'slablab trace --help' describes the \
+             format"
         );
     }
     Ok(trace)
@@ -116,6 +116,6 @@ fn missing(name: &str) -> String {
     });
     format!(
         "{name}: there is no such file and no such pattern ('slablab trace make --help' lists \
-         them){meant}"
+         the patterns){meant}"
     )
 }

@@ -110,7 +110,7 @@ fn violation(fault: EngineFault) -> &'static [&'static str] {
     match fault {
         EngineFault::Overlap => &["memory in use", "share bytes", "already names a live block"],
         EngineFault::OutOfPool => &["does not lie in the pool"],
-        EngineFault::WrongOffset => &["and the engine says"],
+        EngineFault::WrongOffset => &["but the engine reports"],
         EngineFault::WildWrite | EngineFault::WildWriteInFree => {
             &["must still be", "must be 0", "memory in use"]
         }
@@ -173,7 +173,7 @@ fn every_workload_ends(fault: EngineFault, engine: &str) {
             assert!(found.is_none(), "{about}");
             continue;
         }
-        let found = found.unwrap_or_else(|| panic!("{about}: no verdict"));
+        let found = found.unwrap_or_else(|| panic!("{about}: the fault was not reported"));
         assert_eq!(found["engine"], engine, "{about}");
         let text = found["violation"].as_str().unwrap();
         let words = violation(fault);
@@ -387,7 +387,7 @@ fn debug_mode_refuses_an_engine_that_writes_too_much_of_free_blocks() {
         assert_eq!(output.status.code(), Some(1), "{command}");
         let text = String::from_utf8(output.stderr).unwrap();
         assert!(
-            text.contains("debug mode cannot guard seed"),
+            text.contains("seed does not support debug mode"),
             "{command}: {text}"
         );
         assert!(begun.elapsed() < Duration::from_secs(20), "{command}");

@@ -235,7 +235,7 @@ fn a_misuse_is_chosen_by_its_name() {
     let text = stdout(&output("inject slab_free_double --target sim"));
     assert!(text.contains("SLAB_FREE_DOUBLE  double free"), "{text}");
     assert!(
-        text.contains("1 of 1 reported as expected; quarantined: 0 blocks"),
+        text.contains("1 of 1 misuses reported as expected; quarantined: 0 blocks"),
         "{text}"
     );
     let list = stdout(&output("inject --list"));
@@ -297,7 +297,7 @@ fn an_empty_run_is_a_usage_error() {
     for (arguments, sentence) in [
         (
             "stress --target sim --ops 0",
-            "the number of operations is at least 1",
+            "the number of operations must be at least 1",
         ),
         (
             "stress --target sim --seconds 0",
@@ -309,20 +309,20 @@ fn an_empty_run_is_a_usage_error() {
         ),
         (
             "stress --target sim --threads 0",
-            "the number of threads is from 1 to 256",
+            "the number of threads must be from 1 to 256",
         ),
-        ("fuzz --calls 0", "the number of calls is at least 1"),
+        ("fuzz --calls 0", "the number of calls must be at least 1"),
         (
             "fuzz --processes 0",
-            "the number of processes is from 1 to 64",
+            "the number of processes must be from 1 to 64",
         ),
         (
             "trace record --seconds 0",
-            "the time in seconds is from 1 to 65535",
+            "the time in seconds must be from 1 to 65535",
         ),
         (
             "trace make larson --percent 0",
-            "in hundredths is from 1 to 10000",
+            "the length in percent must be from 1 to 10000",
         ),
         (
             "selftest --filter no-such-test",
@@ -339,46 +339,37 @@ fn an_empty_run_is_a_usage_error() {
 #[test]
 fn a_wrong_value_has_a_sentence() {
     for (arguments, sentence) in [
-        (
-            "stress --fail-every 0",
-            "the distance P of refused requests is at least 2",
-        ),
+        ("stress --fail-every 0", "the interval P must be at least 2"),
         (
             "stress --fail-every -1",
-            "the distance P of refused requests is a whole number",
+            "the interval P must be a whole number",
         ),
-        (
-            "stress --fail-growth 0",
-            "the number N of a growth is at least 1",
-        ),
+        ("stress --fail-growth 0", "the number N must be at least 1"),
         (
             "stress --seconds x",
-            "the time is a number of seconds from 0.001 to 1000000",
+            "the time must be a number of seconds from 0.001 to 1000000",
         ),
         (
             "stress --seconds -1",
-            "the time is a number of seconds from 0.001 to 1000000",
+            "the time must be a number of seconds from 0.001 to 1000000",
         ),
         (
             "stress --pool 0",
-            "the size of a pool in MiB is from 1 to 4096",
+            "the size of a pool in MiB must be from 1 to 4096",
         ),
-        ("replay larson --seed x", "a seed is a whole number"),
+        ("replay larson --seed x", "a seed must be a whole number"),
         (
             "replay larson --passes x",
-            "the number of passes is a whole number",
+            "the number of passes must be a whole number",
         ),
-        (
-            "replay larson --explain 0",
-            "the first operation is operation 1",
-        ),
+        ("replay larson --explain 0", "operations are counted from 1"),
         (
             "replay larson --explain 5-1",
             "the range ends before it begins: try 1-5",
         ),
         (
             "replay larson --explain 1..5",
-            "name an operation by its number, or a range such as 1-5",
+            "write the number of an operation, or a range such as 1-5",
         ),
         (
             "replay larson --explain 1-5000",
@@ -386,12 +377,12 @@ fn a_wrong_value_has_a_sentence() {
         ),
         (
             "inject --size 0",
-            "the size of a block is from 1 byte to 1g",
+            "the size of a block must be from 1 byte to 1g",
         ),
-        ("inject --size 4q", "'4q' is no number of bytes"),
+        ("inject --size 4q", "'4q' is not a number of bytes"),
         (
             "report larson -o x.html --room 1",
-            "the size of a pool in KiB is from 32 to 4194304",
+            "the size of a pool in KiB must be from 32 to 4194304",
         ),
         (
             "bench --target sim",

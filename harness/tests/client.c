@@ -26,7 +26,7 @@ static void expect(int so, const char *what)
 {
 	if (so)
 		return;
-	fprintf(stderr, "client: %s: %s\n", what, strerror(errno));
+	fprintf(stderr, "client: failed check: %s (last error: %s)\n", what, strerror(errno));
 	exit(EXIT_FAILURE);
 }
 
@@ -55,9 +55,11 @@ static void misuse(void)
 
 	/* INJECT writes eight bytes behind a block and frees it, which detects the damage. */
 	expect(!ioctl(lab, SLABLAB_INJECT, &inject), "SLABLAB_INJECT");
-	expect(inject.report.fault == SLABLAB_FAULT_OVERFLOW, "fault");
-	expect(inject.report.byte == 100 && inject.report.damaged_bytes == 8, "damage");
-	expect(inject.report.allocated.pid == (__u32)getpid(), "owner");
+	expect(inject.report.fault == SLABLAB_FAULT_OVERFLOW, "INJECT must report an overflow");
+	expect(inject.report.byte == 100 && inject.report.damaged_bytes == 8,
+	       "INJECT must report 8 damaged bytes from byte 100");
+	expect(inject.report.allocated.pid == (__u32)getpid(),
+	       "the report must name this process as the owner");
 	printf("overflow of the block at offset %llu, allocated by operation %llu of %u\n",
 	       (unsigned long long)inject.report.offset,
 	       (unsigned long long)inject.report.allocated.operation,
@@ -65,11 +67,13 @@ static void misuse(void)
 
 	/* The report is stored, and the block is quarantined. */
 	expect(!ioctl(lab, SLABLAB_REPORTS, &reports), "SLABLAB_REPORTS");
-	expect(reports.count == 1 && reports.number == 1, "count of reports");
-	expect(!memcmp(&last[0], &inject.report, sizeof(last[0])), "report");
+	expect(reports.count == 1 && reports.number == 1, "REPORTS must return one report");
+	expect(!memcmp(&last[0], &inject.report, sizeof(last[0])),
+	       "REPORTS must return the report of INJECT");
 	expect(!ioctl(lab, SLABLAB_STATS, &stats), "SLABLAB_STATS");
-	expect(stats.reports[SLABLAB_FAULT_OVERFLOW] == 1, "reports in statistics");
-	expect(stats.quarantined_blocks == 1 && stats.live_blocks == 1, "blocks in quarantine");
+	expect(stats.reports[SLABLAB_FAULT_OVERFLOW] == 1, "STATS must count one overflow");
+	expect(stats.quarantined_blocks == 1 && stats.live_blocks == 1,
+	       "STATS must count one quarantined block");
 	close(lab);
 }
 
@@ -83,16 +87,20 @@ static void fail(void)
 
 	lab = open(SLABLAB_DEVICE, O_RDWR | O_CLOEXEC);
 	expect(lab >= 0, "open " SLABLAB_DEVICE);
-	expect(ioctl(lab, SLABLAB_FAIL, &order) && errno == EOPNOTSUPP, "a pool that is shared");
+	expect(ioctl(lab, SLABLAB_FAIL, &order) && errno == EOPNOTSUPP,
+	       "FAIL must fail with EOPNOTSUPP in a shared pool");
 	expect(!ioctl(lab, SLABLAB_BIND, &bind), "SLABLAB_BIND");
 	expect(!ioctl(lab, SLABLAB_FAIL, &order) && !order.injected, "SLABLAB_FAIL");
-	expect(!ioctl(lab, SLABLAB_ALLOC, &alloc), "the first request");
-	expect(ioctl(lab, SLABLAB_ALLOC, &alloc) && errno == ENOMEM, "the second one");
-	expect(alloc.cost.cause == SLABLAB_CAUSE_INJECTED, "cause of an injected refusal");
+	expect(!ioctl(lab, SLABLAB_ALLOC, &alloc), "ALLOC 1 with fault injection");
+	expect(ioctl(lab, SLABLAB_ALLOC, &alloc) && errno == ENOMEM,
+	       "ALLOC 2 with fault injection must fail with ENOMEM");
+	expect(alloc.cost.cause == SLABLAB_CAUSE_INJECTED,
+	       "the cause of an injected refusal must be SLABLAB_CAUSE_INJECTED");
 	order.every = 0;
-	expect(!ioctl(lab, SLABLAB_FAIL, &order) && order.injected == 1, "SLABLAB_FAIL");
-	expect(!ioctl(lab, SLABLAB_ALLOC, &alloc), "the third one");
-	expect(!ioctl(lab, SLABLAB_ALLOC, &alloc), "the fourth one");
+	expect(!ioctl(lab, SLABLAB_FAIL, &order) && order.injected == 1,
+	       "FAIL must report one injected refusal");
+	expect(!ioctl(lab, SLABLAB_ALLOC, &alloc), "ALLOC 3, without fault injection");
+	expect(!ioctl(lab, SLABLAB_ALLOC, &alloc), "ALLOC 4, without fault injection");
 	close(lab);
 }
 
@@ -134,8 +142,8 @@ int main(void)
 	expect(lab >= 0, "open " SLABLAB_DEVICE);
 	expect(!ioctl(lab, SLABLAB_BIND, &bind), "SLABLAB_BIND");
 	expect(!ioctl(lab, SLABLAB_INFO, &info), "SLABLAB_INFO");
-	expect(info.abi_version == SLABLAB_ABI_VERSION, "version of the interface");
-	expect(info.pool_bytes == bind.pool_bytes, "size of the pool");
+	expect(info.abi_version == SLABLAB_ABI_VERSION, "the module must have the ABI version of slablab.h");
+	expect(info.pool_bytes == bind.pool_bytes, "the pool must have the requested size");
 
 	/* A block is named by a handle and used through the file. */
 	expect(!ioctl(lab, SLABLAB_ALLOC, &alloc), "SLABLAB_ALLOC");
@@ -150,9 +158,9 @@ int main(void)
 	expect(!ioctl(lab, SLABLAB_REALLOC, &larger), "SLABLAB_REALLOC");
 	expect(pread(lab, read_back, sizeof(read_back), SLABLAB_POSITION(alloc.handle, 0)) ==
 	       (ssize_t)sizeof(read_back), "pread");
-	expect(!memcmp(read_back, text, sizeof(text)), "contents");
+	expect(!memcmp(read_back, text, sizeof(text)), "REALLOC must keep the old bytes");
 	for (n = sizeof(text); n < sizeof(read_back); n++)
-		expect(!read_back[n], "zeros");
+		expect(!read_back[n], "REALLOC must zero the new bytes");
 
 	expect(!ioctl(lab, SLABLAB_STATS, &stats), "SLABLAB_STATS");
 	for (n = 0; n < stats.class_count; n++)
@@ -164,35 +172,43 @@ int main(void)
 
 	/* The reply to a refused request contains the cause. */
 	alloc.size = info.pool_bytes + 1;
-	expect(ioctl(lab, SLABLAB_ALLOC, &alloc) && errno == ENOMEM, "a size above the pool");
-	expect(alloc.cost.cause == SLABLAB_CAUSE_TOO_BIG, "cause");
+	expect(ioctl(lab, SLABLAB_ALLOC, &alloc) && errno == ENOMEM,
+	       "ALLOC of more than the pool must fail with ENOMEM");
+	expect(alloc.cost.cause == SLABLAB_CAUSE_TOO_BIG,
+	       "the cause of the refusal must be SLABLAB_CAUSE_TOO_BIG");
 
 	/* FREE takes the handle by value. A freed handle names no block. */
 	expect(!ioctl(lab, SLABLAB_FREE, larger.handle), "SLABLAB_FREE");
-	expect(ioctl(lab, SLABLAB_FREE, larger.handle) && errno == ENOENT, "freeing twice");
+	expect(ioctl(lab, SLABLAB_FREE, larger.handle) && errno == ENOENT,
+	       "the second FREE of a handle must fail with ENOENT");
 
 	/* SUBMIT executes operations in one call until one fails. EVENTS records them. */
 	expect(!ioctl(lab, SLABLAB_EVENTS, &events), "SLABLAB_EVENTS_BEGIN");
 	expect(!ioctl(lab, SLABLAB_SUBMIT, &submit), "SLABLAB_SUBMIT");
-	expect(submit.done == 3 && submit.error == ENOMEM, "operations done");
-	expect(operations[3].cost.cause == SLABLAB_CAUSE_TOO_BIG, "cause in an operation");
-	expect(operations[2].handle == operations[0].handle && !operations[2].flags, "handle");
+	expect(submit.done == 3 && submit.error == ENOMEM, "SUBMIT must fail at its operation 4 with ENOMEM");
+	expect(operations[3].cost.cause == SLABLAB_CAUSE_TOO_BIG,
+	       "the cause of operation 4 must be SLABLAB_CAUSE_TOO_BIG");
+	expect(operations[2].handle == operations[0].handle && !operations[2].flags,
+	       "SUBMIT must store the handle of the freed block");
 	expect(!ioctl(lab, SLABLAB_FREE, operations[1].handle), "SLABLAB_FREE");
 	events.op = SLABLAB_EVENTS_READ;
 	events.count = sizeof(done) / sizeof(done[0]);
 	events.events = (__u64)(unsigned long)done;
 	expect(!ioctl(lab, SLABLAB_EVENTS, &events), "SLABLAB_EVENTS_READ");
-	expect(events.count == 5 && events.number == 5 && !events.lost, "count of events");
+	expect(events.count == 5 && events.number == 5 && !events.lost, "EVENTS must return 5 events");
 	for (n = 0; n < events.count; n++)
 		printf("event %llu: kind %u, %llu bytes, error %u\n",
 		       (unsigned long long)done[n].number, (unsigned int)done[n].kind,
 		       (unsigned long long)done[n].size, (unsigned int)done[n].error);
-	expect(done[1].handle == operations[1].handle && done[1].size == 5000, "event of an ALLOC");
-	expect(done[3].error == ENOMEM && done[3].cost.cause == SLABLAB_CAUSE_TOO_BIG, "event of a refusal");
-	expect(done[4].kind == SLABLAB_EVENT_FREE && done[4].offset == done[1].offset, "event of a FREE");
+	expect(done[1].handle == operations[1].handle && done[1].size == 5000,
+	       "event 1 must be the second ALLOC");
+	expect(done[3].error == ENOMEM && done[3].cost.cause == SLABLAB_CAUSE_TOO_BIG,
+	       "event 3 must be the refused ALLOC");
+	expect(done[4].kind == SLABLAB_EVENT_FREE && done[4].offset == done[1].offset,
+	       "event 4 must be the FREE of the second block");
 
 	/* Pages of a block can be mapped. A block with a mapped page cannot be freed. */
-	expect(info.capabilities & SLABLAB_CAP_MMAP, "capability");
+	expect(info.capabilities & SLABLAB_CAP_MMAP, "INFO must report SLABLAB_CAP_MMAP");
 	expect(!ioctl(lab, SLABLAB_ALLOC, &shown), "SLABLAB_ALLOC");
 	pages = mmap(NULL, shown.size, PROT_READ | PROT_WRITE, MAP_SHARED, lab,
 		     SLABLAB_POSITION(shown.handle, 0));
@@ -200,11 +216,13 @@ int main(void)
 	memcpy(pages + 5000, text, sizeof(text));
 	expect(pread(lab, read_back, sizeof(text), SLABLAB_POSITION(shown.handle, 5000)) ==
 	       (ssize_t)sizeof(text), "pread");
-	expect(!memcmp(read_back, text, sizeof(text)), "contents that were mapped");
-	expect(ioctl(lab, SLABLAB_FREE, shown.handle) && errno == EBUSY, "freeing what is mapped");
+	expect(!memcmp(read_back, text, sizeof(text)),
+	       "pread must return the bytes written through the mapping");
+	expect(ioctl(lab, SLABLAB_FREE, shown.handle) && errno == EBUSY,
+	       "FREE of a mapped block must fail with EBUSY");
 
 	expect(!ioctl(lab, SLABLAB_CHECK, &check), "SLABLAB_CHECK");
-	expect(check.rule == SLABLAB_RULE_NONE, "rules of the pool");
+	expect(check.rule == SLABLAB_RULE_NONE, "CHECK must find no violation");
 
 	/* The session, its blocks and its pool end with the file and its mappings. */
 	expect(!munmap(pages, shown.size), "munmap");
@@ -212,6 +230,6 @@ int main(void)
 
 	misuse();
 	fail();
-	puts("all went as the header says");
+	puts("client: all checks passed");
 	return EXIT_SUCCESS;
 }

@@ -23,7 +23,7 @@ fn compile(arguments: &[&str]) {
         .args(warnings)
         .args(arguments)
         .output()
-        .expect("there is a C compiler, cc");
+        .expect("cannot run the C compiler cc");
     assert!(
         output.status.success(),
         "{}",

@@ -67,7 +67,7 @@ fn lines_pasted_at_once_are_all_read() {
         "8192 bytes, path buddy",
         "no violation found",
     ] {
-        assert!(shown.contains(answer), "no {answer:?} in:\n{shown}");
+        assert!(shown.contains(answer), "{answer:?} is missing in:\n{shown}");
     }
 }
 
@@ -79,6 +79,6 @@ fn the_tab_key_completes_commands_and_names() {
         "|....|",
         "first: handle 1048576, freed",
     ] {
-        assert!(shown.contains(answer), "no {answer:?} in:\n{shown}");
+        assert!(shown.contains(answer), "{answer:?} is missing in:\n{shown}");
     }
 }

@@ -104,12 +104,12 @@ fn bad_lines_are_named_with_their_file() {
     }
     let printed = stderr("trace info /", 1);
     assert!(
-        printed.contains("/: this is a folder, and a file is needed"),
+        printed.contains("/: this is a folder, but a file is needed"),
         "{printed}"
     );
     let printed = stderr("trace info /dev/zero", 1);
     assert!(
-        printed.contains("/dev/zero: this has more than 1 GiB"),
+        printed.contains("/dev/zero: this file is larger than 1 GiB"),
         "{printed}"
     );
     for (command, none) in [
@@ -123,11 +123,11 @@ fn bad_lines_are_named_with_their_file() {
             "{printed}"
         );
         let printed = stderr(&format!("{command} --from {}", file("other.json", "{}")), 1);
-        let sentence = format!("this is no output of 'slablab {none} --json'");
+        let sentence = format!("this is not the output of 'slablab {none} --json'");
         assert!(printed.contains(&sentence), "{printed}");
         let notes = file("notes.txt", "my notes\n");
         let printed = stderr(&format!("{command} --from {notes}"), 1);
-        let expected = format!("error: {notes}: {sentence}, beginning with line 1\n");
+        let expected = format!("error: {notes}: {sentence}: cannot parse line 1\n");
         assert_eq!(printed, expected);
     }
     stderr("trace make waltz", 2);
@@ -143,7 +143,7 @@ fn engines_are_shown_side_by_side() {
         "means of 2 traces",
         "right",
     ] {
-        assert!(text.contains(word), "no {word:?} in:\n{text}");
+        assert!(text.contains(word), "{word:?} is missing in:\n{text}");
     }
 }
 
@@ -220,7 +220,10 @@ fn the_story_of_the_seed_counts_what_its_lists_cost() {
     };
     let has = |number, words: &str| {
         let printed = story(number);
-        assert!(printed.contains(words), "no {words:?} in:\n{printed}");
+        assert!(
+            printed.contains(words),
+            "{words:?} is missing in:\n{printed}"
+        );
     };
     has(1, "after 6 splits of a block of 1 MiB");
     has(2, "of 16 KiB, without a split");

@@ -2,10 +2,10 @@
 
 //! The allocators that a bench measures.
 //!
-//! Each allocator is created for one call and has no other users. The measured loop calls the same
-//! functions as other code of the kernel: the kernel's own allocators are C functions, and our engines
-//! are called through the trait [`Engine`], as by sessions. `scripts/lock-prefixes.py` finds the
-//! functions of [`EngineAllocator`] by name.
+//! Each allocator is created for one run and has no other users. The measured loop calls the same functions as
+//! other code of the kernel: the kernel's own allocators are C functions, and our engines are called through
+//! the trait [`Engine`], as sessions do. `scripts/lock-prefixes.py` finds the functions `call_allocate` and
+//! `call_free` by name.
 
 use core::{
     alloc::Layout,
@@ -99,8 +99,8 @@ const FLAGS: bindings::gfp_t = bindings::GFP_KERNEL
 /// # Safety
 ///
 /// From the return of [`Allocator::allocate`] to the call of [`Allocator::free`], the memory of a
-/// block is aligned for its layout and valid for reads and writes of the layout's size. The exception
-/// are allocators whose [`Allocator::HAS_MEMORY`] is false.
+/// block is aligned for its layout and valid for reads and writes of the layout's size. This is not required
+/// of allocators whose [`Allocator::HAS_MEMORY`] is false.
 pub(super) unsafe trait Allocator: Sync {
     /// A live block.
     type Block: Copy;
@@ -108,12 +108,12 @@ pub(super) unsafe trait Allocator: Sync {
     /// Whether blocks have memory.
     const HAS_MEMORY: bool = true;
 
-    /// Allocates a block, or returns `None` if the request is refused. An engine of ours writes what the
-    /// call did to `cost`, as for sessions.
+    /// Allocates a block, or returns `None` if the request is refused. Our engines write the cost of the call
+    /// to `cost`, as for sessions.
     fn allocate(&self, layout: Layout, cost: &mut Cost) -> Option<Self::Block>;
 
-    /// Frees a block and says whether the allocator accepted the free. An engine of ours writes what the
-    /// call did to `cost`, as for sessions.
+    /// Frees a block and returns whether the allocator accepted the free. Our engines write the cost of the
+    /// call to `cost`, as for sessions.
     ///
     /// # Safety
     ///
@@ -124,7 +124,7 @@ pub(super) unsafe trait Allocator: Sync {
     /// Returns the first byte of a block.
     fn start(block: Self::Block) -> NonNull<u8>;
 
-    /// Returns how often the engine's lock was taken.
+    /// Returns the number of acquisitions of the engine's lock.
     fn acquisitions(&self) -> u64 {
         0
     }
@@ -140,7 +140,7 @@ pub(super) unsafe trait Allocator: Sync {
     }
 }
 
-/// No allocator, inlined into the loop: measures the cost of the loop itself.
+/// An allocator that does nothing and is inlined into the loop, to measure the cost of the loop itself.
 pub(super) struct BaselineAllocator;
 
 // SAFETY: `HAS_MEMORY` is false, so the trait requires nothing of the blocks.
@@ -169,7 +169,7 @@ unsafe impl Allocator for BaselineAllocator {
 /// Linux's `__kmalloc` and `kfree`.
 pub(super) struct Kmalloc;
 
-// SAFETY: A block of `__kmalloc` is valid until `kfree`. Its alignment is at least 8, which is the
+// SAFETY: A block of `__kmalloc` is valid until `kfree`, and its alignment is at least 8, which is the
 // alignment of all layouts of a bench.
 unsafe impl Allocator for Kmalloc {
     type Block = NonNull<u8>;
@@ -225,8 +225,8 @@ impl KmemCache {
             cache: ptr::null_mut(),
         };
         let argument = (&raw mut request).cast();
-        // `smp_call_on_cpu` returns the callback's 0, or an error if the CPU went offline just now. The
-        // task has moved to another CPU then, so the call is repeated.
+        // `smp_call_on_cpu` returns the result of the callback, which is 0, or an error if the CPU has just gone
+        // offline. After such an error the task runs on another CPU, and the call is repeated there.
         //
         // SAFETY: `create_cache` requires a pointer to a `CacheRequest` that nobody else uses. `request`
         // lives and is not accessed here until `smp_call_on_cpu` has returned, which waits for the callback.
@@ -254,10 +254,9 @@ struct CacheRequest<'a> {
 
 /// Creates a cache, in a kernel thread.
 ///
-/// If Linux cannot create a cache, it writes a stack trace to the kernel log. The allocations for a
-/// cache are small. Linux refuses these only to a task that the OOM killer has chosen or for which
-/// fault injection is enabled (`__alloc_pages_slowpath` in `mm/page_alloc.c`); neither is true of a
-/// kernel thread.
+/// If Linux cannot create a cache, it writes a stack trace to the kernel log. The allocations for a cache are
+/// small. Linux refuses small allocations only to a task that the OOM killer has chosen or for which fault
+/// injection is enabled (`__alloc_pages_slowpath` in `mm/page_alloc.c`), and neither is true of a kernel thread.
 ///
 /// # Safety
 ///
@@ -286,8 +285,8 @@ impl Drop for KmemCache {
     }
 }
 
-// SAFETY: A block of the cache has `size` bytes and is valid until it is freed; `allocate` refuses
-// larger layouts. Its alignment is at least 8, which is the alignment of all layouts of a bench.
+// SAFETY: A block of the cache has `size` bytes and is valid until it is freed; `allocate` refuses larger
+// layouts. The alignment of a block is at least 8, which is the alignment of all layouts of a bench.
 unsafe impl Allocator for KmemCache {
     type Block = NonNull<u8>;
 
@@ -296,14 +295,15 @@ unsafe impl Allocator for KmemCache {
         if layout.size() > self.size {
             return None;
         }
-        // SAFETY: By the type invariant the cache is valid; the flags allow sleeping, and the caller may.
+        // SAFETY: By the type invariant the cache is valid; the flags allow sleeping, and the caller may sleep.
         let block = unsafe { bindings::kmem_cache_alloc_noprof(self.cache.as_ptr(), FLAGS) };
         NonNull::new(block.cast())
     }
 
     #[inline(always)]
     unsafe fn free(&self, block: NonNull<u8>, _layout: Layout, _cost: &mut Cost) -> bool {
-        // SAFETY: By this function's contract the block came from this cache and was not freed since.
+        // SAFETY: By the type invariant the cache is valid. By this function's contract `allocate` returned the
+        // block, so it is a block of this cache, and it was not freed since.
         unsafe { bindings::kmem_cache_free(self.cache.as_ptr(), block.as_ptr().cast()) };
         true
     }
@@ -313,14 +313,14 @@ unsafe impl Allocator for KmemCache {
     }
 }
 
-/// The engine `hybrid` with a lock that counts.
+/// The engine `hybrid` with a lock that counts its acquisitions.
 type CountedHybrid = Hybrid<CountingLock<hybrid::State>, CpuCaches>;
 
-/// The engine `seed` with a lock that counts.
+/// The engine `seed` with a lock that counts its acquisitions.
 type CountedSeed = Seed<CountingLock<seed::State>>;
 
-/// Returns the bytes that an allocator takes in addition to its blocks: the state, metadata and CPU
-/// caches of an engine, and the per-CPU slabs of a `kmem_cache`.
+/// Returns the bytes of an allocator in addition to its blocks: the state, metadata and CPU caches of an engine,
+/// or the structures and per-CPU slabs of a `kmem_cache`.
 pub(super) fn allocator_bytes(request: &BenchRequest) -> usize {
     let pool_bytes = request.pool_bytes;
     match request.kind {
@@ -342,7 +342,7 @@ pub(super) fn allocator_bytes(request: &BenchRequest) -> usize {
     }
 }
 
-/// The most bytes of a `kmem_cache`, and of the slab that it has for a CPU (`slub_max_order` is 3).
+/// The maximum number of bytes of a `kmem_cache`, and of its slab for one CPU (`slub_max_order` is 3).
 const CACHE_BYTES: usize = 8 * PAGE_SIZE;
 
 /// An engine with one region, called through the trait [`Engine`].
@@ -352,7 +352,8 @@ const CACHE_BYTES: usize = 8 * PAGE_SIZE;
 /// Nobody but `engine` accesses `memory` and `table`.
 #[repr(C)]
 pub(super) struct EngineAllocator<E, T> {
-    // First, so that the engine has the address of the whole and a call of it computes no offset.
+    // The engine is the first field, so that it has the address of the structure and a call of the engine
+    // computes no offset.
     engine: E,
     /// A second reference to the engine's lock.
     lock: CountingLock<T>,
@@ -395,7 +396,8 @@ impl SeedAllocator {
     }
 }
 
-/// Calls [`Engine::allocate`]. Not inlined: the loop calls each allocator, as it calls the kernel's.
+/// Calls [`Engine::allocate`]. The function is not inlined, so that the loop calls our engines as it calls the
+/// allocators of the kernel.
 #[inline(never)]
 fn call_allocate<E: Engine>(
     engine: &E,
@@ -405,11 +407,11 @@ fn call_allocate<E: Engine>(
     engine.allocate(layout, cost)
 }
 
-/// Calls [`Engine::free`]. Not inlined, as [`call_allocate`].
+/// Calls [`Engine::free`]. The function is not inlined, like [`call_allocate`].
 ///
 /// # Safety
 ///
-/// As for [`Engine::free`].
+/// The contract of [`Engine::free`] holds.
 #[inline(never)]
 unsafe fn call_free<E: Engine>(
     engine: &E,
@@ -479,8 +481,8 @@ impl<E: Engine + AddRegion + Check, T> EngineAllocator<E, T> {
 }
 
 // SAFETY: By the contract of `Engine` a block is aligned to `layout.align()` and valid for at least
-// `layout.size()` bytes until it is released, for as long as the memory of its region is there. `memory`
-// is dropped after the engine.
+// `layout.size()` bytes until it is freed, as long as the memory of its region is valid. `memory` is dropped
+// after the engine.
 unsafe impl<E: Engine + AddRegion + Check, T: Send> Allocator for EngineAllocator<E, T> {
     /// The block that `Engine::allocate` returned.
     type Block = Block;
@@ -492,9 +494,10 @@ unsafe impl<E: Engine + AddRegion + Check, T: Send> Allocator for EngineAllocato
 
     #[inline(always)]
     unsafe fn free(&self, block: Block, layout: Layout, cost: &mut Cost) -> bool {
-        // SAFETY: `call_free` requires a live block of this engine, the layout that it was allocated
-        // for, and that nobody uses it any more. This function's contract promises each; `allocate` gets
-        // its blocks from this engine only, and no block is resized.
+        // SAFETY: `call_free` requires a live block of this engine, the layout that the block was allocated
+        // for, and that nobody uses the block any more. This function's contract promises a live block of this
+        // allocator, its layout, and that nobody uses its memory any more; `allocate` gets its blocks from this
+        // engine only, and no block is resized.
         unsafe { call_free(&self.engine, block, layout, cost) }.is_ok()
     }
 

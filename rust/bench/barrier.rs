@@ -11,8 +11,8 @@
 //! A participant that is dropped before [`Participant::finish`] makes the waits of all others fail with
 //! [`ECANCELED`], so that no thread waits for one that has failed.
 
-// Lock order: `Bench::pending` (a mutex), then `Barrier::state` (a mutex), then nothing. No memory is
-// allocated and no user memory is touched under either. All waits are interruptible.
+// Lock order: `Bench::pending` (a mutex), then `Barrier::state` (a mutex). No other lock is taken, no memory is
+// allocated, and no user memory is touched under either mutex. All waits are interruptible.
 
 use core::cell::Cell;
 
@@ -46,11 +46,11 @@ const BARRIER_TIMEOUT_MS: u32 = 10_000;
 
 /// The state under the lock.
 struct BarrierState {
-    /// Threads that have joined.
+    /// The number of threads that have joined.
     joined: u32,
-    /// Threads that have arrived in this generation.
+    /// The number of threads that have arrived in this generation.
     waiting: u32,
-    /// Counts how often all threads have passed the barrier.
+    /// The number of times that all threads have passed the barrier.
     generation: u32,
     span: Span,
 }
@@ -71,7 +71,7 @@ pub(super) struct Barrier {
     origin: Instant<Monotonic>,
     /// Set when a participant has failed.
     abandoned: Atomic<bool>,
-    /// Threads that spin in [`Participant::start`].
+    /// The number of threads that have reached the spin loop of [`Participant::start`].
     ready: Atomic<u32>,
     #[pin]
     state: Mutex<BarrierState>,
@@ -179,8 +179,8 @@ impl Participant<'_> {
         self.arrive(None, |_| {})
     }
 
-    /// Waits until all threads have arrived, and returns the time for [`Participant::stop`]. Must be
-    /// called at most once per thread.
+    /// Waits until all threads have arrived, and returns the time for [`Participant::stop`]. Each thread calls
+    /// this function at most once.
     ///
     /// The threads spin at the end of the wait, because the wake-ups from a sleep are too far apart.
     ///
@@ -228,7 +228,7 @@ impl Participant<'_> {
         self.finished.set(true);
     }
 
-    /// Updates the span and waits for the other threads.
+    /// Updates the span with `add`, and waits until all threads have arrived.
     fn arrive(&self, timeout: Option<Jiffies>, add: impl FnOnce(&mut Span)) -> Result {
         let barrier = self.barrier;
         let mut state = barrier.state.lock();
@@ -268,7 +268,8 @@ impl Drop for Participant<'_> {
     fn drop(&mut self) {
         if !self.finished.get() {
             self.barrier.abandoned.store(true, Relaxed);
-            // Under the lock, so that no thread is between its test of `abandoned` and its sleep.
+            // The threads are notified under the lock, so that no thread is between its test of `abandoned` and
+            // its sleep.
             let state = self.barrier.state.lock();
             self.barrier.released.notify_all();
             drop(state);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! An allocator, and the buffers by which one thread hands blocks to another.
+//! An allocator, and the buffers through which one thread passes blocks to another.
 
 use kernel::{
     new_spinlock,
@@ -17,14 +17,14 @@ use super::{
 };
 use crate::lock::BoxedSpinLock;
 
-// Lock order: a buffer's spinlock, then nothing. Only a move of the buffer happens under the lock.
+// Lock order: no lock is taken under a buffer's spinlock, under which only the buffer is moved.
 
-/// Buffers of a context: one thread fills one while the other thread empties the other.
+/// The number of buffers of a context: one thread fills a buffer while the other thread empties the other buffer.
 const BUFFERS: usize = 2;
 
 /// An allocator, and buffers of its blocks.
 pub(super) struct BenchContext<A: Allocator> {
-    /// Boxed, because an engine is too large for the stack.
+    /// The allocator, boxed because an engine is too large for the stack.
     allocator: KBox<A>,
     buffers: [BoxedSpinLock<Option<HandoverBuffer<A::Block>>>; BUFFERS],
 }
@@ -49,8 +49,8 @@ impl<A: Allocator> BenchContext<A> {
         &self.allocator
     }
 
-    /// Takes the buffer of a round out of the context, unless a thread has it. Rounds alternate between
-    /// the buffers.
+    /// Takes the buffer of a round out of the context, or returns `None` if a thread has taken it. Rounds
+    /// alternate between the buffers.
     pub(super) fn take_buffer(&self, round: usize) -> Option<Slots<'_, A>> {
         let buffer = self.buffers[round % BUFFERS].with(Option::take)?;
         Some(Slots::from_buffer(&self.allocator, buffer))

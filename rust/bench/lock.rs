@@ -2,9 +2,9 @@
 
 //! A spinlock that counts its acquisitions.
 //!
-//! The engines of a bench differ from those of sessions in this lock only. Counting costs one
-//! instruction per acquisition, which the engines of sessions do not pay. The `seed` of sessions has a
-//! mutex, which costs a few instructions more than this spinlock.
+//! The engines of a bench differ from those of sessions in this lock only. The lock of a session's engine does
+//! not count, because counting costs one instruction per acquisition. The `seed` of sessions has a mutex, which
+//! costs a few instructions more than this spinlock.
 
 use core::convert::Infallible;
 
@@ -19,7 +19,7 @@ use slab_heap::lock::Lock;
 
 use crate::vmalloc::kmalloc_bytes;
 
-/// A value, and how often its lock was taken.
+/// A value, and the number of acquisitions of its lock.
 pub(super) struct Counted<T> {
     value: T,
     acquisitions: u64,
@@ -52,19 +52,21 @@ impl<T> CountingLock<T> {
         Ok((Self(lock.clone()), Self(lock)))
     }
 
-    /// Returns the bytes that the kernel takes for the lock and its value.
+    /// Returns the bytes that the kernel allocates for the lock and its value.
     pub(super) fn charge() -> usize {
         // An `Arc` has a reference count before the value.
         kmalloc_bytes(size_of::<SpinLock<Counted<T>>>() + size_of::<usize>())
     }
 
-    /// Returns how often the lock was taken; this call does not count itself.
+    /// Returns the number of acquisitions of the lock. This call takes the lock, but does not count.
     pub(super) fn acquisitions(&self) -> u64 {
         self.0.lock().acquisitions
     }
 }
 
-// SAFETY: `SpinLock` admits one caller at a time. Its release and acquire order their accesses.
+// SAFETY: `SpinLock` admits one caller at a time. The release by one caller and the acquire by the next order
+// their accesses. A bench creates the lock with a new value for its engine, and the second reference to the lock
+// only reads the count.
 unsafe impl<T: Unpin> Lock<T> for CountingLock<T> {
     #[inline]
     fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {

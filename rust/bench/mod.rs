@@ -2,21 +2,22 @@
 
 //! SLABLAB_BENCH: measures allocators with a loop in the kernel.
 //!
-//! From the outside in:
+//! The files, from the outside to the inside:
 //!
-//! - this file: the bench of an open file, and the threads that measure together in it;
+//! - this file: the bench of an open file, and the threads that measure together in a bench;
 //! - [`request`]: the validated parameters of a bench;
 //! - [`barrier`]: lets threads begin and end a measurement together;
 //! - [`patterns`]: the measured loops; [`timer`] records their times, [`random`] is the generator;
 //! - [`slots`]: owns the blocks of a loop and frees them when it is dropped;
-//! - [`context`]: an allocator, and the buffers by which one thread hands blocks to another;
+//! - [`context`]: an allocator, and the buffers through which one thread passes blocks to another;
 //! - [`allocator`]: the allocators, each created for one call; [`lock`] counts lock acquisitions.
 //!
 //! A bench is also a test. Each loop runs once with checks: the loop writes a token at both ends of a
 //! block and compares the token before it frees the block. At the end all blocks are freed and the
 //! engine checks its metadata.
 
-// barrier.rs and context.rs state the lock order.
+// Lock order: barrier.rs states the order of `Bench::pending` and the barrier's lock, and context.rs that of a
+// buffer's lock. `BenchRun::verifying` is taken before the engine's lock.
 
 mod allocator;
 #[forbid(unsafe_code)]
@@ -77,7 +78,7 @@ use request::{
 use slots::SLOT_BYTES;
 use timer::Timer;
 
-/// The bench of an open file: the place where threads with the same request find each other.
+/// The bench of an open file, in which threads with the same request join one run.
 #[pin_data]
 pub(crate) struct Bench {
     #[pin]
@@ -91,7 +92,7 @@ pub(crate) struct Bench {
 enum PendingRun {
     /// There is no run.
     None,
-    /// The first thread creates a run for this request, without holding the lock.
+    /// A thread creates a run for this request, without the lock.
     Preparing(BenchRequest),
     /// The run waits for more threads.
     Waiting(Arc<BenchRun>),
@@ -106,7 +107,7 @@ enum AnyContext {
     KmemCache(BenchContext<KmemCache>),
 }
 
-/// Evaluates an expression with the context, of whatever kind the allocator is.
+/// Evaluates an expression with the context of an allocator of any kind.
 macro_rules! with_context {
     ($any:expr, $context:ident => $do:expr) => {
         match $any {
@@ -126,11 +127,11 @@ struct BenchRun {
     context: AnyContext,
     #[pin]
     barrier: Barrier,
-    /// Held while one thread verifies the engine: its figures are exact only if no other thread uses
-    /// the engine, not even to shrink it.
+    /// The lock under which a thread verifies the engine: the figures of the engine are exact only if no other
+    /// thread uses the engine, not even to shrink it.
     #[pin]
     verifying: Mutex<()>,
-    // Dropped last: the budget never counts less memory than the run has.
+    // The lease is dropped after all other fields, so the budget never counts less memory than the run has.
     _lease: Lease,
 }
 
@@ -170,7 +171,8 @@ impl Bench {
         arg.reply(&reply)
     }
 
-    /// Joins the run that waits for this request, or creates one; returns the thread's number, too.
+    /// Joins the run that waits for threads with this request, or creates a run. Returns the run and the number
+    /// of the thread in the run.
     fn join(&self, request: &BenchRequest, budget: &Arc<Budget>) -> Result<(Arc<BenchRun>, u32)> {
         if request.threads == 1 {
             return Ok((BenchRun::new(request, budget)?, 0));
@@ -206,7 +208,7 @@ impl Bench {
             Err(_) => PendingRun::None,
         };
         drop(pending);
-        // If the creation failed, one of the waiting threads tries next.
+        // If the creation failed, one of the waiting threads tries to create the run.
         self.prepared.notify_all();
         Ok((made?, participant))
     }
@@ -223,7 +225,8 @@ impl Bench {
 }
 
 impl BenchRun {
-    /// Allocates everything that a request needs.
+    /// Creates a run with its allocator. Charges all memory of the request, with the slots and samples of all
+    /// threads.
     fn new(request: &BenchRequest, budget: &Arc<Budget>) -> Result<Arc<Self>> {
         // Each thread has slots or a handover buffer, and samples.
         let slots = kmalloc_bytes(request.slots * SLOT_BYTES);
@@ -283,7 +286,7 @@ impl BenchRun {
         })
     }
 
-    /// Checks the engine's metadata when no block is live; returns the broken rule.
+    /// Checks the engine's metadata when no block is live, and returns the broken rule.
     fn verify(&self, participant: &Participant<'_>) -> Result<u32> {
         use allocator::Allocator as _;
 
@@ -305,7 +308,7 @@ fn boxed<A>(allocator: A) -> Result<KBox<A>> {
 }
 
 impl AnyContext {
-    /// Creates the allocator of a request. No other function creates allocators.
+    /// Creates the allocator of a request, and its context. No other function creates allocators.
     fn new(request: &BenchRequest) -> Result<Self> {
         let buffer = match request.pattern {
             LoopPattern::Handover => request.slots,

@@ -31,8 +31,8 @@ use super::{
     timer::Timer, //
 };
 
-/// Blocks that are allocated or freed between two checks for signals outside of the measurement. One
-/// allocation or free can take long.
+/// The number of blocks that are allocated or freed between two checks for signals outside of the measurement.
+/// A single allocation or free can take long.
 const PART: usize = 64;
 
 /// The result of a bench, except for the times of its samples.
@@ -44,14 +44,14 @@ pub(super) struct PassResult {
 
 /// A loop over slots.
 trait Loop<A: Allocator> {
-    /// Returns the steps of a full round.
+    /// Returns the number of steps of a full round.
     fn round(&self, slots: &Slots<'_, A>) -> usize {
         let _ = slots;
         ROUND
     }
 
-    /// Prepares a slot before the first round. Called for all slots in turn, and then for all once
-    /// more with `second_pass`.
+    /// Prepares a slot before the first round. The function is called for all slots in turn, and then again for
+    /// all slots with `second_pass`.
     fn prefill<const CHECKED: bool>(
         &mut self,
         slots: &mut Slots<'_, A>,
@@ -61,7 +61,7 @@ trait Loop<A: Allocator> {
         let _ = (slots, index, second_pass);
     }
 
-    /// Decides what the steps of the next round do, outside of the measurement.
+    /// Chooses the actions of the steps of the next round, outside of the measurement.
     fn prepare_round(&mut self, slots: &Slots<'_, A>) {
         let _ = slots;
     }
@@ -70,7 +70,7 @@ trait Loop<A: Allocator> {
     fn step<const CHECKED: bool>(&mut self, slots: &mut Slots<'_, A>, index: usize);
 }
 
-/// Runs a bench, first checked and then measured.
+/// Runs the pattern of a bench twice, first with checks and then measured.
 ///
 /// # Errors
 ///
@@ -145,7 +145,7 @@ impl<A: Allocator> PatternRun<'_, A> {
         }
     }
 
-    /// Returns the random numbers of this thread.
+    /// Returns the random number generator of this thread.
     fn random(&self) -> Random {
         Random::new(self.request.seed, self.participant.number())
     }
@@ -242,7 +242,7 @@ impl<A: Allocator> PatternRun<'_, A> {
             self.context.put_buffer(round, buffer);
         };
         let shared = self.run_together::<CHECKED>(|| {
-            // The second thread frees in each turn the batch that the first allocated one turn earlier.
+            // In each turn the second thread frees the batch that the first thread allocated one turn earlier.
             for turn in 0..=rounds {
                 self.participant.check_interrupted()?;
                 if allocates && turn < rounds {
@@ -300,7 +300,7 @@ impl<A: Allocator, const BACKWARDS: bool> Loop<A> for Batches<BACKWARDS> {
     }
 }
 
-/// Frees the block in a random slot and allocates one of random size.
+/// Frees the block in a random slot and allocates a block of random size.
 struct RandomReplace {
     random: Random,
     sizes: (u64, u64),
@@ -345,7 +345,7 @@ impl<A: Allocator> Loop<A> for RandomReplace {
     }
 }
 
-/// Frees the block in a random slot, or allocates one if the slot is empty.
+/// Frees the block in a random slot, or allocates a block if the slot is empty.
 struct RandomToggle {
     random: Random,
     layout: Layout,
@@ -386,11 +386,11 @@ impl<A: Allocator> Loop<A> for RandomToggle {
     }
 }
 
-/// Frees the blocks at odd slots one by one, after those at even slots were freed: each free can
+/// Frees the blocks in odd slots one by one, after the blocks in even slots were freed: each freed block can
 /// coalesce with both neighbours.
 struct Fragments {
     layout: Layout,
-    /// Pairs of slots that are empty.
+    /// The number of odd slots that were emptied.
     next: usize,
 }
 
@@ -415,7 +415,7 @@ impl<A: Allocator> Loop<A> for Fragments {
     }
 }
 
-/// Returns the indexes below `len` twice; the flag is true the second time.
+/// Returns the indexes below `len` twice, with a flag that is true the second time.
 fn each_index_twice(len: usize) -> impl Iterator<Item = (usize, bool)> {
     [false, true]
         .into_iter()

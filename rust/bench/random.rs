@@ -23,13 +23,13 @@ impl Random {
         mix(self.0)
     }
 
-    /// Returns a number below `end`, which is not 0.
+    /// Returns a number below `end`. `end` must not be 0.
     pub(super) fn below(&mut self, end: u64) -> u64 {
         ((u128::from(self.next()) * u128::from(end)) >> 64) as u64
     }
 
-    /// Returns a number from `low` to `high` in which each power-of-two interval is equally likely.
-    /// `low` is not 0 and not above `high`, and `high` is below 2⁶³.
+    /// Returns a number from `low` to `high`. Each power-of-two interval of this range is equally likely.
+    /// `low` must not be 0 or above `high`, and `high` must be below 2⁶³.
     pub(super) fn doubling(&mut self, low: u64, high: u64) -> u64 {
         let bits = u64::from(low.ilog2()) + self.below(u64::from(high.ilog2() - low.ilog2()) + 1);
         let (first, last) = ((1 << bits).max(low), ((2 << bits) - 1).min(high));

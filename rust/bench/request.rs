@@ -17,13 +17,13 @@ use crate::{
 /// The alignment of all blocks: the least alignment that every allocator guarantees.
 const ALIGN: usize = 8;
 
-/// Operations between two checks for signals.
+/// The number of operations between two checks for signals.
 pub(super) const ROUND: usize = SLABLAB_BENCH_ROUND as usize;
 
 /// The measured allocator.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum AllocatorKind {
-    /// No allocator: the cost of the loop.
+    /// No allocator, to measure the cost of the loop.
     Baseline,
     Hybrid,
     Seed,
@@ -63,7 +63,7 @@ pub(super) struct BenchRequest {
 }
 
 impl LoopPattern {
-    /// Says whether a round is a batch of all slots.
+    /// Returns whether a round is a batch of all slots.
     pub(super) fn is_batch(self) -> bool {
         matches!(self, Self::Lifo | Self::Fifo | Self::Handover)
     }
@@ -144,8 +144,8 @@ impl BenchRequest {
             return Err(EINVAL);
         }
         let block_bytes = request.layout.size().next_power_of_two();
-        // The pattern `pair` has one block in addition to the slots. The two threads of `handover` have
-        // two batches together.
+        // The pattern `pair` has one live block in addition to the slots. The two threads of `handover` together
+        // have two batches.
         if (request.slots + 1) * block_bytes * request.threads as usize > pool_bytes {
             return Err(ENOSPC);
         }
@@ -155,7 +155,7 @@ impl BenchRequest {
         Ok(request)
     }
 
-    /// Returns the operations of a round.
+    /// Returns the number of operations of a round.
     pub(super) fn round(&self) -> usize {
         if self.pattern.is_batch() {
             self.slots
@@ -173,8 +173,8 @@ impl BenchRequest {
         }
     }
 
-    /// Returns the steps of a thread's loop. A step is one call of the allocator in `lifo` and `fifo`, else
-    /// an operation.
+    /// Returns the number of steps of a thread's loop. A step is one call of the allocator in `lifo` and `fifo`,
+    /// and an operation in the other patterns.
     pub(super) fn steps(&self) -> usize {
         match self.pattern {
             LoopPattern::Lifo | LoopPattern::Fifo => 2 * self.operations(),
@@ -182,7 +182,7 @@ impl BenchRequest {
         }
     }
 
-    /// Returns the operations of a sample.
+    /// Returns the number of operations of a sample.
     pub(super) fn sample_operations(&self) -> usize {
         if self.per_op { 1 } else { self.round() }
     }

@@ -21,7 +21,7 @@ use super::{
     random::mix, //
 };
 
-/// The most bytes of a token at one end of a block.
+/// The size of a token in bytes. A small block has only a part of the token at each end.
 const STAMP: usize = size_of::<u64>();
 
 /// Counters of a pass.
@@ -50,12 +50,12 @@ struct LiveBlock<B> {
 ///
 /// # Invariants
 ///
-/// The blocks are live blocks of the allocator that [`Slots::from_buffer`] gets with the buffer. A
-/// [`BenchContext`](super::context::BenchContext) has one allocator and all buffers of its blocks, and
-/// no buffer leaves the context.
+/// Each block is a live block, allocated for the layout beside it, of the allocator that [`Slots::from_buffer`]
+/// gets with the buffer. A [`BenchContext`](super::context::BenchContext) has one allocator and all buffers of
+/// its blocks, and each buffer is only used with this allocator.
 pub(super) struct HandoverBuffer<B>(KVVec<Option<LiveBlock<B>>>);
 
-// SAFETY: A block may be used and freed on any thread, and the buffer owns its blocks.
+// SAFETY: A block may be used and freed on any thread, and nobody else uses the blocks of the buffer.
 unsafe impl<B> Send for HandoverBuffer<B> {}
 
 /// Slots for blocks of an allocator.
@@ -67,12 +67,12 @@ unsafe impl<B> Send for HandoverBuffer<B> {}
 pub(super) struct Slots<'a, A: Allocator> {
     allocator: &'a A,
     blocks: KVVec<Option<LiveBlock<A::Block>>>,
-    /// The cost of the last call. Nobody reads it; it lets engines write it, as they do for sessions.
+    /// The cost of the last call. Nobody reads this field: engines write to it, as they do for sessions.
     cost: Cost,
     pub(super) counts: SlotCounts,
 }
 
-/// Bytes that a slot is charged for, whatever the type of its block is.
+/// The bytes that are charged for a slot, whatever the type of its block is.
 pub(super) const SLOT_BYTES: usize = size_of::<Option<LiveBlock<slab_heap::Block>>>();
 
 impl<'a, A: Allocator> Slots<'a, A> {
@@ -111,7 +111,7 @@ impl<'a, A: Allocator> Slots<'a, A> {
         self.blocks.len()
     }
 
-    /// Says whether a slot has a block.
+    /// Returns whether a slot has a block.
     #[inline(always)]
     pub(super) fn is_full(&self, index: usize) -> bool {
         matches!(self.blocks.get(index), Some(Some(_)))
@@ -143,13 +143,14 @@ impl<'a, A: Allocator> Slots<'a, A> {
         };
         if CHECKED && A::HAS_MEMORY {
             self.counts.checked_blocks += 1;
-            // SAFETY: By the type invariant the block is live and nobody else uses it. `fill` stamped it:
-            // `CHECKED` is the same for all calls of a pass that check.
+            // SAFETY: By the type invariant the block is live, was allocated for this layout, and nobody else
+            // uses it. `fill` stamped the block, because all blocks of a pass with checks are allocated with
+            // `CHECKED`.
             let right = unsafe { is_stamped::<A>(live.block, live.layout, index) };
             self.counts.wrong_blocks += u64::from(!right);
         }
-        // SAFETY: By the type invariant the block is a live block of the allocator for this layout. It was
-        // taken out of its slot above, so nobody uses it any more.
+        // SAFETY: By the type invariant the block is a live block of the allocator for this layout. Nobody uses
+        // the block any more, because it was taken out of its slot above.
         let freed = unsafe { self.allocator.free(live.block, live.layout, &mut self.cost) };
         self.counts.wrong_blocks += u64::from(!freed);
     }
@@ -178,7 +179,7 @@ impl<'a, A: Allocator> Slots<'a, A> {
 
 impl<A: Allocator> Drop for Slots<'_, A> {
     fn drop(&mut self) {
-        // Backwards, because the seed searches the buddy of a freed block in a LIFO list.
+        // The blocks are freed in reverse order, because `seed` searches the buddy of a freed block in a LIFO list.
         for index in (0..self.len()).rev() {
             self.empty::<false>(index);
         }
@@ -190,7 +191,8 @@ fn token(index: usize) -> [u8; STAMP] {
     mix(index as u64).to_ne_bytes()
 }
 
-/// Returns how many bytes of the token are written at each end, so that the ends do not overlap.
+/// Returns the number of bytes of the token that are written at each end, so that the ends of a block of at
+/// least two bytes do not overlap.
 fn stamp_bytes(layout: Layout) -> usize {
     (layout.size() / 2).clamp(1, STAMP)
 }
@@ -212,7 +214,7 @@ unsafe fn stamp<A: Allocator>(block: A::Block, layout: Layout, index: usize) {
     }
 }
 
-/// Says whether a block is aligned and has the token of [`stamp`] at both ends.
+/// Returns whether a block is aligned and has the token of [`stamp`] at both ends.
 ///
 /// # Safety
 ///

@@ -3,7 +3,7 @@
 //! Timing of samples.
 //!
 //! The clock is the kernel's monotonic clock. On a machine that counts instructions
-//! (`scripts/vm.sh -i`) a nanosecond is an instruction.
+//! (`scripts/vm.sh -i`) one nanosecond is one instruction.
 
 use core::ptr;
 
@@ -16,7 +16,7 @@ use kernel::{
     }, //
 };
 
-/// Readings of the clock; the shortest is the cost of reading the clock.
+/// The number of trials that measure the cost of reading the clock, which is the shortest time of all trials.
 const TRIALS: usize = 100;
 
 /// Records the times of samples.
@@ -51,7 +51,7 @@ fn since(begin: Instant<Monotonic>) -> u64 {
 }
 
 impl Timer {
-    /// Allocates room for `samples` samples: of single steps (`per_op`) or of whole rounds.
+    /// Creates a timer for `samples` samples: times of single steps (`per_op`) or of whole rounds.
     ///
     /// # Errors
     ///
@@ -67,8 +67,8 @@ impl Timer {
         })
     }
 
-    /// Runs a round of `steps` steps and records the time of the round, or the time of each step. A
-    /// step in which a timer interrupt came counts as disturbed and is not recorded.
+    /// Runs a round of `steps` steps and records the time of the round, or the time of each step. A step during
+    /// which a timer interrupt occurs counts as disturbed, and its time is not recorded.
     #[inline(always)]
     pub(super) fn measure(&mut self, steps: usize, mut step: impl FnMut(usize)) {
         if self.per_op {
@@ -92,11 +92,12 @@ impl Timer {
         }
     }
 
-    /// Records a sample, less the cost of reading the clock.
+    /// Records a sample, from which the cost of reading the clock is subtracted.
     #[inline(never)]
     fn record(&mut self, elapsed_ns: u64) {
         let net_ns = elapsed_ns.saturating_sub(self.clock_ns);
-        // The vector has room for all samples of the request. A time of more than 4 s is recorded as 4 s.
+        // The push does not fail, because the vector has capacity for all samples of the request. A time of more
+        // than 4 s is recorded as 4 s.
         let _ = self
             .samples
             .push_within_capacity(u32::try_from(net_ns).unwrap_or(u32::MAX));
@@ -107,8 +108,8 @@ impl Timer {
         let samples = self.samples.as_mut_slice();
         let count = samples.len();
         let total_ns = samples.iter().copied().map(u64::from).sum();
-        // `select_nth_unstable` and not a sort: core's sort can end in a panic, which objtool of Linux 7.3
-        // reports as a fall-through.
+        // The samples are not sorted, because core's sort can end in a panic, which objtool of Linux 7.3 reports
+        // as a fall-through.
         let mut below = |percent: usize| {
             let index = (count * percent).div_ceil(100).saturating_sub(1);
             if index >= count {

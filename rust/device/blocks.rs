@@ -38,7 +38,7 @@ use crate::{
 impl OpenFile {
     /// Allocates a block, and frees it if the reply cannot be written.
     pub(super) fn alloc(&self, argument: usize, bytes: usize) -> Result {
-        // Filled in place, because this is the most frequent command.
+        // The argument is read in place, because this is the most frequent command.
         let mut alloc = slablab_alloc::default();
         let arg = IoctlArg::read_into(&mut alloc, argument, bytes)?;
         ensure(alloc.flags == 0)?;
@@ -70,7 +70,7 @@ impl OpenFile {
         Ok(())
     }
 
-    /// Resizes a block, and undoes that if the reply cannot be written.
+    /// Resizes a block, and rolls the change back if the reply cannot be written.
     pub(super) fn realloc(&self, argument: usize, bytes: usize) -> Result {
         let (mut realloc, arg) = IoctlArg::read::<slablab_realloc>(argument, bytes)?;
         ensure(realloc.flags == 0)?;
@@ -93,7 +93,7 @@ impl OpenFile {
         }
     }
 
-    /// Pins the block of a file position.
+    /// Pins the block that a file position addresses.
     fn pinned(&self, position: i64) -> Result<Pinned<'_, KernelPlatform>> {
         let handle = handle((position >> SLABLAB_POSITION_HANDLE_SHIFT) as usize);
         self.session()
@@ -111,13 +111,15 @@ pub(super) fn read(
     let pinned = file.pinned(kiocb.ki_pos())?;
     let (start, bytes) = pinned.bytes_from(byte(kiocb.ki_pos())).map_err(error)?;
     let wanted = bytes.min(iov.len());
-    // Not `IovIterDest::copy_to_iter`, which requires a slice: no slice may exist while another thread can
-    // write to the block with `pwrite`.
+    // `IovIterDest::copy_to_iter` cannot be used: it requires a slice, and no slice may exist while another
+    // thread can write to the block with `pwrite`.
     let copied = in_pieces(wanted, |done, piece| {
-        // SAFETY: The block has `wanted` bytes from `start` on while it is pinned; `done` is less.
+        // SAFETY: `add` requires a result in the same block: the pinned block has `wanted` bytes from `start` on,
+        // and `done` is less than `wanted`.
         let from = unsafe { start.add(done) };
-        // SAFETY: The pinned block has `piece` bytes from `from` on. The iterator is valid by its type. The
-        // function tolerates concurrent writes to the memory that it copies.
+        // SAFETY: `_copy_to_iter` requires `piece` readable bytes and a valid iterator: the pinned block has
+        // `piece` bytes from `from` on, and the iterator is valid by its type. The function tolerates concurrent
+        // writes to the memory that it copies.
         unsafe { bindings::_copy_to_iter(from.as_ptr().cast(), piece, iov.as_raw()) }
     })?;
     transferred(&mut kiocb, wanted, copied)
@@ -133,20 +135,22 @@ pub(super) fn write(
     let (start, bytes) = pinned.bytes_from(byte(kiocb.ki_pos())).map_err(error)?;
     let wanted = bytes.min(iov.len());
     let copied = in_pieces(wanted, |done, piece| {
-        // SAFETY: The block has `wanted` bytes from `start` on while it is pinned; `done` is less.
+        // SAFETY: `add` requires a result in the same block: the pinned block has `wanted` bytes from `start` on,
+        // and `done` is less than `wanted`.
         let to = unsafe { start.add(done) };
-        // SAFETY: The pinned block has `piece` bytes from `to` on. The iterator is valid by its type. Other
-        // users of the memory use no references, only copies like this one.
+        // SAFETY: `_copy_from_iter` requires `piece` writable bytes and a valid iterator: the pinned block has
+        // `piece` bytes from `to` on, and the iterator is valid by its type. Other users of the memory have no
+        // references to it, and only copy it as this function does.
         unsafe { bindings::_copy_from_iter(to.as_ptr().cast(), piece, iov.as_raw()) }
     })?;
     transferred(&mut kiocb, wanted, copied)
 }
 
-/// Copies `wanted` bytes in pieces, and checks for fatal signals in between. Returns how many bytes were
-/// copied.
+/// Copies `wanted` bytes in pieces, and checks for a fatal signal before each piece. Returns the number of bytes
+/// that were copied.
 ///
-/// `copy` gets the number of bytes copied so far and the size of the next piece, and returns how many
-/// bytes of the piece it has copied.
+/// `copy` gets the number of bytes copied so far and the size of the next piece, and returns the number of
+/// bytes of the piece that it copied.
 ///
 /// # Errors
 ///
@@ -172,7 +176,11 @@ fn byte(position: i64) -> usize {
     (position & ((1 << SLABLAB_POSITION_HANDLE_SHIFT) - 1)) as usize
 }
 
-/// Completes a transfer of which `copied` bytes of `wanted` were copied: advances the file position.
+/// Completes a transfer that copied `copied` of `wanted` bytes: advances the file position.
+///
+/// # Errors
+///
+/// [`EFAULT`] when no byte was copied, but at least one was wanted.
 fn transferred<T: ForeignOwnable>(
     kiocb: &mut Kiocb<'_, T>,
     wanted: usize,
@@ -185,7 +193,7 @@ fn transferred<T: ForeignOwnable>(
     Ok(copied)
 }
 
-/// Returns the handle with the given bits.
+/// Returns the handle with the number `bits`, if any handle has this number.
 pub(super) fn handle(bits: usize) -> Result<Handle, SessionError> {
     u32::try_from(bits)
         .ok()
@@ -193,7 +201,8 @@ pub(super) fn handle(bits: usize) -> Result<Handle, SessionError> {
         .ok_or(SessionError::NoSuchBlock)
 }
 
-/// Writes the cause of a refusal into the reply, if there is one, and returns the error number.
+/// Returns the error number of a failed request. If the request was refused for a cause, writes the cause into
+/// the reply.
 #[cold]
 fn refuse<T: Argument>(
     denied: SessionError,

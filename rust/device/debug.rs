@@ -49,14 +49,14 @@ impl OpenFile {
         let size = usize::try_from(inject.size).map_err(|_| ENOMEM)?;
         let guard = self.debug()?;
         inject.report = slablab_report::default();
-        // Before the misuse, which cannot be undone: a bad address of the argument must fail here.
+        // The misuse cannot be undone, so a bad address of the argument must fail before it.
         arg.write_early(&inject)?;
         let report = guard.inject(misuse, size).map_err(not_done)?;
         inject.report = report.map_or_else(slablab_report::default, Into::into);
         arg.reply(&inject)
     }
 
-    /// Replies with the reports from a given number on.
+    /// Copies the reports from a given number on to the program, and replies with their count.
     pub(super) fn reports(&self, argument: usize, bytes: usize) -> Result {
         let (mut reports, arg) = IoctlArg::read::<slablab_reports>(argument, bytes)?;
         ensure(reports.flags == 0 && reports.reserved == 0)?;

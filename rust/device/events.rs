@@ -29,12 +29,13 @@ use crate::{
     }, //
 };
 
-/// Events that are read under the session's lock at once. They are copied out without the lock.
+/// The maximum number of events that are read under one hold of the session's lock. The events are copied to
+/// the program without the lock.
 const PART: usize = 64;
 
 impl OpenFile {
-    /// Begins, reads or ends the log of events. `may_change` says whether the file is open for writing,
-    /// which beginning and ending require.
+    /// Begins, reads or ends the log of events. `may_change` is true if the file is open for writing, which
+    /// is required to begin or end the log.
     pub(super) fn events(&self, argument: usize, bytes: usize, may_change: bool) -> Result {
         let (mut events, arg) = IoctlArg::read::<slablab_events>(argument, bytes)?;
         ensure(events.flags == 0 && events.reserved == 0)?;
@@ -45,7 +46,7 @@ impl OpenFile {
         match events.op {
             SLABLAB_EVENTS_BEGIN | SLABLAB_EVENTS_END if !may_change => Err(EBADF),
             SLABLAB_EVENTS_BEGIN if has_room => {
-                // Before the action, so that a bad address of the argument changes nothing.
+                // The reply is written before the log begins, so that a bad address of the argument changes nothing.
                 arg.write_early(&events)?;
                 let ring = self.shared.ring(events.count as usize)?;
                 if self.bound.as_ref().is_none() {
@@ -71,7 +72,7 @@ impl OpenFile {
     }
 }
 
-/// Reads events from number `events.number` on.
+/// Copies events from number `events.number` on to the program, and sets the fields of the reply.
 fn read(session: &Session, events: &mut slablab_events) -> Result {
     let room = events.count as usize;
     let address = usize::try_from(events.events).map_err(|_| EFAULT)?;

@@ -25,7 +25,7 @@ impl OpenFile {
             return Err(EOPNOTSUPP);
         }
         fail.injected = bound.session.stats().refusals[RefusalCause::Injected as usize];
-        // Before the change, so that a bad address of the argument changes nothing.
+        // The reply is written before the change, so that a bad address of the argument changes nothing.
         arg.reply(&fail)?;
         bound.session.inject_faults(fail.every, fail.growth);
         Ok(())

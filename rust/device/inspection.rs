@@ -30,17 +30,17 @@ use crate::{
     uapi::*, //
 };
 
-/// Extents that are read under the engine's lock at once: 4 KiB of them.
+/// The maximum number of extents that are read under one hold of the engine's lock: 4 KiB.
 const MAP_PART: usize = 256;
 
 impl OpenFile {
     /// Replies with statistics of the pool and of the session.
     pub(super) fn stats(&self, argument: usize, bytes: usize) -> Result {
-        // Boxed, because the structure is too large for the stack.
+        // The structure is boxed, because it is too large for the stack.
         let mut stats = KBox::new(slablab_stats::default(), GFP_KERNEL)?;
         let arg = IoctlArg::read_into(&mut *stats, argument, bytes)?;
         ensure(stats.flags == 0)?;
-        // The reply contains nothing that the program sent.
+        // The reply must contain nothing that the program sent.
         *stats = slablab_stats::default();
         let bound = self.bound.as_ref();
         let pool = self.pool_of(bound);
@@ -56,7 +56,7 @@ impl OpenFile {
         ensure(check.flags == 0 && check.reserved == 0)?;
         let pool = self.pool_of(self.bound.as_ref());
         let engine = pool.engine().interfaces().check.ok_or(EOPNOTSUPP)?;
-        // A check takes the engine's lock again and again, which delays other users of the pool.
+        // A check takes the engine's lock many times, which delays other users of the pool.
         self.ensure_own_pool_or_admin()?;
         let mut walk = Walk::new();
         let broken = loop {
@@ -84,7 +84,7 @@ impl OpenFile {
         if region >= REGIONS_MAX {
             return Err(ENXIO);
         }
-        // The program chose the number: no speculative access may use it unclamped.
+        // The program chose the number of the region, so a speculative access must not use it without a clamp.
         let region = nospec::clamp(region, REGIONS_MAX);
         let room = map.count as usize;
         let address = usize::try_from(map.extents).map_err(|_| EFAULT)?;
@@ -93,7 +93,7 @@ impl OpenFile {
             room * size_of::<slablab_extent>(),
         );
         let mut writer = array.writer();
-        // The map is read under the engine's lock, and copied out without the lock.
+        // The map is read under the engine's lock, and copied to the program without the lock.
         let mut part = KVec::from_elem(Extent::default(), room.min(MAP_PART), GFP_KERNEL)?;
         map.count = 0;
         loop {

@@ -3,14 +3,14 @@
 //! `mmap`: maps pages of blocks into the memory of programs.
 //!
 //! Pages are mapped by frame number (`remap_pfn_range`), like the memory of a device, so nobody can take a
-//! reference to a page from the mapping: with one, `vmsplice` could use the page after it was freed and
-//! allocated again. A mapping, its parts and the copies that children inherit hold references to the file.
+//! reference to a page from the mapping. With such a reference `vmsplice` could use the page after it was freed
+//! and allocated again. A mapping, its parts and the copies that children inherit hold references to the file.
 //!
 //! Each area of a program's memory that maps pages of a block has a pin of that block. The kernel calls
 //! [`area_copied`] when an area is copied (fork), split (munmap of a part, mprotect) or moved (mremap), and
 //! [`area_gone`] when an area is removed, after no CPU can access its pages any more. A block can be freed
-//! and moved again when its last area is gone. The area stores the handle of its block. The area's file
-//! position would not do, because the second half of a split area has another one.
+//! or reallocated again when its last area is removed. The area stores the handle of its block. The area's file
+//! position does not identify the block, because the second half of a split area has another file position.
 
 use core::ptr;
 
@@ -52,11 +52,11 @@ use crate::uapi::{
 /// The bits of a page offset that hold the page's number in the block.
 const PAGE_BITS: usize = SLABLAB_POSITION_HANDLE_SHIFT as usize - PAGE_SHIFT;
 
-/// Pages that are mapped between two checks for signals: 16 MiB.
+/// The number of pages that are mapped between two checks for signals: 16 MiB.
 const PART: usize = 4096;
 
-// The page offset of SLABLAB_MMAP_POSITION is one set bit above the bits of the handle: 32 bits together.
-// The page offset of any SLABLAB_POSITION is larger, because handles are larger than `INDEX_MAX`.
+// The page offset of a SLABLAB_MMAP_POSITION consists of the bits of the handle and one set bit above them, and
+// has 32 bits. The page offset of any SLABLAB_POSITION is larger, because handles are larger than `INDEX_MAX`.
 const _: () = {
     assert!(SLABLAB_MMAP_HANDLE_SHIFT as usize == PAGE_SHIFT);
     assert!(SLABLAB_MMAP_BASE as usize >> PAGE_SHIFT == 1 << HANDLE_BITS);
@@ -79,10 +79,10 @@ impl OpenFile {
         if !session.engine().capabilities().mmap {
             return Err(ENODEV);
         }
-        // A private mapping would copy pages on write. `VM_MAYSHARE` and not `VM_SHARED`, which the kernel
-        // clears for a shared mapping of a file that is not open for writing.
+        // A private mapping would copy pages on write. `VM_SHARED` cannot be tested, because the kernel clears it
+        // for a shared mapping of a file that is not open for writing.
         ensure(area.flags() & flags::MAYSHARE != 0)?;
-        // Pool memory is never executable, also not by a later mprotect.
+        // Pool memory is never executable, and a later mprotect must not make it executable.
         area.try_clear_mayexec().map_err(|_| EPERM)?;
 
         // SAFETY: `area` is valid and being set up, by its type, so nobody else writes to it.
@@ -105,7 +105,8 @@ impl OpenFile {
                 set_operations(area, handle);
                 pinned.leak();
             }
-            // Before the pin is dropped. The kernel unmaps the area itself, but only after this function.
+            // The pages must be unmapped before the pin is dropped. The kernel also unmaps the area, but only
+            // after this function has returned.
             Err(_) => area.zap_vma_range(area.start(), bytes),
         }
         mapped
@@ -126,11 +127,11 @@ fn decode_page_offset(offset: usize) -> (usize, usize) {
 /// Sets the callbacks of an area, and stores the handle of its block.
 fn set_operations(area: &VmaNew, handle: Handle) {
     let number = ptr::without_provenance_mut(handle.to_bits() as usize);
-    // SAFETY: `area` is valid and being set up, by its type, so nobody else accesses it. The field
-    // `vm_private_data` is for the driver of the file.
+    // SAFETY: `area` is valid and being set up, by its type, so nobody else accesses it. The driver of the file
+    // may use the field `vm_private_data`.
     unsafe { (*area.as_ptr()).vm_private_data = number };
-    // SAFETY: As for `vm_private_data`. `AREA_OPERATIONS` is valid as long as the module is loaded, and
-    // the area's reference to the file keeps the module loaded.
+    // SAFETY: `area` is valid and being set up, by its type, so nobody else accesses it. `AREA_OPERATIONS` is
+    // valid as long as the module is loaded, and the area's reference to the file keeps the module loaded.
     unsafe { (*area.as_ptr()).vm_ops = &AREA_OPERATIONS };
 }
 
@@ -140,18 +141,20 @@ fn set_operations(area: &VmaNew, handle: Handle) {
 ///
 /// The kernel calls the function through [`AREA_OPERATIONS`], with an area that has these callbacks.
 unsafe extern "C" fn area_copied(area: *mut bindings::vm_area_struct) {
-    // SAFETY: This function's contract is that of `with_block`.
+    // SAFETY: `with_block` requires a call of the kernel through `AREA_OPERATIONS` with this area, as this
+    // function does.
     unsafe { with_block(area, |session, handle| session.pin_again(handle)) };
 }
 
-/// Unpins the block of an area: nothing is mapped there any more.
+/// Unpins the block of an area, in which no page is mapped any more.
 ///
 /// # Safety
 ///
 /// The kernel calls the function through [`AREA_OPERATIONS`], with an area that has these callbacks.
 unsafe extern "C" fn area_gone(area: *mut bindings::vm_area_struct) {
-    // SAFETY: The contract of `with_block` is that of this function. `unpin` requires a pin on which nothing relies any
-    // more: the mapping leaked a pin for the area, or `area_copied` added one, and nothing is mapped there any more.
+    // SAFETY: `with_block` requires a call of the kernel through `AREA_OPERATIONS` with this area, as this
+    // function does. `unpin` requires a pin on which nothing relies any more: `mmap` leaked a pin for the area, or
+    // `area_copied` added a pin, and no page is mapped in the area any more.
     unsafe { with_block(area, |session, handle| session.unpin(handle)) };
 }
 
@@ -161,10 +164,12 @@ unsafe extern "C" fn area_gone(area: *mut bindings::vm_area_struct) {
 ///
 /// The kernel calls one of the [`AREA_OPERATIONS`] with `area`; only [`set_operations`] sets these.
 unsafe fn with_block(area: *mut bindings::vm_area_struct, act: impl FnOnce(&Session, Handle)) {
-    // SAFETY: By this function's contract the kernel passes a valid area, whose fields nobody changes now.
+    // SAFETY: By this function's contract the kernel passes a valid area, whose fields nobody changes during
+    // the call.
     let (file, number) = unsafe { ((*area).vm_file, (*area).vm_private_data) };
-    // SAFETY: The area holds a reference to its file until after the call. The private data of the file is
-    // the pointer that `open` returned, until the file is released.
+    // SAFETY: `borrow` requires a pointer of `into_foreign` that is not converted back while the result lives.
+    // The area holds a reference to its file until after the call. Until the file is released, its private data
+    // is the pointer that `open` returned.
     let open: Pin<&OpenFile> =
         unsafe { <Pin<KBox<OpenFile>> as ForeignOwnable>::borrow((*file).private_data) };
     let Ok(handle) = handle(number.addr()) else {
@@ -177,15 +182,17 @@ unsafe fn with_block(area: *mut bindings::vm_area_struct, act: impl FnOnce(&Sess
 
 /// Maps the page of a pool at `memory` into `area`, `byte` bytes after the beginning of the area.
 fn map_page(area: &VmaNew, byte: usize, memory: *const u8) -> Result {
-    // SAFETY: The address is in a pool, which is vmalloc memory.
+    // SAFETY: `vmalloc_to_pfn` requires an address in vmalloc memory: the address is in a pool, which is vmalloc
+    // memory.
     let frame = unsafe { bindings::vmalloc_to_pfn(memory.cast()) };
     // SAFETY: `area` is valid and being set up, by its type, so nobody else writes to it.
     let protection = unsafe { (*area.as_ptr()).vm_page_prot };
-    // `remap_pfn_range` also sets VM_IO, VM_PFNMAP, VM_DONTEXPAND and VM_DONTDUMP: the kernel neither
+    // `remap_pfn_range` also sets VM_IO, VM_PFNMAP, VM_DONTEXPAND and VM_DONTDUMP, so the kernel neither
     // extends nor merges the area, and does not write it into core dumps.
     //
-    // SAFETY: The area is being set up with `mmap_lock` held. Nothing is mapped at this address, which is
-    // in the area. The frame belongs to a pinned block.
+    // SAFETY: `remap_pfn_range` requires an area that is being set up with `mmap_lock` held, and an address in
+    // the area at which nothing is mapped: `mmap` maps each page of the new area once. The frame belongs to a
+    // pinned block.
     to_result(unsafe {
         bindings::remap_pfn_range(
             area.as_ptr(),

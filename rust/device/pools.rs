@@ -130,7 +130,7 @@ fn session_memory((sessions, bytes): (usize, usize)) -> u64 {
     (sessions * SESSION_BYTES + bytes) as u64
 }
 
-/// Returns the engine with a number of the ABI.
+/// Returns the kind of engine with this number in the ABI.
 fn kind(number: u32) -> Result<EngineKind> {
     if number == SLABLAB_ENGINE_DEFAULT {
         return Ok(DEFAULT_ENGINE);

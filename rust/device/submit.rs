@@ -11,8 +11,8 @@
 //!                                             write the results → commit, or roll back on a fault
 //! ```
 //!
-//! `slab_session` explains the segments. No lock is held between two segments, so the scheduler can preempt the
-//! task (x86-64 is always preemptible in Linux 7.3), and signals are checked.
+//! The crate `slab_session` explains segments. Between two segments signals are checked, and no lock is held, so
+//! the scheduler can preempt the task (x86-64 is always preemptible in Linux 7.3).
 //!
 //! A FREE cannot be rolled back, so the whole chunk must be writable before its first operation runs. The
 //! check adds 0 atomically to one word of each page of the array, so that a concurrent store of another
@@ -54,7 +54,7 @@ use crate::{
     uapi::*, //
 };
 
-/// Operations of a chunk. A chunk spans at most two pages, whatever its alignment.
+/// The number of operations in a chunk. A chunk spans at most two pages, whatever its alignment.
 const CHUNK: usize = 64;
 
 const _: () = assert!(CHUNK * size_of::<slablab_operation>() <= PAGE_SIZE);
@@ -81,9 +81,9 @@ impl OpenFile {
         ensure((1..=SLABLAB_OPERATIONS_MAX).contains(&submit.count))?;
         submit.done = 0;
         submit.error = 0;
-        // Before the first operation, so that a bad address of the argument changes nothing.
+        // The reply is written before the first operation, so that a bad address of the argument changes nothing.
         arg.write_early(&submit)?;
-        // Boxed, because a chunk is too large for the stack.
+        // The chunk is boxed, because it is too large for the stack.
         let mut chunk = KBox::<[slablab_operation; CHUNK]>::new_uninit(GFP_KERNEL)?;
         let mut array = Array {
             address: usize::try_from(submit.operations).map_err(|_| EFAULT)?,
@@ -182,7 +182,8 @@ impl Array {
         let count = CHUNK.min(self.count - base);
         let mut reader = self.slice(base, count)?.reader();
         let first = room.as_mut_ptr().cast::<slablab_operation>();
-        // SAFETY: The array has room for `CHUNK` operations, and `count` is at most `CHUNK`. Its bytes may be
+        // SAFETY: `from_raw_parts_mut` requires bytes that are valid and exclusive: the array has `CHUNK`
+        // operations, `count` is at most `CHUNK`, and `room` is borrowed exclusively. The bytes may be
         // uninitialised, which `MaybeUninit` permits.
         let bytes = unsafe {
             slice::from_raw_parts_mut(
@@ -191,8 +192,8 @@ impl Array {
             )
         };
         reader.read_raw(bytes)?;
-        // SAFETY: `read_raw` initialised these bytes, and any bytes are a valid operation (`FromBytes`).
-        // The slice borrows from `room`.
+        // SAFETY: `from_raw_parts_mut` requires `count` initialised operations that are exclusive: `read_raw`
+        // initialised their bytes, any bytes are a valid operation (`FromBytes`), and the slice borrows `room`.
         let chunk = unsafe { slice::from_raw_parts_mut(first, count) };
         self.ensure_writable(base, count)?;
         // Operations of the first chunk can refer to operations of the same chunk only.
@@ -212,10 +213,12 @@ impl Array {
             return Ok(());
         }
         let mut word = first & !(size_of::<u32>() - 1);
-        // User addresses end far below `usize::MAX`, so this does not overflow.
+        // The sum does not overflow, because `read` has copied the operations from user addresses, which end far
+        // below `usize::MAX`.
         self.writable_end = end.next_multiple_of(PAGE_SIZE);
         while word < end {
-            // SAFETY: The function accepts any aligned user address and may sleep; no lock is held.
+            // SAFETY: The function accepts any aligned user address: `word` is a multiple of four. The function
+            // may sleep, and no lock is held.
             to_result(unsafe {
                 slablab_ensure_writable(UserPtr::from_addr(word).as_mut_ptr().cast())
             })?;
@@ -241,7 +244,7 @@ impl Array {
         writer.write_slice(cost)
     }
 
-    /// Resolves a reference of an operation to the result of one before number `base`.
+    /// Resolves a reference of an operation to the result of an operation before number `base`.
     ///
     /// The referenced operation is read from the program's memory, where its result was written. The
     /// program may have changed it since, which is harmless: the handle is validated like any other.

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The interface of the heap that an engine with magazines protects by its lock.
+//! The interface between an engine with magazines and the heap that the engine's lock protects.
 //!
-//! [`MagazineEngine`](crate::hybrid::MagazineEngine), with its magazines and per-CPU caches, works with every heap
-//! that implements [`BackingHeap`]; [`hybrid::Heap`](crate::hybrid::Heap) is the first. A heap works with offsets,
-//! knows no CPUs, and never touches a byte of the pool.
+//! [`MagazineEngine`](crate::hybrid::MagazineEngine), with its magazines and per-CPU caches, works with every
+//! heap that implements [`BackingHeap`]; [`hybrid::Heap`](crate::hybrid::Heap) is the first. A heap works
+//! with offsets, has no per-CPU data, and never accesses a byte of the pool.
 //!
-//! For the heap a block is *allocated* while it is live or in a magazine.
+//! For the heap, a block in a magazine is *allocated*, like a live block.
 
 use core::{
     alloc::Layout,
@@ -55,16 +55,18 @@ pub type CachedBlocks = [usize; MAGAZINE_KINDS];
 ///
 /// # Safety
 ///
-/// [`BackingHeap::allocate`] and [`BackingHeap::allocate_fallback`] return blocks of at least the layout's size,
-/// with its alignment in memory, which lie in an added region and share no byte with another allocated block.
-/// [`BackingHeap::begins_block`] returns `true` only where a block of the kind begins. `REGION_PAGES_MAX` is at most
-/// 2²⁰. [`BackingHeap::add_region`] returns a descriptor for each page, to which only
-/// shared references exist.
+/// - [`BackingHeap::allocate`] and [`BackingHeap::allocate_fallback`] return blocks that have at least the
+///   layout's size and, in memory, the layout's alignment. Each block lies in an added region and shares no
+///   byte with another allocated block.
+/// - [`BackingHeap::begins_block`] returns `true` only where a block of the kind begins.
+/// - [`BackingHeap::REGION_PAGES_MAX`] is at most 2²⁰.
+/// - [`BackingHeap::add_region`] returns a descriptor for each page. Only shared references to descriptors
+///   exist.
 pub unsafe trait BackingHeap: Send {
-    /// A page descriptor. Any CPU may read it without the lock.
+    /// A page descriptor. Any CPU may read a descriptor without the lock.
     type Desc: Sync;
 
-    /// The bytes of metadata for a page.
+    /// The number of bytes of metadata for each page.
     const METADATA_PER_PAGE: usize;
 
     /// The largest number of pages of a region.
@@ -75,9 +77,10 @@ pub unsafe trait BackingHeap: Send {
     /// # Safety
     ///
     /// - `region` is below [`REGIONS_MAX`](crate::region::REGIONS_MAX), and no region has this number yet.
-    /// - `address` is that of the first page, and `pages` at most [`BackingHeap::REGION_PAGES_MAX`].
-    /// - `metadata` points to `pages * METADATA_PER_PAGE` bytes, which are zero and aligned to 8, and which
-    ///   nobody else accesses as long as the heap exists, except for readers of the descriptors.
+    /// - `address` is the address of the first page, and `pages` is at most
+    ///   [`BackingHeap::REGION_PAGES_MAX`].
+    /// - `metadata` points to `pages * METADATA_PER_PAGE` bytes, which are zero and aligned to 8. While the
+    ///   heap exists, only the heap and readers of the descriptors access these bytes.
     unsafe fn add_region(
         &mut self,
         region: usize,
@@ -89,7 +92,7 @@ pub unsafe trait BackingHeap: Send {
     /// Returns whether a block of this kind begins at byte `byte` of a region, in the page of `desc`:
     ///
     /// - for the kind of a size class, an object of the class, allocated or free;
-    /// - for a kind of whole pages, an allocated block of exactly so many pages.
+    /// - for a kind of whole pages, an allocated block of exactly this number of pages.
     ///
     /// The caller need not hold the lock if the block is allocated and nobody else can free it meanwhile.
     fn begins_block(desc: &Self::Desc, byte: usize, kind: MagazineKind) -> bool;
@@ -97,22 +100,20 @@ pub unsafe trait BackingHeap: Send {
     /// Returns the usable bytes of a block of this layout.
     fn usable_size(layout: Layout) -> usize;
 
-    /// Allocates the block that the caller asks for, and up to `blocks.len() - 1` more to refill a magazine;
-    /// returns how many, at least 1. `blocks` has at least one element. The cost is that of the first block.
+    /// Allocates the requested block, and up to `blocks.len() - 1` more blocks to refill a magazine. Returns
+    /// the number of allocated blocks, which is at least 1.
+    ///
+    /// `blocks` has at least one element. [`BackingHeap::cost`] is the cost of the first block.
     ///
     /// # Errors
     ///
-    /// The cause for which there is no first block. Cached slabs may have been freed.
-    fn allocate(
-        &mut self,
-        layout: Layout,
-        blocks: &mut [Offset],
-        cost: &mut Cost,
-    ) -> Result<usize, Refusal>;
+    /// The cause for which no block was allocated. Cached slabs may have been freed.
+    fn allocate(&mut self, layout: Layout, blocks: &mut [Offset]) -> Result<usize, Refusal>;
 
-    /// Allocates a block by ways that cost time or memory, after [`BackingHeap::allocate`] refused. If more free
-    /// blocks could help, the magazines of all CPUs that could be reached were flushed before.
-    fn allocate_fallback(&mut self, layout: Layout, cost: &mut Cost) -> Option<Offset>;
+    /// Allocates a block by fallbacks that cost time or memory, after [`BackingHeap::allocate`] refused the
+    /// request. If more free blocks could have helped, the caller has flushed the magazines of all CPUs that
+    /// it could reach.
+    fn allocate_fallback(&mut self, layout: Layout) -> Option<Offset>;
 
     /// Returns whether [`BackingHeap::allocate`] would need a new slab.
     fn would_grow(&self, layout: Layout) -> bool;
@@ -122,10 +123,10 @@ pub unsafe trait BackingHeap: Send {
     /// # Errors
     ///
     /// The rule that the free breaks. Nothing is changed then.
-    fn free(&mut self, block: Offset, layout: Layout, cost: &mut Cost) -> Result<(), BadFree>;
+    fn free(&mut self, block: Offset, layout: Layout) -> Result<(), BadFree>;
 
-    /// Frees the first of `blocks`, which were in a magazine of this kind, and those after it that can be freed
-    /// with it; returns how many, at least 1.
+    /// Frees the first of `blocks`, and the following blocks that can be freed together with the first one.
+    /// Returns the number of freed blocks, which is at least 1. All blocks were in a magazine of this kind.
     ///
     /// # Errors
     ///
@@ -133,16 +134,21 @@ pub unsafe trait BackingHeap: Send {
     /// changed then.
     fn free_flushed(&mut self, blocks: &[Offset], kind: MagazineKind) -> Result<usize, BadFree>;
 
-    /// Returns whether a block of `layout` serves `new` in place in every state of the pool.
+    /// Returns whether a block of `layout` can be resized to `new` in place in every state of the pool.
     fn fits_in_place(layout: Layout, new: Layout) -> bool;
 
     /// Resizes a block in place, and returns whether that was possible.
-    fn resize(&mut self, block: Offset, layout: Layout, new: Layout, cost: &mut Cost) -> bool;
+    fn resize(&mut self, block: Offset, layout: Layout, new: Layout) -> bool;
 
-    /// Frees cached memory, so that every request can use it. Returns its size in bytes.
+    /// Returns the cost of the last call of `allocate`, `free` or `resize`, or of `allocate_fallback` if it returned a
+    /// block. The engine overwrites the cost when a magazine serves the request.
+    fn cost(&mut self) -> &mut Cost;
+
+    /// Frees cached memory, so that every request can use it. Returns the number of freed bytes.
     fn shrink(&mut self) -> usize;
 
-    /// Returns the bytes of the free pages, which are in no allocated block and no slab. O(1).
+    /// Returns the number of bytes of the free pages: the pages that are in no allocated block and in no
+    /// slab. O(1).
     fn free_bytes(&self) -> usize;
 }
 
@@ -150,14 +156,15 @@ pub unsafe trait BackingHeap: Send {
 pub trait InspectHeap: BackingHeap {
     /// Returns a number that changes when cached memory is freed.
     ///
-    /// The engine counts the changes that it makes itself: allocations, frees, resizes and new regions.
+    /// The number need not change for allocations, frees, resizes and new regions, because the engine counts
+    /// these itself.
     fn epoch(&self) -> u64;
 
     /// Returns the blocks and bytes of the heap.
     fn totals(&self) -> HeapTotals;
 
-    /// Passes the statistics of classes and orders to a visitor. `cached` are the blocks in magazines, which do not
-    /// count as used.
+    /// Passes the statistics of classes and orders to a visitor. `cached` contains the numbers of blocks in
+    /// magazines, which do not count as used.
     fn visit(&self, cached: &CachedBlocks, visitor: &mut dyn Visitor);
 
     /// Executes the next step of a check.

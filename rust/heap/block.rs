@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Blocks, and why a request or a free is refused.
+//! Blocks, and the causes for which a request or a free is refused.
 
 use core::ptr::NonNull;
 
@@ -12,17 +12,18 @@ pub struct Block {
     pub start: NonNull<u8>,
 }
 
-// SAFETY: A block is a name for memory, which any thread may use. The layers above know which one does.
+// SAFETY: A `Block` is only an address, so moving it to another thread accesses no memory. Each access to the
+// memory of a block is `unsafe`, and its caller ensures that no other thread uses the block.
 unsafe impl Send for Block {}
 
-/// Why an engine refuses a request.
+/// The cause for which an engine refuses a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Refusal {
     /// An empty pool could not serve the request. An engine may round the size up to a power of two first.
     TooBig,
     /// Fewer bytes are free than the request needs.
     Exhausted,
-    /// Enough is free, but not in one piece.
+    /// Enough bytes are free, but not in one piece.
     Fragmented,
     /// The engine cannot serve this combination of size and alignment at all.
     Unsupported,
@@ -50,7 +51,7 @@ impl Refusal {
     pub const COUNT: usize = Self::ALL.len();
 }
 
-/// The rule that a refused free breaks. The free has changed nothing.
+/// The rule that a refused free breaks. A refused free changes nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum BadFree {
     /// The address is not in the pool.

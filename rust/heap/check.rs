@@ -3,9 +3,9 @@
 //! Checks of an engine's metadata.
 //!
 //! A check visits all metadata in bounded steps, releases the lock between two steps, and returns the first
-//! broken rule. What it has visited is worthless once the engine has changed. Each engine therefore counts its
-//! changes in an *epoch*: a walk whose epoch is old begins again, and ends with [`Progress::Disturbed`] after
-//! [`RESTARTS`] times.
+//! broken rule. A change of the engine between two steps invalidates the result of the steps before. Each
+//! engine therefore counts its changes in an *epoch*. If the epoch has changed between two steps, the walk
+//! begins again. A walk that has begun again [`RESTARTS`] times ends with [`Progress::Disturbed`].
 
 use crate::{
     region::Offset,
@@ -18,15 +18,15 @@ use crate::{
 /// The number of list nodes or page descriptors that one step of a walk visits.
 pub const STEP: usize = 512;
 
-/// How often a walk begins again before it gives up.
+/// The number of times that a walk begins again before it ends without a result.
 pub const RESTARTS: u32 = 16;
 
 /// A rule that an engine's metadata obeys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Rule {
-    /// A class's free list is as long as its counters say, and ends.
+    /// The free list of a class ends, and its length agrees with the counters of the class.
     ListLength,
-    /// A free block lies whole in one region of the pool.
+    /// All bytes of a free block lie in one region of the pool.
     BlockInPool,
     /// A free block of a slab lies at a multiple of its size.
     BlockAligned,
@@ -34,11 +34,11 @@ pub enum Rule {
     ClassCounters,
     /// The counters of the buddy system agree with its blocks.
     BuddyCounters,
-    /// The regions together are the pool.
+    /// The size of the pool is the sum of the sizes of the regions.
     PoolBytes,
     /// The live blocks are those that were allocated and not freed.
     LiveBlocks,
-    /// The blocks cover the pool, one after the other.
+    /// The blocks cover each region without gaps and overlaps.
     Partition,
     /// A free block of the buddy system lies at a multiple of its size.
     FreeBlocks,
@@ -46,7 +46,7 @@ pub enum Rule {
     Merged,
     /// The counter of allocated objects of a slab equals the number of set bits of its bitmap.
     Bitmap,
-    /// Every free block and partial slab is in its list, and no list has another entry.
+    /// Every free block and every partial slab is in its list, and the lists have no other entries.
     Lists,
     /// A block in a magazine is allocated in the heap and in no other magazine, and no magazine holds
     /// more blocks than its capacity.
@@ -59,25 +59,25 @@ pub enum Rule {
     Supervised,
 }
 
-/// A broken rule, and where.
+/// A broken rule, and the place where it is broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Broken {
     /// The rule.
     pub rule: Rule,
-    /// The class in which it was found, if in one.
+    /// The size class in which the rule is broken, if it is broken in a class.
     pub class: Option<u8>,
-    /// The place in the pool, if there is one.
+    /// The place in the pool, if it is known.
     pub offset: Option<Offset>,
 }
 
-/// How far a walk has come.
+/// The progress of a walk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
     /// The walk is not complete.
     More,
-    /// Everything was visited, and no rule is broken.
+    /// All metadata was visited, and no rule is broken.
     Sound,
-    /// Others kept changing the engine: there is no result.
+    /// The engine changed too often during the walk, so there is no result.
     Disturbed,
 }
 
@@ -86,48 +86,49 @@ pub enum Progress {
 pub struct Walk {
     /// The engine's epoch when the walk began.
     pub(crate) epoch: Option<u64>,
-    /// How often it began again.
+    /// The number of times that the walk began again.
     pub(crate) restarts: u32,
-    /// The part that is being visited. Each engine numbers its parts.
+    /// The part of the metadata that is being visited. Each engine numbers its parts.
     pub(crate) part: usize,
-    /// The place in that part; 0 is its beginning. The engine chooses the unit.
+    /// The place in the part; 0 is the beginning of the part. The engine chooses the unit.
     pub(crate) place: usize,
-    /// Entries of that part that were visited, or another number of the engine's choice.
+    /// The number of visited entries of the part, or another number that the engine chooses.
     pub(crate) seen: usize,
-    /// Entries of all parts that were visited since the walk last began.
+    /// The number of visited entries of all parts since the walk last began.
     pub(crate) walked: u64,
-    /// The sum of the CPUs' epochs when the walk came to their magazines.
+    /// The sum of the CPUs' epochs at the beginning of the check of magazines.
     pub(crate) cpu_epochs: Option<u64>,
-    /// Sums over the visited entries, which are compared with counters at the end.
+    /// Sums over the visited entries, which are compared with counters at the end of the walk.
     pub(crate) sums: Sums,
-    /// The sweep over the bytes of a pool in debug mode, once the engine is known to be sound.
+    /// The sweep over the bytes of a pool in debug mode. The sweep begins after the check of the engine's
+    /// metadata.
     pub(crate) sweep: Option<Sweep>,
 }
 
-/// How far a sweep over the bytes of a pool has come: it goes down from the end of each region.
+/// The progress of a sweep over the bytes of a pool. A sweep visits each region from its end to its start.
 #[derive(Debug, Default)]
 pub(crate) struct Sweep {
-    /// The changes of the pool when the sweep began.
+    /// The number of changes of the pool when the sweep began.
     pub(crate) changes: Option<u64>,
-    /// How often it began again.
+    /// The number of times that the sweep began again.
     pub(crate) restarts: u32,
-    /// The region.
+    /// The index of the region that is being swept.
     pub(crate) region: usize,
-    /// The bytes of the region from here on were swept; `None` before the first.
+    /// The bytes of the region from this byte on were swept. `None` if the sweep of the region has not begun.
     pub(crate) end: Option<usize>,
     /// The next task.
     pub(crate) task: Task,
 }
 
-/// A task of a sweep, in a region below the bytes that were swept.
+/// A task of a sweep, on the bytes of a region below the bytes that were swept.
 #[derive(Debug, Default)]
 pub(crate) enum Task {
-    /// Begins with the region.
+    /// Begins the sweep of a region.
     #[default]
     Begin,
-    /// Searches the next live block below, from the record with this number down.
+    /// Searches for the next lower live block, in the records with indexes below this number.
     Search(usize),
-    /// Checks free memory from this byte on, above a live block if there is one.
+    /// Checks free memory from this byte on. The memory lies above the live block, if there is one.
     Free(usize, Option<Zones>),
     /// Checks the red zone after a live block, from this byte on.
     Behind(usize, Zones),
@@ -135,7 +136,7 @@ pub(crate) enum Task {
     InFront(usize, Zones),
 }
 
-/// Where a live block and its red zones lie in a region.
+/// The place of a live block and its red zones in a region.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Zones {
     /// The first byte of the zone before the block.
@@ -144,7 +145,7 @@ pub(crate) struct Zones {
     pub(crate) start: usize,
     /// The first byte of the zone after the block.
     pub(crate) end: usize,
-    /// The first byte after that zone.
+    /// The first byte after the zone after the block.
     pub(crate) last: usize,
 }
 
@@ -162,7 +163,7 @@ pub(crate) struct Sums {
     pub(crate) slabs: [u32; CLASSES_MAX],
     /// Allocated objects, by class.
     pub(crate) objects: [u64; CLASSES_MAX],
-    /// Entries of lists.
+    /// Visited entries of lists.
     pub(crate) listed: usize,
 }
 
@@ -173,14 +174,14 @@ impl Walk {
         Self::default()
     }
 
-    /// Returns how many entries were visited since the walk last began.
+    /// Returns the number of entries that were visited since the walk last began.
     #[must_use]
     pub fn walked(&self) -> u64 {
         self.walked
     }
 
-    /// Begins a walk, or begins again if the epoch has changed since the last step. Returns `false` after
-    /// [`RESTARTS`] times.
+    /// Begins a walk, or begins it again if the epoch has changed since the last step. Returns `false` if the
+    /// walk would have to begin again, but has already done so [`RESTARTS`] times.
     pub(crate) fn resume(&mut self, epoch: u64) -> bool {
         if self.epoch == Some(epoch) {
             return true;
@@ -192,7 +193,8 @@ impl Walk {
         true
     }
 
-    /// Begins again, and returns [`Progress::More`], or [`Progress::Disturbed`] after [`RESTARTS`] times.
+    /// Begins the walk again, and returns [`Progress::More`]. Returns [`Progress::Disturbed`] if the walk has
+    /// already begun again [`RESTARTS`] times.
     pub(crate) fn restart(&mut self) -> Progress {
         if self.restarts == RESTARTS {
             return Progress::Disturbed;
@@ -204,7 +206,7 @@ impl Walk {
         Progress::More
     }
 
-    /// Goes on to the next part.
+    /// Continues with the next part.
     pub(crate) fn next_part(&mut self) {
         self.part += 1;
         self.place = 0;
@@ -214,9 +216,10 @@ impl Walk {
 
 /// An engine whose metadata can be checked.
 pub trait Check {
-    /// Checks the next part of the metadata, for a bounded time.
+    /// Checks the next part of the metadata, in a bounded time.
     ///
-    /// Starts with a new [`Walk`] and is called again while it returns [`Progress::More`].
+    /// The caller passes a new [`Walk`] to the first call, and calls the method again while it returns
+    /// [`Progress::More`].
     ///
     /// # Errors
     ///
@@ -224,7 +227,7 @@ pub trait Check {
     fn check(&self, walk: &mut Walk) -> Result<Progress, Broken>;
 }
 
-/// Walks `step` to its end.
+/// Calls `step` until the walk is complete or disturbed.
 ///
 /// # Errors
 ///

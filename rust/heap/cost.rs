@@ -1,31 +1,31 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The cost of a request: by which path it was served, and the work of the buddy system.
+//! The cost of an operation: its path, and the work of the buddy system.
 
-/// By which path a request was served.
+/// The path by which an engine served an operation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Path {
     /// The request was refused.
     #[default]
     None = 0,
-    /// From a free block of the slab.
+    /// A slab, without a growth.
     Slab = 1,
-    /// From a slab that took memory from the buddy system first.
+    /// A slab that took memory from the buddy system first.
     Growth = 2,
-    /// By the buddy system.
+    /// The buddy system.
     Buddy = 3,
-    /// By the kernel's allocator.
+    /// The kernel's own allocator.
     Kernel = 4,
-    /// In place.
+    /// A resize in place.
     InPlace = 5,
-    /// By a magazine of the current CPU.
+    /// A magazine of the current CPU.
     Magazine = 6,
-    /// By an engine that has neither slabs nor a buddy system.
+    /// A path of an engine that has neither slabs nor a buddy system.
     Other = 7,
 }
 
-/// The cost of a request.
+/// The cost of an operation.
 ///
 /// # Examples
 ///
@@ -40,11 +40,11 @@ pub enum Path {
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(C)]
 pub struct Cost {
-    // The number of a `Path`. If it were a `Path`, the compiler would represent the `None` of an
-    // `Option<Allocated>` by an invalid path, and a caller would test the cost instead of the address, which
-    // takes 14 instructions more.
+    // The number of a `Path`. If this field were a `Path`, the compiler would represent the `None` of an
+    // `Option<Allocated>` by an invalid path, and a caller would compare the path instead of the address,
+    // which takes 14 more instructions.
     path: u8,
-    // 0, in the place of the ABI's `cause`.
+    // Always 0. The ABI has the field `cause` in this place.
     reserved: u8,
     // A field that does not apply, or that the engine does not know, is `UNKNOWN`. `Option<u8>` would have
     // twice the size, and every operation returns a cost.
@@ -61,7 +61,7 @@ const _: () = assert!(size_of::<Cost>() == 8);
 const UNKNOWN: u8 = u8::MAX;
 
 impl Cost {
-    /// Returns the cost of a path, with nothing else known.
+    /// Returns the cost of an operation of which only the path is known.
     #[inline(always)]
     #[must_use]
     pub const fn new(path: Path) -> Self {
@@ -76,7 +76,7 @@ impl Cost {
         }
     }
 
-    /// Returns the path that the request took.
+    /// Returns the path of the operation.
     #[must_use]
     pub const fn path(self) -> Path {
         match self.path {
@@ -103,20 +103,21 @@ impl Cost {
         known(self.order)
     }
 
-    /// Returns how many larger buddy blocks were split, up to 254.
+    /// Returns the number of buddy blocks that were split, at most 254.
     #[must_use]
     pub const fn splits(self) -> Option<u8> {
         known(self.splits)
     }
 
-    /// Returns how many pairs of buddies were coalesced, up to 254.
+    /// Returns the number of pairs of buddies that were coalesced, at most 254.
     #[must_use]
     pub const fn merges(self) -> Option<u8> {
         known(self.merges)
     }
 
-    /// Returns Linux's fragmentation index, from 0 (few pages are free) to 1000 (they are in many pieces), of
-    /// a request that was refused as [`Refusal::Fragmented`](crate::Refusal::Fragmented); else 0.
+    /// Returns Linux's fragmentation index of a request that was refused as
+    /// [`Refusal::Fragmented`](crate::Refusal::Fragmented), else 0. The index is near 0 if few pages are
+    /// free, and near 1000 if the free pages are in many pieces.
     #[must_use]
     pub const fn fragmentation(self) -> u16 {
         self.fragmentation
@@ -138,14 +139,14 @@ impl Cost {
         Self { order, ..self }
     }
 
-    /// Sets how many buddy blocks were split and coalesced.
+    /// Sets the number of buddy blocks that were split, and of pairs of buddies that were coalesced.
     #[inline]
     #[must_use]
     pub const fn with_work(self, splits: u16, merges: u16) -> Self {
         self.with_splits(splits).with_merges(merges)
     }
 
-    /// Sets how many buddy blocks were split.
+    /// Sets the number of buddy blocks that were split.
     #[inline]
     #[must_use]
     pub const fn with_splits(self, splits: u16) -> Self {
@@ -153,7 +154,7 @@ impl Cost {
         Self { splits, ..self }
     }
 
-    /// Sets how many pairs of buddies were coalesced.
+    /// Sets the number of pairs of buddies that were coalesced.
     #[inline]
     #[must_use]
     pub const fn with_merges(self, merges: u16) -> Self {
@@ -187,7 +188,7 @@ const fn or_unknown(field: Option<u8>) -> u8 {
     }
 }
 
-/// Returns a number as a byte that is not [`UNKNOWN`].
+/// Returns a number as a byte. A number that is [`UNKNOWN`] or larger becomes `UNKNOWN - 1`.
 const fn saturated(number: u16) -> u8 {
     if number < UNKNOWN as u16 {
         number as u8

@@ -2,13 +2,14 @@
 
 //! The contract between an engine and the layers above it.
 //!
-//! An engine allocates and frees blocks, and does nothing else: handles, quotas and zeroing belong to the
-//! layer above. An engine is shared between callers and has its own locks. An engine that has a pool never
-//! allocates memory for itself.
+//! An engine only allocates, frees and resizes blocks. Handles, quotas and zeroing belong to the layer above.
+//! An engine is shared between callers and has its own locks. An engine that has a pool never allocates
+//! memory for itself.
 //!
-//! The layers above call [`Engine`] for each request. The optional parts of an engine are separate traits, which
-//! [`Engine::interfaces`] returns. An adapter in front of an
-//! engine, as debug mode, implements the ones that it changes and passes the others on:
+//! The layers above call the methods of [`Engine`] for each request. The other interfaces of an engine are
+//! separate traits, which [`Engine::interfaces`] returns. An adapter around an engine, such as debug mode,
+//! implements the traits whose behaviour it changes, and returns the engine's implementations of the other
+//! traits:
 //!
 //! ```text
 //! Interfaces { check: Some(self), ..self.engine.interfaces() }
@@ -46,33 +47,33 @@ pub struct Capabilities {
     /// context of [`Engine`]). The sessions of `sim` call the `try_` methods of such engines with their lock held; the
     /// sessions of the module do so only with the engine that `rust/session_platform.rs` selects.
     pub quick: bool,
-    /// The number of bytes at the start of a free block that the engine writes while the block is free: 0
-    /// for an engine whose metadata lies outside the pool, 8 for one whose free lists go through the first
-    /// word.
+    /// The number of bytes at the start of a free block that the engine writes while the block is free: 0 for
+    /// an engine whose metadata lies outside the pool, 8 for an engine that links free blocks through their
+    /// first word.
     ///
-    /// A free block is an object of a slab, or whole pages; pages that were coalesced may have such bytes at
-    /// the start of each page. An engine that writes free memory anywhere else says [`usize::MAX`]: one that
-    /// writes footers, or leaves the nodes of coalesced blocks inside a page.
+    /// A free block is an object of a slab or a block of whole pages. Coalesced pages may have such bytes at
+    /// the start of each page. An engine that writes to other places in free memory declares [`usize::MAX`],
+    /// for example if it writes footers or leaves the nodes of coalesced blocks inside a page.
     pub free_block_bytes: usize,
-    /// Each free block to which the engine writes begins at a multiple of this many bytes from the start of its
-    /// region. 1 if nothing is known.
+    /// The alignment in bytes, relative to the start of the region, of each free block to which the engine
+    /// writes. 1 if the alignment is unknown.
     pub free_block_align: usize,
 }
 
-/// The parts of an engine beside allocation. Those that an engine does not have are `None`.
+/// The interfaces of an engine besides allocation. An interface that the engine does not have is `None`.
 #[derive(Clone, Copy)]
 pub struct Interfaces<'e> {
     /// Statistics.
     pub statistics: &'e dyn Statistics,
-    /// Regions, of an engine that has a pool: its blocks have offsets.
+    /// Regions. Only an engine that has a pool has this interface, and only its blocks have offsets.
     pub add_region: Option<&'e dyn AddRegion>,
     /// Checks of the metadata.
     pub check: Option<&'e dyn Check>,
-    /// The use of each page.
+    /// A map of the use of each page.
     pub map: Option<&'e dyn Map>,
-    /// Cached memory that can be returned.
+    /// The return of cached memory.
     pub shrink: Option<&'e dyn Shrink>,
-    /// Injected failures of growth.
+    /// Fault injection into the growth of slabs.
     pub fail_growth: Option<&'e dyn FailGrowth>,
     /// The first rule that a checked allocator broke.
     pub supervise: Option<&'e dyn Supervise>,
@@ -91,7 +92,7 @@ pub struct Allocated {
 
 /// An engine that has a pool.
 pub trait AddRegion {
-    /// Returns the bytes of metadata that a region of `bytes` bytes needs.
+    /// Returns the number of bytes of metadata that a region of `bytes` bytes needs.
     fn table_bytes(&self, bytes: usize) -> usize {
         let _ = bytes;
         0
@@ -104,14 +105,14 @@ pub trait AddRegion {
     ///
     /// # Errors
     ///
-    /// The rule that the range breaks; the pool is then as before.
+    /// The rule that the range breaks. The pool is then unchanged.
     ///
     /// # Safety
     ///
-    /// - The range is valid for reads and writes, and used by nobody else, until the engine is dropped.
-    /// - The same is true of the `table_bytes(bytes)` bytes at `table`, which are zero and aligned to 8;
-    ///   they are not in the pool.
-    /// - The provenance of either pointer covers its whole range.
+    /// - The range is valid for reads and writes, and nobody else uses it, until the engine is dropped.
+    /// - The `table_bytes(bytes)` bytes at `table` are also valid and used by nobody else until the engine is
+    ///   dropped. These bytes are zero, aligned to 8, and not in the pool.
+    /// - The provenance of each of the two pointers covers its whole range.
     unsafe fn add_region(
         &self,
         start: NonNull<u8>,
@@ -122,11 +123,11 @@ pub trait AddRegion {
 
 /// An engine that caches free memory.
 pub trait Shrink {
-    /// Frees cached memory, so that every request can use it. Returns its size in bytes.
+    /// Frees cached memory, so that every request can use it. Returns the number of freed bytes.
     fn shrink(&self) -> usize;
 }
 
-/// An allocator that the layers above can drive.
+/// An allocator that the layers above can use.
 ///
 /// # Context
 ///
@@ -145,88 +146,91 @@ pub trait Shrink {
 /// interrupt handler on the third, and the third waits for the spinlock with interrupts disabled. An engine may do less
 /// than the table allows.
 ///
-/// `docs/extending.md` says how to add an engine.
+/// `docs/extending.md` describes how to add an engine.
 ///
 /// # Safety
 ///
-/// For as long as the memory given to [`AddRegion::add_region`] is there:
+/// As long as the memory that was passed to [`AddRegion::add_region`] is valid:
 ///
 /// - the memory of a block is valid for reads and writes of `usable_size(layout)` bytes, is aligned to
-///   `layout.align()` and shares no byte with another block, from the call that allocates it to the
+///   `layout.align()` and shares no byte with another block, from the call that allocates the block to the
 ///   call that frees it;
-/// - the engine does not touch the memory of such a block.
+/// - the engine does not access the memory of a block between these two calls.
 pub unsafe trait Engine: Sync {
     /// Returns the engine's capabilities.
     fn capabilities(&self) -> Capabilities;
 
-    /// Returns the bytes that a block of this layout will have, at least `layout.size()`.
+    /// Returns the number of usable bytes of a block of this layout, which is at least `layout.size()`.
     fn usable_size(&self, layout: Layout) -> usize;
 
-    /// Returns a bound on the bytes that can be live at once.
+    /// Returns an upper bound on the number of bytes that can be live at the same time.
     fn capacity(&self) -> usize;
 
-    /// Returns the offset of a byte of the pool. `None` for an engine without a pool, and for an address
+    /// Returns the offset of a byte of the pool. Returns `None` if the engine has no pool or the address is
     /// outside of the pool.
     fn offset(&self, byte: NonNull<u8>) -> Option<Offset>;
 
-    /// Allocates a block; its contents are arbitrary.
+    /// Allocates a block. The contents of the block are arbitrary.
     ///
-    /// A request of 0 bytes is served like one of 1 byte.
+    /// A request of 0 bytes is served like a request of 1 byte.
     ///
     /// # Errors
     ///
-    /// The cause of the refusal. No block has changed, but cached memory may have moved. `cost` has the
-    /// fragmentation index if the cause is [`Refusal::Fragmented`], and no meaning else.
+    /// The cause of the refusal. No block has changed, but cached memory may have been freed. `cost` contains
+    /// the fragmentation index if the cause is [`Refusal::Fragmented`]. Otherwise `cost` has no meaning.
     fn allocate(&self, layout: Layout, cost: &mut Cost) -> Result<Block, Refusal>;
 
-    /// Allocates a block if that needs neither a lock nor sleep. After `None`, which counts as no request, the
-    /// caller calls [`Engine::allocate`].
+    /// Allocates a block if the allocation needs neither a lock nor sleep. Otherwise returns `None`, which
+    /// does not count as a request. The caller then calls [`Engine::allocate`].
     #[inline(always)]
     fn try_allocate_fast(&self, layout: Layout) -> Option<Allocated> {
         let _ = layout;
         None
     }
 
-    /// Frees a block if that needs neither a lock nor sleep, and returns the cost. After `None`, which has
-    /// changed nothing, the caller calls [`Engine::free`].
+    /// Frees a block if the free needs neither a lock nor sleep, and returns the cost. Otherwise changes
+    /// nothing and returns `None`. The caller then calls [`Engine::free`].
     ///
     /// # Safety
     ///
-    /// As for [`Engine::free`].
+    /// The contract of [`Engine::free`].
     #[inline(always)]
     unsafe fn try_free_fast(&self, block: Block, layout: Layout) -> Option<Cost> {
         let _ = (block, layout);
         None
     }
 
-    /// Frees a block. An engine that is [quick](Capabilities::quick) does so in a bounded time.
+    /// Frees a block. An engine that is [quick](Capabilities::quick) frees a block in a bounded time.
     ///
     /// # Errors
     ///
-    /// The rule that the free breaks, as far as the engine checks.
+    /// The rule that the free breaks, if the engine checks this rule.
     ///
     /// # Safety
     ///
     /// - `block` was allocated by this engine and not freed since.
-    /// - `layout` is the one that it was allocated with, or that it was last resized to.
+    /// - `layout` is the layout of the allocation of the block, or of its last resize.
     /// - Nobody uses the block any more.
     unsafe fn free(&self, block: Block, layout: Layout, cost: &mut Cost) -> Result<(), BadFree>;
 
-    /// Returns whether a block of `layout` serves `new`, which has the same alignment, in place in every state of the
-    /// pool.
+    /// Returns whether a block of `layout` can be resized in place to `new` in every state of the pool. `new`
+    /// has the same alignment as `layout`.
     fn fits_in_place(&self, layout: Layout, new: Layout) -> bool;
 
-    /// Makes a block serve `new` in place, and returns whether that was possible. If not, no block has changed, but
-    /// cached memory may have moved. The contents up to the smaller size are kept.
+    /// Resizes a block in place to the layout `new`, and returns whether that was possible. The contents up
+    /// to the smaller size are kept. If the resize was not possible, no block has changed, but cached memory
+    /// may have been freed.
     ///
-    /// It is always possible where [`Engine::fits_in_place`] returns `true`.
+    /// The resize is always possible if [`Engine::fits_in_place`] returns `true`.
     ///
     /// # Safety
     ///
-    /// As for [`Engine::free`], with `layout` for the block as it is; `new` has the same
-    /// alignment.
+    /// - `block` was allocated by this engine and not freed since.
+    /// - `layout` is the layout of the allocation of the block, or of its last resize.
+    /// - `new` has the same alignment as `layout`.
+    /// - Nobody uses the block during the call.
     unsafe fn resize(&self, block: Block, layout: Layout, new: Layout, cost: &mut Cost) -> bool;
 
-    /// Returns the parts of the engine beside allocation.
+    /// Returns the interfaces of the engine besides allocation.
     fn interfaces(&self) -> Interfaces<'_>;
 }

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! One engine out of several.
+//! An enum of engines that is itself an engine.
 //!
-//! The layers above hold an engine whose kind is chosen while they run. They dispatch with one
-//! enum and one `match`, which this macro writes, rather than through a table of pointers.
+//! The engine of a pool is chosen at run time. The macro `engine_enum!` writes one enum of all
+//! engines, whose methods dispatch with one `match` instead of a table of function pointers.
 
-/// Declares an enum of engines, and makes it an [`Engine`](crate::Engine).
+/// Declares an enum of engines, and implements [`Engine`](crate::Engine) for it.
 ///
 /// # Examples
 ///
@@ -50,7 +50,8 @@ macro_rules! engine_enum {
             $($(#[$variant_meta])* $variant($engine),)+
         }
 
-        // SAFETY: Every method is that of the engine inside, which is never exchanged.
+        // SAFETY: Every method calls the same method of the engine inside, which meets the contract of
+        // `Engine`. The variant never changes.
         unsafe impl $crate::Engine for $name {
             #[inline(always)]
             fn capabilities(&self) -> $crate::engine::Capabilities {

@@ -2,9 +2,9 @@
 
 //! Fault injection: requests that are refused although there is memory.
 //!
-//! Code for refusals hardly ever runs where memory is plenty. These types count requests and choose the
-//! ones that are to be refused, as Linux does with `/proc/self/fail-nth` and with the `interval` of its
-//! other faults (`Documentation/fault-injection/fault-injection.rst`).
+//! The code that handles refusals hardly ever runs while enough memory is free. These types count requests
+//! and choose the requests that are refused, as Linux does with `/proc/self/fail-nth` and with the `interval`
+//! of its other faults (`Documentation/fault-injection/fault-injection.rst`).
 
 use core::sync::atomic::{
     AtomicU64,
@@ -13,15 +13,15 @@ use core::sync::atomic::{
 
 /// An engine in which a growth can fail on request.
 pub trait FailGrowth {
-    /// Has the `nth` growth from now on refused as [`Refusal::Injected`](crate::Refusal::Injected), or none
-    /// if that is 0.
+    /// Makes the engine refuse the `nth` growth from now on as
+    /// [`Refusal::Injected`](crate::Refusal::Injected), or no growth if `nth` is 0.
     ///
-    /// A growth is a request for which no slab of its class has a free block, so that one would have to take
-    /// memory from the buddy system. It is refused before anything has changed.
+    /// A growth is a request for which no slab of the size class has a free block, so that a slab has to take
+    /// memory from the buddy system. The engine refuses the growth before it changes anything.
     fn fail_growth(&self, nth: u64);
 }
 
-/// Lets the n-th request fail, once.
+/// A counter that makes the n-th request fail, once.
 ///
 /// # Examples
 ///
@@ -34,12 +34,12 @@ pub trait FailGrowth {
 /// ```
 #[derive(Debug)]
 pub struct Nth {
-    /// Requests up to the one that fails; 0 when none will.
+    /// The number of requests up to and including the request that fails; 0 if no request will fail.
     left: AtomicU64,
 }
 
 impl Nth {
-    /// Lets no request fail.
+    /// Returns a counter that makes no request fail.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -47,18 +47,18 @@ impl Nth {
         }
     }
 
-    /// Lets the n-th request from now on fail, or none if `n` is 0.
+    /// Makes the n-th request from now on fail, or no request if `n` is 0.
     pub fn set(&self, n: u64) {
         self.left.store(n, Relaxed);
     }
 
-    /// Says whether a request will fail.
+    /// Returns whether a request will fail.
     #[inline(always)]
     pub fn is_set(&self) -> bool {
         self.left.load(Relaxed) != 0
     }
 
-    /// Counts a request, and says whether it is to fail.
+    /// Counts a request, and returns whether the request must fail.
     pub fn should_fail(&self) -> bool {
         let before = self
             .left
@@ -73,7 +73,7 @@ impl Default for Nth {
     }
 }
 
-/// Lets every p-th request fail.
+/// A counter that makes every p-th request fail.
 ///
 /// # Examples
 ///
@@ -86,31 +86,31 @@ impl Default for Nth {
 /// ```
 #[derive(Debug)]
 pub struct Every {
-    /// Requests from one that fails to the next; 0 when none does.
+    /// The number of requests from one request that fails to the next one; 0 if no request fails.
     period: u64,
-    /// Requests up to the next one that fails.
+    /// The number of requests up to and including the next request that fails.
     left: u64,
 }
 
 impl Every {
-    /// Lets no request fail.
+    /// Returns a counter that makes no request fail.
     #[must_use]
     pub const fn new() -> Self {
         Self { period: 0, left: 0 }
     }
 
-    /// Lets every `period`-th request from now on fail, or none if that is 0.
+    /// Makes every `period`-th request from now on fail, or no request if `period` is 0.
     pub fn set(&mut self, period: u64) {
         (self.period, self.left) = (period, period);
     }
 
-    /// Says whether requests will fail.
+    /// Returns whether requests will fail.
     #[inline(always)]
     pub fn is_set(&self) -> bool {
         self.period != 0
     }
 
-    /// Counts a request, and says whether it is to fail.
+    /// Counts a request, and returns whether the request must fail.
     pub fn should_fail(&mut self) -> bool {
         self.left = self.left.saturating_sub(1);
         let fails = self.is_set() && self.left == 0;

@@ -2,10 +2,10 @@
 
 //! The engines of slablab.
 //!
-//! An [`Engine`] allocates and frees blocks of memory. Engines know no users: handles, quotas and zeroing
-//! belong to the layer above, the memory itself to the layer that calls
-//! [`add_region`](engine::AddRegion::add_region). This crate uses neither `std` nor `alloc` nor the kernel's
-//! crate, so that Kbuild compiles it into the module and cargo into the tests, unchanged.
+//! An [`Engine`] allocates and frees blocks of memory. Handles, quotas and zeroing belong to the layer above.
+//! The memory of a pool belongs to the layer that calls [`add_region`](engine::AddRegion::add_region). This
+//! crate uses neither `std` nor `alloc` nor the kernel's crate, so that Kbuild can compile the same files
+//! into the module, and cargo into the tests.
 //!
 //! - [`seed`]: slabs over a buddy system, the design of `docs/seed-design.md`;
 //! - [`hybrid`]: slabs over a buddy system behind per-CPU magazines, without most weaknesses of `seed`;

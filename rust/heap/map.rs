@@ -2,10 +2,10 @@
 
 //! Maps: the use of each page of a region.
 //!
-//! An engine with page descriptors reports the use of pages as extents, one for each block of pages, a
-//! bounded number at a time; the lock is released in between. A map that is read while others change the
-//! pool therefore shows no single moment, but no page is in it twice: each part begins where the last one
-//! ended.
+//! An engine with page descriptors reports the use of pages as extents, one for each block of pages. Each
+//! call reports a bounded number of extents, and the engine releases its lock between calls. If the pool
+//! changes while a map is read, the parts of the map show the pool at different moments. No page is in the
+//! map twice, because each part begins where the part before ended.
 
 /// The use of a block of pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub enum Use {
         class: u8,
         /// The number of objects of the slab.
         objects: u16,
-        /// The number of live objects, and of those in magazines.
+        /// The number of objects that are live or in magazines.
         used: u16,
     },
 }
@@ -35,7 +35,7 @@ pub struct Extent {
     pub page: u32,
     /// The number of pages.
     pub pages: u32,
-    /// Their use.
+    /// The use of the pages.
     pub what: Use,
 }
 
@@ -55,29 +55,32 @@ impl Default for Extent {
 pub struct Mapped {
     /// The number of extents that were written.
     pub extents: usize,
-    /// The page to go on at; `end` at the end of the region.
+    /// The page at which the next call continues. `end` if the map is complete.
     pub next: u32,
     /// The number of pages of the region.
     pub end: u32,
 }
 
-/// The pool has no such region.
+/// The error of a call for a region that the pool does not have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoMap;
 
-/// An engine with page descriptors.
+/// An engine with page descriptors, which can report the use of each page.
 pub trait Map {
-    /// Returns the use of the pages of a region from `page` on, for a bounded time.
+    /// Reports the use of the pages of a region from `page` on.
     ///
-    /// Writes to `out`, in order and as far as there is room, an extent for each block of pages that begins
-    /// at `page` or behind it; a block that began before is not among them. It is called again with
-    /// [`Mapped::next`], which is always behind `page`, until that is [`Mapped::end`]; a call may have
-    /// visited only the inside of a block and write none. A `page` behind the region's last is its end.
+    /// Writes an extent for each block of pages that begins at `page` or after it to `out`, in the order of
+    /// the pages, until `out` is full or a bounded number of pages was visited. A block that begins before
+    /// `page` has no extent. A call that visits only the interior of a block writes no extent.
     ///
-    /// `out` has room for one extent at least.
+    /// To read a whole map, the caller calls the method again with `page` set to [`Mapped::next`], until
+    /// `next` is [`Mapped::end`]. Before the end of the region, `next` is larger than `page`. A `page` after
+    /// the last page of the region counts as its end.
+    ///
+    /// `out` has room for at least one extent.
     ///
     /// # Errors
     ///
-    /// [`NoMap`]: the pool has no such region.
+    /// [`NoMap`] if the pool does not have the region.
     fn map(&self, region: usize, page: u32, out: &mut [Extent]) -> Result<Mapped, NoMap>;
 }

@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Indexes that a program chooses, kept in bounds while a processor speculates.
+//! Bounds for indexes that a program chooses, while a processor speculates.
 //!
-//! A processor may read an array with an index that a bounds check is about to reject, and the read
-//! leaves traces in the cache (Spectre, variant 1). [`clamp`] makes the index 0 in that case, without
-//! a branch that could be mispredicted. It is `array_index_nospec` of `include/linux/nospec.h`, and
-//! belongs between the check of a program's number and its use as an index. [`entry`] is for tables that
-//! are read on the fastest paths.
+//! A processor may read an array with an index that a bounds check is about to reject, and the read leaves
+//! traces in the cache (Spectre, variant 1). [`clamp`] makes the index 0 in that case, without a branch that
+//! could be mispredicted. [`clamp`] is `array_index_nospec` of `include/linux/nospec.h`. A caller passes a
+//! number from a program to `clamp` after the bounds check, and uses the result as the index. [`entry`] is
+//! for tables that are read on the fastest paths.
 
 use core::{
     arch::asm,
     hint::assert_unchecked, //
 };
 
-/// Returns `index` if it is below `len`, which the caller has checked; where the processor runs ahead
-/// of that check, returns 0 for all other indexes.
+/// Returns `index`, which the caller has checked to be below `len`. If the processor executes this
+/// speculatively with an index that fails the check, the result is 0.
 ///
 /// Costs three instructions on x86-64.
 ///
@@ -33,32 +33,35 @@ pub fn clamp(index: usize, len: usize) -> usize {
     index & mask(index, len)
 }
 
-/// Returns the entry with an index that the caller has compared with `LEN`. If the processor executes this before
-/// the comparison, for an index that is not below `LEN`, it gets some entry of the table. `LEN` is a power of two.
+/// Returns the entry with an index that the caller has checked to be below `LEN`. If the processor executes
+/// this speculatively with an index that fails the check, the result is some entry of the table. `LEN` is a
+/// power of two.
 ///
-/// It takes one instruction, which masks the index. The compiler does not know what the instruction does, and so
-/// cannot remove it.
+/// The bound costs one instruction, which masks the index. The instruction is in an `asm!` block, so that the
+/// compiler cannot remove it.
 #[inline(always)]
 #[must_use]
 pub fn entry<T, const LEN: usize>(table: &[T; LEN], index: usize) -> &T {
-    // SAFETY: `get_unchecked` requires an index below the length: `below` returns one below `LEN`.
+    // SAFETY: `get_unchecked` requires an index below the length of the table. `below` returns an index below
+    // `LEN`.
     unsafe { table.get_unchecked(below::<LEN>(index)) }
 }
 
-/// Returns an index that the caller has compared with `LEN`. If the processor executes this before the comparison, for
-/// an index that is not below `LEN`, it gets some number below `LEN`. `LEN` is a power of two.
+/// Returns an index that the caller has checked to be below `LEN`. If the processor executes this
+/// speculatively with an index that fails the check, the result is some number below `LEN`. `LEN` is a power
+/// of two.
 #[inline(always)]
 #[must_use]
 pub fn below<const LEN: usize>(index: usize) -> usize {
     const { assert!(LEN.is_power_of_two()) };
     let index = lower_bits::<LEN>(index);
-    // SAFETY: `assert_unchecked` requires a true condition: `LEN` is a power of two, and only the bits below it are
-    // left.
+    // SAFETY: `assert_unchecked` requires a true condition: `LEN` is a power of two, and `index` only has the
+    // bits below the bit of `LEN`.
     unsafe { assert_unchecked(index < LEN) };
     index
 }
 
-/// Returns the bits of `index` below that of `LEN`.
+/// Returns `index` with only the bits below the bit of `LEN`.
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 #[inline(always)]
 fn lower_bits<const LEN: usize>(mut index: usize) -> usize {
@@ -75,14 +78,14 @@ fn lower_bits<const LEN: usize>(mut index: usize) -> usize {
     index
 }
 
-/// Returns the bits of `index` below that of `LEN`.
+/// Returns `index` with only the bits below the bit of `LEN`.
 #[cfg(not(all(target_arch = "x86_64", not(miri))))]
 #[inline(always)]
 fn lower_bits<const LEN: usize>(index: usize) -> usize {
     opaque(index) & (LEN - 1)
 }
 
-/// Returns a number of which all bits are 1 if `index` is below `len`, else 0.
+/// Returns a number with all bits set if `index` is below `len`, else 0.
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 #[inline(always)]
 fn mask(index: usize, len: usize) -> usize {
@@ -102,24 +105,25 @@ fn mask(index: usize, len: usize) -> usize {
     mask
 }
 
-/// Returns a number of which all bits are 1 if `index` is below `len`, which is at most
-/// [`isize::MAX`], else 0.
+/// Returns a number with all bits set if `index` is below `len`, else 0. `len` is at most [`isize::MAX`].
 #[cfg(not(all(target_arch = "x86_64", not(miri))))]
 #[inline(always)]
 fn mask(index: usize, len: usize) -> usize {
     let index = opaque(index);
     let last = len.wrapping_sub(1);
-    // One of both has its highest bit set where the index is not below `len`.
+    // If the index is not below `len`, `index` or the difference has its highest bit set.
     let outside = (index | last.wrapping_sub(index)) as isize;
     !(outside >> (usize::BITS - 1)) as usize
 }
 
-/// Returns `index`, but hides it from the compiler, which could otherwise replace the mask by a branch.
+/// Returns `index`, and hides its value from the compiler, which could otherwise replace the mask by a
+/// branch.
 #[cfg(not(all(target_arch = "x86_64", not(miri))))]
 #[inline(always)]
 fn opaque(mut index: usize) -> usize {
     #[cfg(not(miri))]
-    // SAFETY: There is no instruction.
+    // SAFETY: The block contains only an assembler comment, so it keeps the register and the flags, and
+    // accesses neither memory nor the stack.
     unsafe {
         asm!("/* {0} */", inout(reg) index, options(pure, nomem, nostack, preserves_flags));
     }

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Per-CPU data, as an engine sees it.
+//! The interface between an engine and its per-CPU data.
 //!
-//! The kernel disables preemption to give a CPU's data to one caller at a time, and interrupts a
-//! CPU to reach its data from another one. On the host, the test or the simulator defines
-//! CPUs, and one thread at a time uses each. The engine's code is the same on both.
+//! In the kernel, preemption is disabled so that one caller at a time uses a CPU's data, and a CPU is
+//! interrupted to reach its data from another CPU. On the host, the test or the simulator defines the CPUs,
+//! and one thread at a time uses each CPU. The engine's code is the same in the kernel and on the host.
 
 use core::ops::Deref;
 
-/// The value of a CPU, while nobody else changes it.
+/// A reference to the value of a CPU. As long as it exists, nobody else can change the value.
 ///
 /// Methods that change the value are methods of this type, so that they can only be called inside of a
 /// closure of [`PerCpu`].
@@ -19,8 +19,8 @@ impl<'a, T: ?Sized> Exclusive<'a, T> {
     ///
     /// # Safety
     ///
-    /// As long as the result exists, there is no other one for the same value. Everything that was done with
-    /// an earlier one is visible.
+    /// - As long as the result exists, no other `Exclusive` of the same value exists.
+    /// - All writes through earlier `Exclusive`s of the value are visible.
     #[inline(always)]
     pub const unsafe fn new(value: &'a T) -> Self {
         Self(value)
@@ -38,25 +38,25 @@ impl<T: ?Sized> Deref for Exclusive<'_, T> {
 
 /// A value of type `T` for each CPU.
 ///
-/// An engine has one lock and one of these. It calls [`with_local`](PerCpu::with_local) and
-/// [`with_remote`](PerCpu::with_remote) only with the engine's lock held, so these two never run at
-/// the same time. [`try_with_local`](PerCpu::try_with_local) takes no lock and may run at any time.
+/// An engine has one lock and one `PerCpu`. The engine calls [`with_local`](PerCpu::with_local) and
+/// [`with_remote`](PerCpu::with_remote) only with the engine's lock held, so these two never run at the same
+/// time. [`try_with_local`](PerCpu::try_with_local) takes no lock and may run at any time.
 ///
 /// # Safety
 ///
 /// - At most one closure runs on the value of a CPU at a time.
-/// - Everything that one closure did with the value of a CPU is visible to the next closure that is
-///   given the same value.
-/// - The value of a CPU always is the same object. It is new when an engine is made with it, and no other engine
-///   uses it.
+/// - All writes of one closure to the value of a CPU are visible to the next closure that gets the same
+///   value.
+/// - The value of a CPU is always the same object. The object is new when an engine is created with it, and
+///   no other engine uses it.
 pub unsafe trait PerCpu<T: ?Sized>: Sync {
     /// Returns an upper bound: every CPU that can ever run has a smaller number (`nr_cpu_ids` in the kernel).
     fn cpus(&self) -> usize;
 
-    /// Returns the value of a CPU, if that CPU has one. Its owner may be changing it.
+    /// Returns the value of a CPU, if the CPU has a value. The CPU may change the value at the same time.
     fn get(&self, cpu: usize) -> Option<&T>;
 
-    /// Returns the number and the value of each CPU that has one, in the order of the numbers.
+    /// Returns the number and the value of each CPU that has a value, in the order of the numbers.
     fn iter<'a>(&'a self) -> impl Iterator<Item = (usize, &'a T)>
     where
         T: 'a,
@@ -66,22 +66,22 @@ pub unsafe trait PerCpu<T: ?Sized>: Sync {
 
     /// Runs `f` on the value of the current CPU. The caller holds the engine's lock.
     ///
-    /// Returns `None`, and does not run `f`, where the current CPU has no value. `f` must not sleep
-    /// and must not take a lock.
+    /// Returns `None`, and does not run `f`, if the current CPU has no value. `f` must not sleep and must not
+    /// take a lock.
     fn with_local<R>(&self, f: impl FnOnce(&Exclusive<'_, T>) -> R) -> Option<R>;
 
     /// Runs `f` on the value of the current CPU. The caller needs no lock.
     ///
-    /// Returns `None`, and does not run `f`, where the current CPU has no value, or where its value
-    /// is being used through [`PerCpu::with_remote`]. `f` must not sleep and must not take a lock, and
-    /// runs one operation or a bounded batch of them.
+    /// Returns `None`, and does not run `f`, if the current CPU has no value, or if a call of
+    /// [`PerCpu::with_remote`] is using the value. `f` must not sleep, must not take a lock, and must run
+    /// only one operation or a bounded number of operations.
     fn try_with_local<R>(&self, f: impl FnOnce(&Exclusive<'_, T>) -> R) -> Option<R>;
 
     /// Runs `f` on the value of any CPU. The caller holds the engine's lock.
     ///
-    /// The call never waits for the scheduler of that CPU. It returns `None`, and does not run `f`,
-    /// where the CPU has no value, or cannot be reached now: a CPU that is just being taken online
-    /// or offline, or whose value was in use each time the interrupt arrived.
+    /// The call never waits for the scheduler of that CPU. The call returns `None`, and does not run `f`, if
+    /// the CPU has no value or cannot be reached now. A CPU cannot be reached while it goes online or
+    /// offline, or if its value was in use each time the interrupt arrived.
     ///
     /// `f` may run in an interrupt handler: it must not sleep, take a lock, or take long.
     fn with_remote<R: Send>(
@@ -90,20 +90,19 @@ pub unsafe trait PerCpu<T: ?Sized>: Sync {
         f: impl FnOnce(&Exclusive<'_, T>) -> R + Send,
     ) -> Option<R>;
 
-    /// Waits for a moment before a CPU that could not be reached is tried again. The caller holds no
-    /// lock.
+    /// Waits for a short time, after which the caller tries again to reach a CPU. The caller holds no lock.
     ///
-    /// Returns `false` if the caller should give up: it was killed.
+    /// Returns `false` if the caller should not try again, because the calling process has a fatal signal.
     fn pause(&self) -> bool {
         true
     }
 }
 
-/// No per-CPU data: an engine then does everything under its lock.
+/// No per-CPU data. An engine with this type serves all requests under its lock.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoPerCpu;
 
-// SAFETY: No closure ever runs.
+// SAFETY: The contract is about closures and the values of CPUs. No CPU has a value, so no closure ever runs.
 unsafe impl<T: ?Sized> PerCpu<T> for NoPerCpu {
     fn cpus(&self) -> usize {
         0

@@ -2,8 +2,8 @@
 
 //! Regions and offsets.
 //!
-//! A pool is made of regions: ranges of memory that were added one after the other. An
-//! [`Offset`] names a byte of the pool without its address.
+//! A pool consists of regions: ranges of memory that were added one after the other. An [`Offset`] names a
+//! byte of the pool without its address.
 
 use core::{
     cmp::Ordering,
@@ -11,10 +11,10 @@ use core::{
     num::NonZeroU64, //
 };
 
-/// The regions that a pool can have.
+/// The maximum number of regions of a pool.
 pub const REGIONS_MAX: usize = 16;
 
-/// Where in an [`Offset`] the region's number begins.
+/// The lowest bit of the region's number in an [`Offset`].
 pub const REGION_SHIFT: u32 = 48;
 
 /// A byte of a pool: the number of a region, and the byte in that region.
@@ -29,7 +29,8 @@ pub const REGION_SHIFT: u32 = 48;
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Offset(
-    /// The number that programs see, plus one. So it is not 0, and `Option<Offset>` is as small.
+    /// The number that programs see, plus one. The sum is never 0, so `Option<Offset>` is as small as
+    /// `Offset`.
     NonZeroU64,
 );
 
@@ -39,14 +40,14 @@ impl Offset {
     /// An offset that is in no pool.
     pub(crate) const NOWHERE: Self = Self::new(u16::MAX, 0);
 
-    /// Returns the offset of byte `byte` in region `region`. A byte is below 2⁴⁸.
+    /// Returns the offset of byte `byte` in region `region`. `byte` is below 2⁴⁸.
     #[inline(always)]
     #[must_use]
     pub const fn new(region: u16, byte: u64) -> Self {
         let bits = (region as u64) << REGION_SHIFT | byte;
         match NonZeroU64::new(bits.wrapping_add(1)) {
             Some(number) => Self(number),
-            // The last byte of the last region that a number has room for: no pool has as many.
+            // Only the last byte of region `u16::MAX` leads here, and no pool has that many regions.
             None => Self(NonZeroU64::MAX),
         }
     }
@@ -70,12 +71,13 @@ impl Offset {
     pub(crate) const fn plus(self, bytes: usize) -> Self {
         match NonZeroU64::new(self.0.get().wrapping_add(bytes as u64)) {
             Some(number) => Self(number),
-            // No pool has so many bytes.
+            // The sum overflows only past the last byte of region `u16::MAX`. No pool has that many regions.
             None => Self(NonZeroU64::MAX),
         }
     }
 
-    /// Returns how many bytes behind another one it is, if it is in the same region and not before.
+    /// Returns the number of bytes from `other` to this offset, or `None` if `other` is in another region or
+    /// after this offset.
     #[inline(always)]
     pub(crate) const fn after(self, other: Self) -> Option<usize> {
         match self.to_bits().checked_sub(other.to_bits()) {
@@ -84,7 +86,7 @@ impl Offset {
         }
     }
 
-    /// Returns the offset as one number, the way that programs see it.
+    /// Returns the offset as the number that programs see.
     #[inline(always)]
     #[must_use]
     pub const fn to_bits(self) -> u64 {
@@ -110,22 +112,22 @@ impl fmt::Debug for Offset {
     }
 }
 
-/// Why a region cannot be added.
+/// The reason for which a region cannot be added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RegionError {
     /// The engine has no pool.
     NoPool,
     /// The pool has [`REGIONS_MAX`] regions.
     TooMany,
-    /// The start is not aligned as the engine needs it, or the null address.
+    /// The start does not have the alignment that the engine needs, or is the null address.
     Misaligned,
-    /// The length is zero, or not a multiple of what the engine needs.
+    /// The length is zero, not a multiple of the unit of the engine, or too large for the engine.
     BadLength,
     /// The end is past the end of the address space.
     Overflow,
-    /// The range shares bytes with a region that the pool has.
+    /// The range shares bytes with a region of the pool.
     Overlap,
-    /// The calling program is about to end.
+    /// The calling process has a fatal signal.
     Interrupted,
 }
 
@@ -141,7 +143,7 @@ struct AddressRange {
 }
 
 impl AddressRange {
-    /// Says whether `bytes` bytes at `address` lie in the range, whole.
+    /// Returns whether all of the `bytes` bytes at `address` lie in the range.
     fn holds(&self, address: usize, bytes: usize) -> bool {
         address
             .checked_sub(self.start)
@@ -172,8 +174,8 @@ impl Regions {
     ///
     /// # Errors
     ///
-    /// [`RegionError::TooMany`], [`RegionError::Overflow`] and [`RegionError::Overlap`]; the table
-    /// is then as before.
+    /// [`RegionError::TooMany`], [`RegionError::Overflow`] or [`RegionError::Overlap`]. The table is then
+    /// unchanged.
     pub fn add(&mut self, start: usize, bytes: usize) -> Result<u16, RegionError> {
         let end = start.checked_add(bytes).ok_or(RegionError::Overflow)?;
         if self
@@ -186,31 +188,31 @@ impl Regions {
             .ranges
             .get_mut(self.count)
             .ok_or(RegionError::TooMany)?;
-        // INVARIANT: `end` was computed without overflow just above.
+        // INVARIANT: `start + bytes` does not overflow: `checked_add` computed the sum above.
         *slot = AddressRange { start, bytes };
         self.count += 1;
         Ok((self.count - 1) as u16)
     }
 
-    /// Returns how many regions there are.
+    /// Returns the number of regions.
     #[must_use]
     pub fn count(&self) -> usize {
         self.count
     }
 
-    /// Returns the bytes of all regions together.
+    /// Returns the sum of the sizes of all regions, in bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.iter().map(|range| range.bytes).sum()
     }
 
-    /// Returns the bytes of the largest region.
+    /// Returns the size of the largest region in bytes.
     #[must_use]
     pub fn largest(&self) -> usize {
         self.iter().map(|range| range.bytes).max().unwrap_or(0)
     }
 
-    /// Returns the offset of `bytes` bytes at `address`, if one region holds them whole.
+    /// Returns the offset of the `bytes` bytes at `address`, if all of them lie in one region.
     #[must_use]
     pub fn offset(&self, address: usize, bytes: usize) -> Option<Offset> {
         let region = self.iter().position(|range| range.holds(address, bytes))?;
@@ -254,7 +256,7 @@ mod tests {
         assert_eq!(bytes((1, 4096), (1, 4096)), Some(0));
         assert_eq!(bytes((1, 4096), (1, 5000)), Some(904));
         assert_eq!(bytes((1, 4096), (1, 4095)), None);
-        // Less than a region's span apart, and more.
+        // The bytes of the first pair are less than 2⁴⁸ apart as numbers, the bytes of the second pair more.
         assert_eq!(bytes((0, 4096), (1, 0)), None);
         assert_eq!(bytes((0, 0), (1, 4096)), None);
         assert_eq!(bytes((1, 0), (0, 4096)), None);

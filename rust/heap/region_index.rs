@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The index of regions, which converts between addresses and offsets, and finds page descriptors, without the lock.
+//! The index of regions. The index converts between addresses and offsets, and finds page descriptors,
+//! without the engine's lock.
 //!
-//! A region never changes once it was added, so any CPU may use the index while another one adds a region.
+//! A region never changes after it was added, so any CPU may use the index while another CPU adds a region.
 
 use core::{
     ptr::{
@@ -32,8 +33,8 @@ use crate::{
 ///
 /// # Invariants
 ///
-/// If `bytes` is not 0, `start` points to so many bytes, and `descs` to a descriptor for each of their pages,
-/// for as long as the index lives. None of the three changes any more.
+/// If `bytes` is not 0, `start` points to `bytes` bytes, and `descs` to a descriptor for each of their pages,
+/// as long as the index exists. The three fields then never change again.
 struct IndexedRegion<D> {
     bytes: AtomicUsize,
     start: AtomicPtr<u8>,
@@ -64,9 +65,9 @@ impl<D: Sync> RegionIndex<D> {
     ///
     /// # Safety
     ///
-    /// - `start` points to `pages` pages, and `descs` to a descriptor for each of them, for as long as the
-    ///   index lives. Nobody creates a mutable reference to a descriptor.
-    /// - `pages` is at most 2²⁰. No region has this number yet, and no other call adds one.
+    /// - `start` points to `pages` pages, and `descs` to a descriptor for each of them, as long as the index
+    ///   exists. Nobody creates a mutable reference to a descriptor.
+    /// - `pages` is at most 2²⁰. No region has this number yet, and no other call of this function runs.
     pub(crate) unsafe fn add(
         &self,
         number: usize,
@@ -77,12 +78,13 @@ impl<D: Sync> RegionIndex<D> {
         if let Some(region) = self.regions.get(number) {
             region.start.store(start.as_ptr(), Relaxed);
             region.descs.store(descs.as_ptr(), Relaxed);
-            // INVARIANT: This function's contract. A CPU that reads the new `bytes` also reads the pointers.
+            // INVARIANT: By this function's contract, the pointers are valid as long as the index exists.
+            // `Release` orders the stores, so a CPU that reads the new `bytes` also reads the new pointers.
             region.bytes.store(pages << PAGE_SHIFT, Release);
         }
     }
 
-    /// Returns the bytes of all regions. O(regions).
+    /// Returns the sum of the sizes of all regions, in bytes. O(regions).
     pub(crate) fn bytes(&self) -> usize {
         let bytes = self.regions.iter().map(|region| region.bytes.load(Relaxed));
         bytes.fold(0, usize::wrapping_add)
@@ -98,7 +100,8 @@ impl<D: Sync> RegionIndex<D> {
         NonNull::new(region.start.load(Relaxed).wrapping_add(byte))
     }
 
-    /// Returns the offset of an address, if it is in a region. O(1) in the first region, else O(regions).
+    /// Returns the offset of an address, if the address is in a region. O(1) in the first region, else
+    /// O(regions).
     #[inline(always)]
     pub(crate) fn offset(&self, address: NonNull<u8>) -> Option<Offset> {
         // Most pools have one region.

@@ -3,8 +3,8 @@
 //! Size classes: the sizes of objects in slabs, and the sizes of blocks in magazines.
 //!
 //! Classes are multiples of 8 up to 64 bytes, and four to a doubling from there to 4096, as in jemalloc.
-//! Above 64 bytes a request wastes at most a fifth of its object, and 8 % on average if all sizes are equally frequent;
-//! powers of two waste up to a half, and a quarter on average.
+//! Above 64 bytes a request wastes at most a fifth of its object, and on average 8 % if all sizes are equally
+//! frequent. With powers of two, a request would waste up to a half, and a quarter on average.
 //!
 //! ```text
 //! class    0   1   2 …  7   8   9  10  11  12  13 …  27   28   29   30   31
@@ -24,7 +24,7 @@ use crate::{
 /// The number of classes.
 pub const CLASSES: usize = 32;
 
-/// The bytes of the largest class's objects.
+/// The number of bytes of an object of the largest class.
 pub const OBJECT_BYTES_MAX: usize = PAGE_BYTES;
 
 /// The size of every class is a multiple of this number of bytes.
@@ -41,8 +41,8 @@ const LINEAR_CLASSES: usize = 8;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Class(u8);
 
-/// The slabs of a class, computed at compile time.
-// With 8 bytes, one instruction addresses an entry of a table.
+/// The geometry of the slabs of a class, computed at compile time.
+// The size is 8 bytes, so that one instruction addresses an entry of a table.
 #[derive(Clone, Copy)]
 #[repr(align(8))]
 struct SlabGeometry {
@@ -54,16 +54,16 @@ struct SlabGeometry {
     pages: u8,
 }
 
-/// Divides a byte of a slab by the bytes of an object, without a division (Lemire, Kaser and Kurz, Faster
-/// remainder by direct computation, 2019).
+/// The constants that replace the division of a byte of a slab by the bytes of an object (Lemire, Kaser and
+/// Kurz, Faster remainder by direct computation, 2019).
 #[derive(Clone, Copy)]
 struct Divisor {
     /// ⌈2³² / bytes⌉: byte · reciprocal / 2³² is the number of the object that contains the byte.
     reciprocal: u32,
     /// The lower half of byte · reciprocal is below this bound if and only if an object begins at the byte.
     ///
-    /// With e = bytes · reciprocal − 2³², the lower half is number · e at the beginning of an object, and
-    /// at least the reciprocal at other bytes.
+    /// Let e = bytes · reciprocal − 2³². The lower half is number · e at the beginning of an object, and at
+    /// least the reciprocal at other bytes.
     begin_bound: u32,
 }
 
@@ -77,7 +77,8 @@ static SLAB_GEOMETRIES: [SlabGeometry; CLASSES] = {
     geometries
 };
 
-// A table of its own, whose entries have 8 bytes: one instruction addresses an entry.
+// The divisors are in a table of their own, whose entries have 8 bytes, so that one instruction addresses an
+// entry.
 static DIVISORS: [Divisor; CLASSES] = {
     let mut divisors = [Divisor::new(&SLAB_GEOMETRIES[0]); CLASSES];
     let mut class = 0;
@@ -88,7 +89,8 @@ static DIVISORS: [Divisor; CLASSES] = {
     divisors
 };
 
-/// The class for each number of steps. Its length is a power of two for [`nospec::entry`].
+/// The class for each number of steps of [`CLASS_STEP`] bytes. The length of the table is a power of two, as
+/// [`nospec::entry`] requires.
 static CLASS_BY_STEPS: [u8; 1024] = {
     let mut classes = [0; 1024];
     let (mut steps, mut class) = (0, 0);
@@ -110,7 +112,7 @@ impl SlabGeometry {
             let (group, quarter) = ((class - LINEAR_CLASSES) / 4, (class - LINEAR_CLASSES) % 4);
             (64 << group) + (quarter + 1) * (16 << group)
         };
-        // The fewest pages that waste at most an eighth.
+        // A slab has the fewest pages of which at most an eighth is wasted.
         let mut pages = 1;
         while (pages * PAGE_BYTES) % bytes * 8 > pages * PAGE_BYTES {
             pages += 1;
@@ -127,8 +129,8 @@ impl Divisor {
     const fn new(geometry: &SlabGeometry) -> Self {
         let reciprocal = (1_u64 << 32).div_ceil(geometry.bytes as u64);
         let error = geometry.bytes as u64 * reciprocal - (1 << 32);
-        // Without an error the lower half is 0 at the beginnings, also past the last object: a slab of such
-        // a class has no bytes past it.
+        // If the error is 0, the lower half is 0 at the beginning of every object, and would be 0 also past
+        // the last object. A slab of such a class has no bytes past the last object.
         let begin_bound = if error == 0 {
             1
         } else {
@@ -144,16 +146,18 @@ impl Divisor {
 impl Class {
     /// Returns the class that serves a layout, or `None` if the layout needs whole pages. O(1).
     ///
-    /// A program may have chosen the size, so the table look-up is bounded under speculation, too: see `nospec`.
+    /// A program may have chosen the size, so the table look-up is also bounded under speculation: see
+    /// `nospec`.
     #[inline]
     #[must_use]
     pub fn of(layout: &Layout) -> Option<Self> {
-        // If a size is a multiple of its alignment, the size of its class is one, too. The classes above 2ᵏ and up to
-        // 2ᵏ⁺¹ are the multiples of 2ᵏ/4 there. An alignment up to 2ᵏ/4 divides all of them. A larger alignment is a
-        // multiple of 2ᵏ/4, so each of its multiples there is a class itself.
+        // If a size is a multiple of the alignment, the size of its class is also a multiple of the
+        // alignment. The classes above 2ᵏ and up to 2ᵏ⁺¹ are the multiples of 2ᵏ/4 there. An alignment up to
+        // 2ᵏ/4 divides all of them. A larger alignment is a multiple of 2ᵏ/4, so each of its multiples there
+        // is a class itself.
         if layout.align() > CLASS_STEP {
             let padded = layout.pad_to_align().size();
-            // A request of 0 bytes is served like one of 1 byte.
+            // A request of 0 bytes is served like a request of 1 byte.
             return Self::of_size(padded.max(layout.align()));
         }
         Self::of_size(layout.size())
@@ -168,10 +172,10 @@ impl Class {
             .then(|| Self(*nospec::entry(&CLASS_BY_STEPS, steps)))
     }
 
-    /// Returns the class with a number, if there is one.
+    /// Returns the class with this number, if there is one.
     #[must_use]
     pub const fn new(number: u8) -> Option<Self> {
-        // INVARIANT: The number is compared here.
+        // INVARIANT: The comparison ensures that the number is below the limit.
         if (number as usize) < CLASSES {
             Some(Self(number))
         } else {
@@ -196,7 +200,8 @@ impl Class {
     #[inline]
     #[must_use]
     pub const fn index(self) -> usize {
-        // SAFETY: By the type invariant.
+        // SAFETY: `assert_unchecked` requires a true condition: by the type invariant the number is below
+        // `CLASSES`.
         unsafe { assert_unchecked((self.0 as usize) < CLASSES) };
         self.0 as usize
     }
@@ -240,11 +245,12 @@ impl Class {
         (byte as u32).wrapping_mul(divisor.reciprocal) < divisor.begin_bound
     }
 
-    /// Returns the number of the object that begins at this byte of a slab, if one does.
+    /// Returns the number of the object that begins at this byte of a slab, if an object begins there.
     #[inline]
     #[must_use]
     pub const fn object(self, byte: usize) -> Option<usize> {
-        // Exact for all bytes of a slab, as a test with all of them shows.
+        // The quotient is exact for all bytes of a slab: `an_object_begins_at_the_multiples_of_its_size_only`
+        // tests all of them.
         let number = ((byte as u64).wrapping_mul(self.divisor().reciprocal as u64) >> 32) as usize;
         if self.begins(byte) && number < self.objects() {
             Some(number)
@@ -280,16 +286,17 @@ pub enum Blocks {
 impl From<Class> for MagazineKind {
     #[inline(always)]
     fn from(class: Class) -> Self {
-        // INVARIANT: There are `CLASSES` classes.
+        // INVARIANT: The number of a class is below `CLASSES`, which is at most `MAGAZINE_KINDS`.
         Self(class.index() as u8)
     }
 }
 
 impl MagazineKind {
-    /// Returns the kind that serves a layout, or `None` for a layout of more than 16 pages, or aligned to
-    /// more than a page. O(1).
+    /// Returns the kind that serves a layout, or `None` for a layout that needs more than 16 pages or an
+    /// alignment of more than a page. O(1).
     ///
-    /// A program may have chosen the size, so the table look-up is bounded under speculation, too: see `nospec`.
+    /// A program may have chosen the size, so the table look-up is also bounded under speculation: see
+    /// `nospec`.
     #[inline]
     #[must_use]
     pub fn of(layout: &Layout) -> Option<Self> {
@@ -299,22 +306,23 @@ impl MagazineKind {
         }
     }
 
-    /// Returns the kind that serves a layout by whole pages, or `None`, also for a layout that a class serves.
+    /// Returns the kind that serves a layout with whole pages. Returns `None` if there is no such kind, or if
+    /// a class serves the layout.
     #[inline]
     #[must_use]
     pub fn of_whole_pages(layout: &Layout) -> Option<Self> {
         let pages = layout.size().wrapping_add(PAGE_BYTES - 1) / PAGE_BYTES;
         let has_magazine =
             layout.align() <= PAGE_BYTES && (2..=MAGAZINE_PAGES_MAX).contains(&pages);
-        // INVARIANT: The number of pages is compared above. `nospec` bounds it where the processor runs
-        // ahead of the comparison.
+        // INVARIANT: The number of pages is between 2 and 16, as compared above. `nospec` bounds the number
+        // if the processor executes this speculatively, before the comparison.
         has_magazine.then(|| Self((CLASSES - 2 + nospec::below::<32>(pages)) as u8))
     }
 
-    /// Returns the kind with a number, if there is one.
+    /// Returns the kind with this number, if there is one.
     #[must_use]
     pub const fn new(number: usize) -> Option<Self> {
-        // INVARIANT: The number is compared here.
+        // INVARIANT: The comparison ensures that the number is below the limit.
         if number < MAGAZINE_KINDS {
             Some(Self(number as u8))
         } else {
@@ -331,7 +339,8 @@ impl MagazineKind {
     #[inline]
     #[must_use]
     pub const fn number(self) -> usize {
-        // SAFETY: By the type invariant.
+        // SAFETY: `assert_unchecked` requires a true condition: by the type invariant the number is below
+        // `MAGAZINE_KINDS`.
         unsafe { assert_unchecked((self.0 as usize) < MAGAZINE_KINDS) };
         self.0 as usize
     }
@@ -343,7 +352,7 @@ impl MagazineKind {
         Class::new(self.0)
     }
 
-    /// Returns the blocks of such a magazine.
+    /// Returns the blocks that a magazine of this kind holds.
     #[inline]
     #[must_use]
     pub const fn blocks(self) -> Blocks {

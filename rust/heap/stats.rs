@@ -2,31 +2,32 @@
 
 //! The statistics of an engine.
 //!
-//! Counters are pushed to a [`Visitor`], so that none of them has to be stored twice or to cross
-//! a small stack. Names split what is *now* (bytes, blocks) from what *happened* (operations).
+//! An engine passes its statistics to a [`Visitor`] in small structs. One struct of all statistics would be a
+//! second copy of the counters, and too large for a kernel stack. Bytes and blocks are the state of the pool
+//! *now*; `allocations`, `frees`, `refusals` and `growths` count all operations *so far*.
 
 use crate::{
     block::Refusal,
     fault::Fault, //
 };
 
-/// The classes that an engine may have.
+/// The maximum number of size classes of an engine.
 pub const CLASSES_MAX: usize = 32;
 
-/// The orders that blocks of pages may have, from a page on.
+/// The number of orders of page blocks. Order 0 is one page.
 pub const ORDERS_MAX: usize = 21;
 
-/// The whole engine's figures.
+/// The statistics of the whole engine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// The seed's `total_bytes`.
+    /// The figure `total_bytes` of the statistics in `docs/seed-design.md`.
     pub total_bytes: u64,
-    /// The seed's `used_bytes`.
+    /// The figure `used_bytes` of these statistics.
     pub used_bytes: u64,
-    /// The seed's `available_bytes`.
+    /// The figure `available_bytes` of these statistics.
     pub available_bytes: u64,
 
-    /// Bytes given to the engine: `live + cached + free`.
+    /// Bytes of all regions: the sum of live, cached and free bytes.
     pub pool_bytes: u64,
     /// Usable bytes of all live blocks.
     pub live_bytes: u64,
@@ -35,10 +36,10 @@ pub struct Totals {
     pub cached_bytes: u64,
     /// Bytes of blocks in magazines.
     pub magazine_bytes: u64,
-    /// Bytes in the buddy system.
+    /// Free bytes of the buddy system.
     pub free_bytes: u64,
 
-    /// Bytes that the callers requested, of all live blocks.
+    /// The sum of the requested sizes of all live blocks.
     pub requested_bytes: u64,
     /// Live blocks.
     pub live_blocks: u64,
@@ -49,61 +50,62 @@ pub struct Totals {
     pub allocations: u64,
     /// Blocks that were freed.
     pub frees: u64,
-    /// Allocations that were refused, by reason, in the order of [`Refusal`].
+    /// Refused allocations by cause, in the order of [`Refusal`].
     pub refusals: [u64; Refusal::COUNT],
 }
 
-/// One size class's figures.
+/// The statistics of a size class.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ClassStats {
-    /// The size of its blocks.
+    /// The size of a block.
     pub block_bytes: u64,
-    /// Blocks that it has.
+    /// All blocks of the class: live blocks, blocks in magazines and free blocks.
     pub total_blocks: u64,
     /// Live blocks.
     pub used_blocks: u64,
     /// Blocks in magazines.
     pub magazine_blocks: u64,
-    /// Times that it took memory from the buddy system.
+    /// The number of times that the class took memory from the buddy system.
     pub growths: u64,
 }
 
-/// The figures of blocks of one order: of 2ⁿ pages, or of less but more than half as many.
+/// The statistics of the blocks of order n. A live block, or a block in a magazine, has at most 2ⁿ and more
+/// than 2ⁿ⁻¹ pages. A free block has exactly 2ⁿ pages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OrderStats {
     /// Live blocks of whole pages.
     pub used_blocks: u64,
     /// Blocks in magazines.
     pub magazine_blocks: u64,
-    /// Free blocks, of 2ⁿ pages.
+    /// Free blocks.
     pub free_blocks: u64,
 }
 
-/// The buddy system's figures.
+/// The statistics of the buddy system.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BuddyStats {
-    /// Bytes that were requested from the buddy system, of its live blocks.
+    /// The sum of the requested sizes of the blocks that the buddy system has allocated.
     pub user_bytes: u64,
-    /// Bytes that it gave for those.
+    /// The sum of the rounded sizes of these blocks.
     pub actual_bytes: u64,
-    /// Bytes that it manages.
+    /// The bytes that the buddy system manages.
     pub total_bytes: u64,
 }
 
-/// The findings of debug mode.
+/// The statistics of debug mode.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DebugStats {
-    /// Reports, by kind, in the order of [`Fault`].
+    /// Reports by fault, in the order of [`Fault`].
     pub reports: [u64; Fault::COUNT],
     /// Damaged blocks in quarantine, which count as live.
     pub quarantined_blocks: u64,
-    /// Their bytes, whole blocks.
+    /// The bytes of the blocks in quarantine, with their red zones.
     pub quarantined_bytes: u64,
 }
 
-/// Receives statistics. The provided methods ignore them.
+/// Receives statistics. The default methods ignore the statistics.
 pub trait Visitor {
-    /// Receives the totals, once, before the others.
+    /// Receives the totals, once, before all other statistics.
     fn totals(&mut self, totals: &Totals) {
         let _ = totals;
     }

@@ -74,7 +74,7 @@ impl EntryState {
 #[derive(Clone, Copy, Debug)]
 #[repr(align(64))]
 pub struct HandleEntry {
-    /// The handle that names the entry's block, or will name its next block.
+    /// The handle of the entry's block, or of its next block if the entry has none.
     pub(crate) handle: Handle,
     /// The index of the next entry in the list of vacant entries, valid in the state `Vacant`.
     pub(crate) next_vacant: u32,

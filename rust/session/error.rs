@@ -7,7 +7,7 @@ use slab_heap::{
     Refusal, //
 };
 
-/// The cause for which a request for memory was refused. The numbers are those of the ABI.
+/// The cause of a refused request for memory. The numbers are those of the ABI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RefusalCause {
     /// The request exceeds the capacity of the empty pool.
@@ -29,7 +29,7 @@ pub enum RefusalCause {
 }
 
 impl RefusalCause {
-    /// One more than the largest number: the length of an array that is indexed by the cause.
+    /// The length of an array that is indexed by the cause: one more than the largest number.
     pub const END: usize = 9;
 }
 

@@ -11,7 +11,7 @@
 //! FREE   lock: handle dies, event logged ─▶ engine frees ─▶ lock: cost added to the event
 //! ```
 //!
-//! Blocks at the same offset therefore never overlap in time in the log either. The cost of a free is
+//! Therefore the lifetimes of blocks at the same offset do not overlap in the log. The cost of a free is
 //! known only after the engine has freed the block. Until then the event is
 //! [pending](EventOutcome::Pending), and readers stop before it.
 //!
@@ -91,7 +91,7 @@ pub struct Event {
     pub offset: Option<Offset>,
     /// The path that served the operation, and its cost.
     pub cost: Cost,
-    /// The thread that called.
+    /// The thread of the call, as in [`EventContext::thread`].
     pub thread: u32,
     /// The handle of the block, or the number that the program passed instead of a handle.
     pub handle: u32,
@@ -105,7 +105,7 @@ pub struct Event {
     pub align_log2: u8,
 }
 
-/// The value of [`Event::align_log2`] for no alignment, or one that is not a power of two.
+/// The value of [`Event::align_log2`] without an alignment, or for an alignment that is not a power of two.
 pub const NO_ALIGN: u8 = u8::MAX;
 
 const _: () = assert!(size_of::<Event>() == 56);
@@ -280,8 +280,8 @@ impl<M: DerefMut<Target = [Event]>> EventLog<M> {
 
     /// Logs an event in O(1) and returns its id. A full ring loses its oldest event.
     pub(crate) fn push(&mut self, event: Event) -> Option<EventId> {
-        // INVARIANT: The new event is the last one. It overwrites event `next - ring.len()`, which
-        // is no longer among the last `ring.len()`.
+        // INVARIANT: The new event is the last event, and overwrites event `next - ring.len()`, which is no
+        // longer among the last `ring.len()` events.
         *self.slot_mut(self.next)? = event;
         self.next += 1;
         NonZeroU64::new(self.next).map(EventId)

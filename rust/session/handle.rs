@@ -2,7 +2,7 @@
 
 //! Handles: the names of blocks.
 //!
-//! A handle names a block within one session. It consists of the index of the block's entry in the
+//! A handle names a block within one session. The handle consists of the index of the block's entry in the
 //! handle table and the generation of that entry, which increases each time the entry is released:
 //!
 //! ```text
@@ -31,7 +31,7 @@ pub const INDEX_MAX: u32 = (1 << INDEX_BITS) - 1;
 /// The largest generation. The smallest is 1, so no handle is 0.
 #[cfg_attr(
     not(test),
-    expect(dead_code, reason = "tests and the documentation name it")
+    expect(dead_code, reason = "tests and the documentation use it")
 )]
 pub(crate) const GENERATION_MAX: u32 = (1 << GENERATION_BITS) - 1;
 

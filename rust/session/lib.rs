@@ -2,7 +2,7 @@
 
 //! Sessions: handles, quotas, pins and zeroing between a program and an engine.
 //!
-//! A [`Session`] owns the blocks that one open file allocated. It names each block by a [`Handle`],
+//! A [`Session`] owns the blocks that one open file allocated. The session names each block by a [`Handle`],
 //! enforces the quota, zeroes new memory, and pins a block while its bytes are copied or mapped. The
 //! crate contains no system calls: the module drives a session from ioctls and the command drives it
 //! in-process, so the host tests run the code that the kernel runs.
@@ -12,17 +12,17 @@
 //!              └─ SessionState: handle table, quota, event log (under the session's lock)
 //! ```
 //!
-//! Each file imports only files before it in this list:
+//! Each file imports only files that precede it in this list:
 //!
 //! ```text
 //! error, handle, entry    causes and errno; names; one allocation and its state
 //! operation               the operations of a submission and their replies
 //! events                  the event log
 //! table, reservation      the handle table; the quota: reserve, commit, abort
-//! state                   table, quota and log together; what the platform provides
+//! state                   table, quota and log together; the types and functions of a platform
 //! memory                  zeroing and copying
 //! session                 allocate, free and revoke
-//! pin, realloc, submit    what builds on allocate and free
+//! pin, realloc, submit    operations that use allocate and free
 //! ```
 
 #![cfg_attr(not(MODULE), no_std)]

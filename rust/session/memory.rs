@@ -111,8 +111,8 @@ pub(crate) unsafe fn copy_in_pieces<P: Platform>(
         // SAFETY: `add` requires that the result is inside the same allocation: `first` is below
         // `bytes`, and the block has `bytes` bytes at `from` by this function's contract.
         let from = unsafe { from.add(first) };
-        // SAFETY: `first` is below `bytes`, and the block has `bytes` bytes at `to` by this function's
-        // contract, so the result is inside the same allocation.
+        // SAFETY: `add` requires that the result is inside the same allocation: `first` is below
+        // `bytes`, and the block has `bytes` bytes at `to` by this function's contract.
         let to = unsafe { to.add(first) };
         // SAFETY: `copy_from_nonoverlapping` requires that both ranges are valid and do not overlap:
         // `first + piece` is at most `bytes`, two live blocks share no byte, and nothing else accesses

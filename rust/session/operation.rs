@@ -91,7 +91,7 @@ pub trait EncodedOperation {
     fn on_error(&mut self, error: SessionError);
 }
 
-/// Returns the handle that `block` refers to. `done` are the operations before the current one, from
+/// Returns the handle that `block` refers to. `done` contains the operations before the current operation, from
 /// number `base` on.
 #[inline(always)]
 pub(crate) fn resolve<O: EncodedOperation>(
@@ -106,7 +106,7 @@ pub(crate) fn resolve<O: EncodedOperation>(
 }
 
 /// Returns the handle of the block that operation `number` allocated.
-// A function of its own, so that the loop over the operations needs fewer registers.
+// This function is not inlined, so that the loop over the operations needs fewer registers.
 #[cold]
 #[inline(never)]
 fn resolve_earlier<O: EncodedOperation>(
@@ -116,7 +116,7 @@ fn resolve_earlier<O: EncodedOperation>(
 ) -> Result<Handle, SessionError> {
     let number = number as usize;
     let index = number.checked_sub(base).filter(|index| *index < done.len());
-    // The program chose the number: a mispredicted bounds check must not read out of bounds.
+    // The program chose the number, so a mispredicted bounds check must not read out of bounds.
     let earlier = index.and_then(|index| done.get(nospec::clamp(index, done.len())));
     let handle = earlier.and_then(EncodedOperation::allocated);
     handle.ok_or(SessionError::BadOperation)

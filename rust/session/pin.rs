@@ -34,7 +34,7 @@ impl<P: Platform> Session<P> {
 
     /// Adds a pin to a block that has a [leaked](Pinned::leak) pin.
     pub fn pin_again(&self, handle: Handle) {
-        // A pinned block is live, so this succeeds.
+        // `pin` succeeds, because a pinned block is live and not being reallocated.
         let _pinned = (self.state).with(|state| state.blocks.entry(handle)?.pin());
     }
 
@@ -42,7 +42,7 @@ impl<P: Platform> Session<P> {
     ///
     /// # Safety
     ///
-    /// There is such a pin of the block. Nothing relies on it any more.
+    /// The block has a leaked pin or a pin of [`Session::pin_again`], and nothing relies on this pin any more.
     pub unsafe fn unpin(&self, handle: Handle) {
         self.state.with(|state| {
             if let Ok(entry) = state.blocks.entry(handle) {
@@ -56,8 +56,8 @@ impl<P: Platform> Session<P> {
 ///
 /// # Invariants
 ///
-/// The block that `handle` names is pinned. It begins at `start`, has `usable` usable bytes, and the
-/// program requested `size` bytes, with `size <= usable`.
+/// The block that `handle` names is pinned, begins at `start` and has `usable` usable bytes. The program
+/// requested `size` bytes, with `size <= usable`.
 #[must_use = "dropping the guard removes the pin"]
 pub struct Pinned<'s, P: Platform> {
     session: &'s Session<P>,
@@ -89,7 +89,7 @@ impl<P: Platform> Pinned<'_, P> {
     /// Returns the address of `count` pages of the block from page `first` on, to be mapped by a
     /// program. Zeroes the bytes of the last page beyond the requested size.
     ///
-    /// The pages contain no byte of another block. They are valid while `self` lives, or while the
+    /// The pages contain no byte of another block, and are valid while `self` lives, or while the
     /// [leaked](Pinned::leak) pin lasts.
     ///
     /// # Errors
@@ -115,8 +115,8 @@ impl<P: Platform> Pinned<'_, P> {
                 // SAFETY: `add` requires that the result is inside the same allocation: `byte` is below
                 // `bytes`, which is at most `usable`, and the block is live, by the type invariant.
                 let byte = unsafe { self.start.add(byte) };
-                // The write is volatile, since a program that mapped the page may write to it
-                // meanwhile.
+                // The write is volatile, since a program that mapped the page may write to the page at the
+                // same time.
                 //
                 // SAFETY: `write_volatile` requires a byte that is valid for writes: the byte is inside
                 // the live block. No other code of the kernel accesses it: `bytes_from` ends at `size`,
@@ -137,8 +137,8 @@ impl<P: Platform> Pinned<'_, P> {
 
 impl<P: Platform> Drop for Pinned<'_, P> {
     fn drop(&mut self) {
-        // SAFETY: `unpin` requires a pin on which nothing relies any more: by the type invariant this guard has a pin,
-        // which ends here.
+        // SAFETY: `unpin` requires a pin on which nothing relies any more: by the type invariant this guard has a
+        // pin. The addresses that the guard returned are valid only until this drop.
         unsafe { self.session.unpin(self.handle) };
     }
 }

@@ -59,7 +59,7 @@ impl<P: Platform> Session<P> {
     ///
     /// # Errors
     ///
-    /// Those of [`Session::allocate`] and [`Session::free`]. The session is then unchanged.
+    /// The errors of [`Session::allocate`] and [`Session::free`]. An error leaves the session unchanged.
     pub fn reallocate(
         &self,
         handle: Handle,
@@ -81,7 +81,7 @@ impl<P: Platform> Session<P> {
         })
     }
 
-    /// Does the first phase of a reallocation.
+    /// Executes the first phase of a reallocation.
     ///
     /// # Safety
     ///
@@ -165,8 +165,8 @@ impl<P: Platform> Session<P> {
             return Err(Refusal::Injected);
         }
         self.engine.allocate(layout, cost).or_else(|refusal| {
-            // The refused request returned cached memory to the heap, and some of it may lie behind the
-            // block.
+            // The refused request returned cached memory to the heap. A part of this memory may follow the block,
+            // so that the block can grow in place now.
             let resized = refusal != Refusal::Injected && resize(cost);
             if resized { Ok(old.block) } else { Err(refusal) }
         })
@@ -186,7 +186,7 @@ impl<P: Platform> Session<P> {
             // nothing else accesses. By this function's contract both blocks are live, with at least
             // the sizes of their layouts, and nothing else uses them.
             unsafe { copy_in_pieces::<P>(old.block.start, start, preserved) }?;
-            // In place, the bytes beyond the new size stay: a rollback needs them.
+            // A block that is reallocated in place keeps its bytes beyond the new size, which a rollback needs.
             end = new.charge;
         }
         // SAFETY: `add` requires a result inside the block or at its end: `preserved` is at most
@@ -219,7 +219,7 @@ impl<P: Platform> Session<P> {
         self.state.with(|state| state.blocks.uncharge(added_charge));
     }
 
-    /// Resizes a block in place, which the engine can.
+    /// Resizes a block in place. The engine must be able to serve `new` in place.
     ///
     /// # Safety
     ///
@@ -234,7 +234,7 @@ impl<P: Platform> Session<P> {
     }
 }
 
-/// A reallocation between its two phases. Dropping it rolls back.
+/// A reallocation between its two phases. Dropping the guard rolls the reallocation back.
 ///
 /// # Invariants
 ///
@@ -249,7 +249,7 @@ pub struct PendingRealloc<'s, P: Platform> {
     cost: Cost,
     /// The allocation after the commit.
     new: Allocation,
-    /// The allocation before the commit. Often it has the same block.
+    /// The allocation before the commit. Often `old` and `new` have the same block.
     old: Allocation,
 }
 
@@ -286,7 +286,7 @@ impl<P: Platform> PendingRealloc<'_, P> {
         });
         if new.block != old.block {
             // SAFETY: The old block is live with the layout `old.layout`, by the type invariants.
-            // Its entry names the new block now, so nothing reaches the old one.
+            // Its entry now contains the new block, so nothing reaches the old block.
             unsafe { session.free_in_engine(old.block, old.layout) };
         }
     }

@@ -2,8 +2,8 @@
 
 //! The blocks of a session within its quota, and reservations for new ones.
 //!
-//! Nothing here allocates or sleeps. If the table is full, [`QuotaTable::reserve`] returns
-//! [`ReserveError::NeedChunk`]; the caller drops the lock, allocates a chunk, adds it and retries. This
+//! No function of this file allocates or sleeps. If the table is full, [`QuotaTable::reserve`] returns
+//! [`ReserveError::NeedChunk`]; the caller drops the lock, allocates a chunk, adds the chunk and retries. This
 //! is the protocol of binder's range allocator with `NeedAlloc`
 //! (`drivers/android/binder/range_alloc/`). A [`Reservation`] is completed under the same lock hold, or
 //! in two more steps:
@@ -211,11 +211,11 @@ impl<C: DerefMut<Target = [HandleEntry]>> QuotaTable<C> {
     }
 }
 
-/// A vacant entry for one block, within the quota. Dropping it changes nothing.
+/// A vacant entry for one block, within the quota. Dropping the reservation changes nothing.
 ///
 /// # Invariants
 ///
-/// `left` has room for one handle and `charge` bytes.
+/// `left` is at least one handle and `charge` bytes.
 pub(crate) struct Reservation<'t> {
     vacant: VacantEntry<'t>,
     left: &'t mut Quota,
@@ -239,15 +239,15 @@ impl<'t> Reservation<'t> {
     /// Charges the block to the quota and occupies the entry.
     #[inline(always)]
     fn occupy(self, state: EntryState) -> &'t mut HandleEntry {
-        // INVARIANT: `QuotaTable::left` decreases by the entry that is occupied here, and its charge. By the type
-        // invariant the differences do not wrap.
+        // INVARIANT: `QuotaTable::left` decreases by the entry that is occupied here, and by its charge. By the
+        // type invariant the differences do not wrap.
         self.left.handles = self.left.handles.wrapping_sub(1);
         self.left.bytes = self.left.bytes.wrapping_sub(self.charge);
         self.vacant.occupy(state)
     }
 }
 
-/// The removal of a live block without pins. Dropping it changes nothing.
+/// The removal of a live block without pins. Dropping the removal changes nothing.
 pub(crate) struct Removal<'t> {
     occupied: OccupiedEntry<'t>,
     left: &'t mut Quota,
@@ -263,7 +263,7 @@ impl Removal<'_> {
     /// Removes the block, which the caller frees or has freed. The handle becomes stale.
     #[inline(always)]
     pub(crate) fn commit(self) {
-        // INVARIANT: `QuotaTable::left` increases by the entry that is released here, and its charge.
+        // INVARIANT: `QuotaTable::left` increases by the entry that is released here, and by its charge.
         self.left.uncharge_block(self.allocation().charge);
         self.occupied.release();
     }

@@ -196,19 +196,19 @@ impl<P: Platform> Session<P> {
                 });
             };
             let chunk = PreparedChunk::new(chunk, need.first);
-            // If another caller added a chunk meanwhile, this one is dropped here, without the lock.
+            // If another caller added a chunk meanwhile, this chunk is dropped here, without the lock.
             let _surplus = self.state.with(|state| state.blocks.grow(chunk));
         }
     }
 
-    /// Rolls back an allocation whose reply could not be delivered. A block that is pinned stays: the
-    /// program may have guessed its handle.
+    /// Rolls back an allocation whose reply could not be delivered. A pinned block is not freed: the program may
+    /// have guessed its handle and pinned the block.
     #[cold]
     pub fn revoke(&self, handle: Handle) {
         if let Ok((allocation, event)) = self.state.with(|state| state.revoke(handle)) {
             // SAFETY: `release_and_finish` requires a live block, its layout, and no other user. The table
-            // contained the block with its layout, by the type invariant, and `revoke` removed it, which
-            // it does only without pins.
+            // contained the block with its layout, by the type invariant, and `revoke` removed the block, which
+            // it does only for a block without pins.
             unsafe { self.release_and_finish(&allocation, event) };
         }
     }
@@ -231,8 +231,9 @@ impl<P: Platform> Session<P> {
     #[inline(never)]
     pub(crate) fn free_unlocked(&self, handle: Handle) -> Result<Cost, SessionError> {
         let (allocation, event) = self.state.with(|state| state.remove(handle))?;
-        // SAFETY: As in `revoke`: the table contained the block with its layout, by the type invariant, and
-        // `remove` removed it, which it does only without pins.
+        // SAFETY: `release_and_finish` requires a live block, its layout, and no other user. The table contained
+        // the block with its layout, by the type invariant, and `remove` removed the block, which it does only
+        // for a block without pins.
         Ok(unsafe { self.release_and_finish(&allocation, event) })
     }
 
@@ -280,7 +281,7 @@ impl<P: Platform> Session<P> {
         }
     }
 
-    /// Starts the event log in `ring`. Returns `ring` if the log is on already or `ring` is empty.
+    /// Starts the event log with `ring`. Returns `ring` if the log is on already or `ring` is empty.
     pub fn begin_events(&self, ring: P::Ring) -> Option<P::Ring> {
         self.state.with(|state| state.log.begin(ring))
     }
@@ -315,8 +316,8 @@ impl<P: Platform> Session<P> {
         let number = u32::try_from(bits).unwrap_or(NO_HANDLE);
         match Handle::from_bits(number) {
             Some(handle) => Ok(handle),
-            // `move` passes the values in registers instead of by address, which would spill them on
-            // the path without an error, too.
+            // `move` passes the values in registers. Passing them by address would spill them to the stack also
+            // on the path without an error.
             None => Err(self.report_error(
                 move || Event::request(kind, number, size),
                 SessionError::NoSuchBlock,
@@ -351,8 +352,8 @@ impl<P: Platform> Locked<'_, P> {
     /// refuse the request.
     #[inline(always)]
     pub(crate) fn allocate(&mut self, size: u64, align: u64) -> Option<Reply> {
-        // `validate` would accept these requests: no pool is smaller than this limit, and an engine
-        // without a pool serves none.
+        // `validate` would accept every request within these limits that has a valid layout: no pool is smaller
+        // than `LOCKED_BYTES`, and an engine without a pool serves no request.
         if size == 0 || size > LOCKED_BYTES as u64 || align > LOCKED_BYTES as u64 {
             return None;
         }
@@ -372,8 +373,8 @@ impl<P: Platform> Locked<'_, P> {
         };
         // INVARIANT: The engine just allocated the block with this layout.
         let handle = reservation.commit(allocation);
-        // Not before the commit: an operation of a submission then takes 3 instructions more, since the
-        // compiler runs out of registers.
+        // The block is zeroed after the commit. Before the commit, the compiler would run out of registers, and an
+        // operation of a submission would take 3 instructions more.
         //
         // SAFETY: `zero` requires that the range is inside a live block, and that nothing else accesses it: the
         // engine just allocated the block with `usable_size(layout)` bytes, and nothing finds it by its handle while
@@ -389,8 +390,8 @@ impl<P: Platform> Locked<'_, P> {
         let removal = self.state.blocks.removal(handle).ok()?;
         let Allocation { block, layout, .. } = *removal.allocation();
         // SAFETY: `try_free_fast` requires a live block of this engine, its layout, and that nothing uses the
-        // block any more. The table contains the block with its layout, by the type invariant. It has no pins,
-        // and is removed below.
+        // block any more. The table contains the block with its layout, by the type invariant. The block has no
+        // pins, and is removed below.
         let cost = unsafe { self.engine.try_free_fast(block, layout) }?;
         removal.commit();
         self.state.count_free();

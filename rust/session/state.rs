@@ -2,8 +2,8 @@
 
 //! The state of a session under its lock: the blocks with their quota, statistics and event log.
 //!
-//! This file also declares [`Platform`], which names the types that a session consists of. Nothing here
-//! allocates or sleeps.
+//! This file also declares [`Platform`], which names the types that a session consists of. No function of this
+//! file allocates or sleeps.
 
 use core::ops::{
     Deref,
@@ -58,8 +58,8 @@ pub unsafe trait Platform: Sized {
     type Engine: Deref<Target: Engine>;
 
     /// The type of the engines that are called with the session's lock held. If `Engine` is one of several
-    /// engines, this is the only [quick](slab_heap::engine::Capabilities::quick) one of them: the operations
-    /// under the lock are compiled for it alone, and do not dispatch.
+    /// engines, `Quick` is the only [quick](slab_heap::engine::Capabilities::quick) engine among them: the
+    /// operations under the lock are compiled for `Quick` alone, and do not dispatch.
     type Quick: Engine;
 
     /// The lock of a session.
@@ -81,7 +81,7 @@ pub unsafe trait Platform: Sized {
     /// implementation must not sleep.
     fn event_context() -> EventContext;
 
-    /// Returns whether a fatal signal is pending, so that long work is abandoned.
+    /// Returns whether a fatal signal is pending. The session then ends a long call early.
     fn interrupted() -> bool;
 }
 
@@ -106,7 +106,7 @@ pub struct SessionStats {
 pub struct SessionState<P: Platform> {
     pub(crate) blocks: QuotaTable<P::Chunk>,
     pub(crate) log: EventLog<P::Ring>,
-    /// Fault injection: every n-th request is refused.
+    /// The interval of fault injection: every n-th request is refused.
     pub(crate) fault_interval: Every,
     /// The counters that [`SessionState::stats`] cannot derive: `blocks`, `bytes` and `allocations`
     /// stay 0 here.
@@ -207,8 +207,8 @@ impl<P: Platform> SessionState<P> {
         self.log_event(|| event().with_outcome(EventOutcome::Pending))
     }
 
-    /// Ends the exclusive access of a reallocation: the handle names `allocation`. `committed` counts
-    /// the reallocation.
+    /// Ends the exclusive access of a reallocation: the handle names `allocation`. Counts the reallocation if
+    /// `committed` is true.
     pub(crate) fn end_move(&mut self, handle: Handle, allocation: &Allocation, committed: bool) {
         if let Ok(entry) = self.blocks.entry(handle) {
             entry.end_move(allocation);

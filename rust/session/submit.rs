@@ -11,12 +11,13 @@
 //!                    └─ drop ───▶ its allocations are rolled back
 //! ```
 //!
-//! A segment executes several operations under one hold of the session's lock, by the functions that
-//! single calls use. The first operation that these cannot execute ends the hold, and is executed
-//! without the lock, as in a single call.
+//! A segment executes several operations under one hold of the session's lock, with the functions that single
+//! calls use. The first operation that these functions cannot execute ends the hold, and is executed without the
+//! lock, as in a single call.
 
-// Locks: as in session.rs. One lock hold executes at most `HOLD_OPERATIONS` operations, which zero at most
-// `LOCKED_BYTES` bytes each: 256 KiB together. Between two holds the lock is free and the scheduler can run.
+// Locks: the rules of session.rs apply. One lock hold executes at most `HOLD_OPERATIONS` operations, which zero
+// at most `LOCKED_BYTES` bytes each: 256 KiB together. Between two holds the lock is free and the scheduler can
+// run.
 
 use crate::{
     error::SessionError,
@@ -39,9 +40,9 @@ const HOLD_OPERATIONS: usize = 64;
 impl<P: Platform> Session<P> {
     /// Returns the next segment of a submission, which [`Segment::execute`] executes.
     ///
-    /// `operations` are the operations of the submission from number `base` on, and the first `first` of
-    /// them are done. The segment ends after the last of `operations`, at the first operation that fails,
-    /// or before a reallocation. A reallocation is a segment of its own.
+    /// `operations` contains the operations of the submission from number `base` on, of which the first `first`
+    /// are done. The segment ends after the last of `operations`, at the first operation that fails, or before a
+    /// reallocation. A reallocation is a segment of its own.
     #[inline]
     pub fn segment<'a, O: EncodedOperation>(
         &'a self,
@@ -71,15 +72,15 @@ pub struct Segment<'a, P: Platform, O: EncodedOperation> {
     first: usize,
     /// The index of the first operation that is not done.
     end: usize,
-    /// The error of that operation, if it failed.
+    /// The error of the operation at `end`, if it failed.
     error: Option<SessionError>,
     /// The reallocation, if the segment is one.
     realloc: Option<PendingRealloc<'a, P>>,
 }
 
 impl<P: Platform, O: EncodedOperation> Segment<'_, P, O> {
-    /// Executes operations until the segment ends, and stores the error of the last one.
-    // Not a part of `Session::segment`, because the compiler would copy the executed segment.
+    /// Executes operations until the segment ends, and stores the error of the last operation.
+    // This function is separate from `Session::segment`, which would make the compiler copy the executed segment.
     #[inline]
     pub fn execute(&mut self) {
         if let Err(error) = self.run() {
@@ -106,11 +107,11 @@ impl<P: Platform, O: EncodedOperation> Segment<'_, P, O> {
         if let Some(realloc) = self.realloc.take() {
             realloc.commit();
         }
-        // The drop of `self` rolls back the operations from `first` on: none.
+        // The drop of `self` rolls back the operations from `first` to `end`, so it rolls back no operation.
         self.first = self.end;
     }
 
-    /// Executes operations until the segment ends. The error of the last one is reported.
+    /// Executes operations until the segment ends. The error of the last operation is reported.
     fn run(&mut self) -> Result<(), SessionError> {
         while self.end < self.operations.len() {
             let hold_end = self.operations.len().min(self.end + HOLD_OPERATIONS);
@@ -141,7 +142,7 @@ impl<P: Platform, O: EncodedOperation> Segment<'_, P, O> {
     ) -> Result<(), SessionError> {
         let session = self.session;
         let report = |error| session.report_error(|| operation.into(), error);
-        // A submission may consist of many large operations, so each one checks for a fatal signal.
+        // A submission may consist of many large operations, so each operation checks for a fatal signal.
         if P::interrupted() {
             return Err(report(SessionError::Interrupted));
         }
@@ -169,8 +170,8 @@ impl<P: Platform, O: EncodedOperation> Segment<'_, P, O> {
 }
 
 /// Executes the operations from index `end` on under one hold of the session's lock. Returns the index of the
-/// first one that is not done: [`Segment::run_unlocked`] has to execute it. `operations` begins with operation
-/// number `base`.
+/// first operation that is not done, which [`Segment::run_unlocked`] has to execute. `operations` begins with
+/// operation number `base`.
 #[inline(never)]
 fn run_locked<P: Platform, O: EncodedOperation>(
     session: &Session<P>,
@@ -188,8 +189,9 @@ fn run_locked<P: Platform, O: EncodedOperation>(
     end
 }
 
-/// Executes an operation with the session's lock held. `done` are the operations before it, from number
-/// `base` on. Returns `None` after changing nothing if [`Segment::run_unlocked`] has to execute the operation.
+/// Executes an operation with the session's lock held. `done` contains the operations before this operation,
+/// from number `base` on. Returns `None` and changes nothing if [`Segment::run_unlocked`] has to execute the
+/// operation.
 #[inline(always)]
 fn execute_locked<P: Platform, O: EncodedOperation>(
     locked: &mut Locked<'_, P>,

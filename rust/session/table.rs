@@ -12,8 +12,8 @@
 //!
 //! Vacant entries are used in rounds. A round uses the entries that were vacant when it began, and an entry
 //! that is released meanwhile waits for the next round. No entry is used twice in a round, so a stale handle
-//! stays invalid for as long as possible. A FIFO queue has the same effect, but appending to it accesses the
-//! last entry of the queue besides the released one.
+//! stays invalid for as long as possible. A FIFO queue has the same effect, but appending to a queue accesses
+//! its last entry in addition to the released entry.
 
 use core::{
     mem,
@@ -43,7 +43,7 @@ pub(crate) const CHUNKS: usize = 11;
 // The chunks together have one entry for each index.
 const _: () = assert!(FIRST_CHUNK << (CHUNKS - 1) == INDEX_MAX as usize + 1);
 
-/// The index that ends a list of vacant entries. No entry has it.
+/// The index that ends a list of vacant entries. No entry has this index.
 const NO_INDEX: u32 = u32::MAX;
 
 /// Returns the number of entries of a chunk.
@@ -77,9 +77,9 @@ pub(crate) struct NeedChunk {
 pub(crate) struct HandleTable<C> {
     chunks: [Option<C>; CHUNKS],
     capacity: u32,
-    /// The entries that are left in this round.
+    /// The index of the first entry that this round has not used.
     vacant: u32,
-    /// The entries that were released in this round.
+    /// The index of the entry that was released last in this round.
     released: u32,
 }
 
@@ -90,7 +90,7 @@ fn find<C>(chunks: &mut [Option<C>; CHUNKS], index: u32) -> Option<&mut HandleEn
 where
     C: DerefMut<Target = [HandleEntry]>,
 {
-    // The mask tells the compiler that the table has a place for the chunk.
+    // Because of the mask the compiler knows that the chunk's number is less than `CHUNKS`.
     let chunk = &mut **chunks.get_mut(chunk_of(index & INDEX_MAX))?.as_mut()?;
     // The first index of a chunk is a multiple of the chunk's length, which is a power of two.
     chunk.get_mut(index as usize & chunk.len().wrapping_sub(1))
@@ -141,8 +141,8 @@ impl<C: DerefMut<Target = [HandleEntry]>> HandleTable<C> {
     /// Returns the entry with this handle, so that it can be released, in O(1).
     #[inline(always)]
     pub(crate) fn occupied(&mut self, handle: Handle) -> Result<OccupiedEntry<'_>, SessionError> {
-        // The program chose the index: a mispredicted bounds check must not read out of bounds. An index
-        // out of bounds becomes 0, and entry 0 has another handle.
+        // The program chose the index, so a mispredicted bounds check must not read out of bounds. An index out
+        // of bounds becomes 0, and entry 0 has another handle.
         let index = nospec::clamp(handle.index() as usize, self.capacity as usize);
         match find(&mut self.chunks, index as u32) {
             Some(entry) if entry.handle == handle => Ok(OccupiedEntry {
@@ -168,7 +168,7 @@ impl<C: DerefMut<Target = [HandleEntry]>> HandleTable<C> {
         })
     }
 
-    /// Begins a round, which uses the entries that were released in the last one.
+    /// Begins a round, which uses the entries that were released in the round before.
     #[cold]
     fn begin_round(&mut self) -> Result<(), NeedChunk> {
         // INVARIANT: The list `vacant` was empty, and becomes the list `released`.
@@ -193,7 +193,7 @@ impl<C: DerefMut<Target = [HandleEntry]>> HandleTable<C> {
     }
 }
 
-/// The first vacant entry. Dropping it changes nothing.
+/// The first vacant entry. Dropping this value changes nothing.
 pub(crate) struct VacantEntry<'t> {
     entry: &'t mut HandleEntry,
     vacant: &'t mut u32,
@@ -210,7 +210,7 @@ impl<'t> VacantEntry<'t> {
     }
 }
 
-/// An entry that was found by its handle. Dropping it changes nothing.
+/// An entry that was found by its handle. Dropping this value changes nothing.
 pub(crate) struct OccupiedEntry<'t> {
     pub(crate) entry: &'t mut HandleEntry,
     handle: Handle,
@@ -218,7 +218,8 @@ pub(crate) struct OccupiedEntry<'t> {
 }
 
 impl OccupiedEntry<'_> {
-    /// Makes a reserved entry vacant again. Its handle did not name a block, so the handle does not become stale.
+    /// Makes a reserved entry vacant again. The handle of the entry named no block, so the handle does not become
+    /// stale.
     pub(crate) fn cancel(self) {
         self.entry.state = EntryState::Vacant;
         // INVARIANT: The entry becomes the first of the list of released entries.
@@ -247,8 +248,8 @@ pub(crate) struct PreparedChunk<C> {
 }
 
 impl<C: DerefMut<Target = [HandleEntry]>> PreparedChunk<C> {
-    /// Links the entries of a chunk in O(`chunk.len()`). This is the slow part of growing a table, and
-    /// needs no lock.
+    /// Links the entries of a chunk in O(`chunk.len()`), which is the slow part of growing a table and needs no
+    /// lock.
     pub(crate) fn new(mut chunk: C, first: u32) -> Self {
         // `HandleTable::grow` never adds a chunk with an index above `INDEX_MAX`, for which there is no
         // handle.

@@ -131,13 +131,13 @@ numbered! {
     }
 }
 
-/// Returns the misuse with a number.
+/// Returns the misuse with this number in the ABI.
 pub(crate) fn misuse(number: u32) -> Option<Misuse> {
     let index = (number as usize).checked_sub(1)?;
     if index >= Misuse::ALL.len() {
         return None;
     }
-    // The number comes from a program, so the CPU must not speculate with an index out of bounds.
+    // A program chose the number, so a speculative access must not use an index out of bounds.
     Some(Misuse::ALL[nospec::clamp(index, Misuse::ALL.len())])
 }
 
@@ -169,7 +169,7 @@ impl From<Report> for slablab_report {
     }
 }
 
-/// [`SLABLAB_NO_OFFSET`] with the width of an offset. The constant of bindgen is an `i32`, -1.
+/// [`SLABLAB_NO_OFFSET`] with the width of an offset. Bindgen generates the constant as the `i32` -1.
 pub(crate) const NO_OFFSET: u64 = SLABLAB_NO_OFFSET as i64 as u64;
 
 /// Returns an offset in the ABI's form.
@@ -215,7 +215,7 @@ impl From<SessionError> for slablab_cost {
     }
 }
 
-/// Converts event `number`.
+/// Converts the event with this number.
 pub(crate) fn event(number: u64, event: &Event) -> slablab_event {
     let (error, cost) = match event.outcome {
         EventOutcome::Served | EventOutcome::Pending => (0, event.cost.into()),
@@ -341,7 +341,7 @@ pub(crate) fn capabilities(engine: &impl slab_heap::Engine) -> u32 {
 }
 
 impl slablab_operation {
-    /// Returns whether all fields are 0 that a NOP does not use.
+    /// Returns whether all fields that a NOP does not use are 0.
     // The attribute makes the compiler test for the other kinds of operations first.
     #[cold]
     #[inline(never)]
@@ -349,7 +349,7 @@ impl slablab_operation {
         self.flags == 0 && self.align_log2 == 0 && self.handle == 0 && self.bytes == 0
     }
 
-    /// Returns the name of the block of a FREE or a REALLOC.
+    /// Returns the reference to the block of a FREE or a REALLOC.
     #[inline]
     fn name(&self) -> BlockRef {
         if u32::from(self.flags) == SLABLAB_OP_EARLIER {
@@ -368,7 +368,7 @@ impl EncodedOperation for slablab_operation {
         match u32::from(self.kind) {
             SLABLAB_OP_ALLOC if flags == 0 => Ok(Operation::Allocate {
                 size: self.bytes,
-                // 0 is no power of two, so a shift that is too large is refused with the other
+                // A shift that is too large results in 0. Because 0 is not a power of two, it is refused like other
                 // bad alignments.
                 align: 1_u64.checked_shl(self.align_log2.into()).unwrap_or(0),
             }),
@@ -467,7 +467,7 @@ impl Visitor for slablab_stats {
 }
 
 impl slablab_stats {
-    /// Sets the fields of the session. An unbound session has a `SessionStats` of zeros.
+    /// Sets the fields of the session. For a file without a session, `tally` is all zeros.
     pub(crate) fn set_session(&mut self, tally: &SessionStats) {
         self.session_blocks = tally.blocks.into();
         self.session_bytes = tally.bytes as u64;

@@ -1,9 +1,8 @@
 #!/bin/bash
-# shellcheck disable=SC2317 # functions are called by check
 # SPDX-License-Identifier: GPL-2.0
 #
 # Tests that make refuses bad arguments, and checkouts in which it cannot work, with one line and before
-# anything is installed, built or booted. The programs that would install, build or boot are replaced by fakes.
+# anything is installed, built or booted. Fake programs replace the programs that install, build or boot.
 #
 #   arguments.sh COMMAND
 
@@ -182,7 +181,7 @@ accepted "make sim" sim command="$work/slablab"
 grep -qE '^ran stress .*--target sim .*--engine all' "$work/log" || { echo "not ok: make sim does not stress every engine"; failed=1; }
 ! grep -q compiling "$work/log" || { echo "not ok: make sim announces a compilation that does not happen"; failed=1; }
 
-# Checkouts in paths that break make.
+# make refuses to work in a checkout whose path it cannot handle.
 for name in "with space" with:colon "with#hash" "with'quote" with%percent "with\$dollar"; do
 	mkdir "$work/$name"
 	cp -r "$top"/{Makefile,Kbuild,scripts,rust,harness} "$work/$name/"

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Tests the device with a 32-bit program and with a program in its own pid namespace, on a kernel with both.
+# Tests the device with a 32-bit program and with a program in its own pid namespace, on a kernel that supports both.
 
 set -eu
 . "$(dirname "$0")/../lib.sh"
@@ -20,7 +20,7 @@ readelf --file-header "$client" | grep -q ELF32 || die "$client is not a 32-bit 
 
 make initramfs KDIR="$tree" MO="${image%.cpio}" image="$image"
 
-# in_the_machine ARGUMENT...
+# in_the_machine ARGUMENT...: runs vm.sh with the kernel and the initramfs of this test
 in_the_machine() { KDIR=$tree INITRAMFS=$image CONSOLE=$logs/ia32.console scripts/vm.sh "$@"; }
 
 in_the_machine -f "$client" /job/files/client

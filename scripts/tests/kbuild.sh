@@ -9,7 +9,8 @@ unset MAKEFLAGS MAKELEVEL
 failed=0
 right=(CONFIG_MODULES=y CONFIG_RUST=y CONFIG_X86_64=y CONFIG_SMP=y VERSION=7 PATCHLEVEL=3 obj=.)
 
-# expect NAME TEXT VARIABLE=VALUE...: checks the output of make; the last value of a variable overrides others
+# expect NAME TEXT VARIABLE=VALUE...: checks that make prints one line with the text. The variables override those
+# in $right.
 expect() {
 	local name=$1 text=$2 output
 	shift 2

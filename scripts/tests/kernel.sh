@@ -88,7 +88,7 @@ read_only() {
 lab=$("$kernel" path lab 2>"$work/log") || { cat "$work/log" >&2; die "the fake kernel was not built"; }
 check "a kernel is built" test -e "$lab/.complete"
 
-# A build of another flavour holds the lock of that flavour.
+# A build in the background holds the lock of another flavour.
 touch "$source/hold"
 "$kernel" build lab+debug 2>"$work/first" &
 first=$!
@@ -108,7 +108,7 @@ check "the first build ends" wait "$first"
 check "the second build ends" wait "$second"
 check "the second build compiled nothing" test "$(grep -c 'lab+debug' "$source/built")" = 1
 
-# The download of the source holds its lock.
+# The test holds the lock of the source, as a download does.
 exec 8>"$SLABLAB_CACHE/source.lock"
 flock 8
 check "a complete tree is found while the source is downloaded" found_at_once

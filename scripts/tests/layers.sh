@@ -95,7 +95,7 @@ output=$(BACKTRACE=1 layers -v debug-mode)
 expect 'BACKTRACE=1 adds backtraces' 'backtraces: 1' "$(grep backtraces <<<"$output")"
 output=$(ENDLESS=yes LIMIT=1 layers seed) || true
 expect 'a test that does not end is killed and named' \
-	'error: it did not end within 1 s: the test seed::tests::long has not ended' "$(grep '^error: it' <<<"$output")"
+	'error: the command did not end within 1 s: the test seed::tests::long has not ended' "$(grep '^error: the command' <<<"$output")"
 output=$(layers nosuch) || true
 expect 'an unknown layer is refused' 'error: no layer nosuch: the layers are' "${output%the layers are*}the layers are"
 

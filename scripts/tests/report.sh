@@ -69,8 +69,8 @@ expect '<title>slablab report</title>' "a hostile name"
 expect '&lt;/script&gt;&lt;img' "a hostile name"
 ! grep -q '<img' <<<"$output" || die "the name of a trace became markup"
 
-# An engine that the page does not know, alone and beside others: it has no maps, size classes and orders, and
-# serves requests in an unknown way.
+# The script adds an engine that the page does not know, alone or with other engines. The new engine has no maps,
+# size classes and orders, and serves requests by an unknown path.
 stranger=$(
 	cat <<'END'
 import json, re, sys
@@ -141,7 +141,8 @@ paragraph.id = "verdict";
 paragraph.textContent = verdict.length ? [...new Set(verdict)].join("; ") : "sound";
 document.body.append(paragraph);
 '
-# sound FILE: dies if anything is empty, cut off, alone or without a colour, in windows of several widths
+# sound FILE: dies if a chart is empty, a text is cut off or overlaps another text, a card is alone in its row, or
+# an engine has no colour of its own, in windows of several widths
 sound() {
 	local width
 	for width in 500 900 1250 1400; do

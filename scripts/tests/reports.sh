@@ -21,7 +21,8 @@ clean=(
 	'spurious: no PM; the DEBUG: and BUGS are not reports'
 )
 
-# expect NAME "KIND,..." LINE...: checks the kinds of reports that are found in the lines, between clean lines
+# expect NAME "KIND,..." LINE...: checks the kinds of reports that reports.awk finds in the lines, which are
+# preceded and followed by clean lines
 expect() {
 	local name=$1 wanted=$2 found failed=0
 	shift 2

@@ -1,8 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Tests vm.sh: the input of the command, files that are lost with the machine, and a machine that does not
-# finish, whose stacks and last operation are printed. The test needs the initramfs and the kernel.
+# Tests vm.sh: the input of the command, the warning about files that are lost with the machine, and the stacks
+# and the last operation that are printed for a machine that does not finish. The test needs the initramfs and the
+# kernel.
 
 set -eu
 . "$(dirname "$0")/../lib.sh"
@@ -24,7 +25,7 @@ prints() {
 export CONSOLE=$logs/vm.console
 echo "a line" | "$top/scripts/vm.sh" -s sh -c 'cat && echo text >kept' >"$log" 2>&1 || failed=1
 prints "-s passes the standard input" '^a line$'
-prints "files in the machine are named" '^files in the machine are lost, print them to keep them: kept$'
+prints "files in the machine are named" '^these files are deleted with the machine; print them to keep them: kept$'
 echo "a line" | "$top/scripts/vm.sh" cat >"$log" 2>&1 || failed=1
 [ ! -s "$log" ] || { echo "not ok: without -s there is no input, and nothing is lost" && failed=1; }
 

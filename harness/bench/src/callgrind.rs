@@ -74,7 +74,7 @@ pub(crate) fn count(arguments: &[OsString], to: &Path) -> anyhow::Result<Option<
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
-        .context("valgrind")?;
+        .context("cannot run valgrind")?;
     let begun = Instant::now();
     while child.try_wait()?.is_none() {
         if begun.elapsed() > TIMEOUT {
@@ -87,7 +87,7 @@ pub(crate) fn count(arguments: &[OsString], to: &Path) -> anyhow::Result<Option<
     let output = child.wait_with_output()?;
     if !output.status.success() {
         bail!(
-            "under callgrind: {}",
+            "the run under callgrind failed: {}",
             String::from_utf8_lossy(&output.stderr).trim()
         );
     }

@@ -32,19 +32,19 @@ pub(crate) enum CheckError {
     #[error("a block of {0} bytes is not aligned to {1}")]
     Misaligned(usize, usize),
     /// Two blocks share bytes.
-    #[error("a block of {0} bytes overlaps one of {1}")]
+    #[error("a block of {0} bytes overlaps a block of {1} bytes")]
     Overlap(usize, usize),
     /// A byte of a live block changed.
     #[error("a byte of a live block of {0} bytes changed")]
     Changed(usize),
     /// A reallocation lost the content of a block.
-    #[error("a block of {0} bytes lost content when it was resized to {1}")]
+    #[error("a block of {0} bytes lost content when it was resized to {1} bytes")]
     Lost(usize, usize),
     /// Allocations of a timed pass were refused or misaligned.
     #[error("{0} blocks of a timed pass were refused or misaligned")]
     Timed(u64),
     /// A pass ran fewer pairs than it was asked for.
-    #[error("a pass ran {1} of {0} pairs")]
+    #[error("a pass executed {1} pairs instead of {0}")]
     Count(u64, u64),
 }
 

@@ -296,7 +296,7 @@ fn spaces(plan: &BenchPlan, peers: &[Peer], results: &mut Results) -> anyhow::Re
                 continue;
             }
             let required = space::smallest(peer, &pool, trace)
-                .with_context(|| format!("{} at '{}'", peer.name, trace.name))?;
+                .with_context(|| format!("{} with the trace '{}'", peer.name, trace.name))?;
             cells.push(required.map(|required| {
                 let share = |bytes: usize| trace.peak_bytes() as f64 / bytes as f64;
                 results::SmallestPool {
@@ -358,7 +358,7 @@ fn instructions(plan: &BenchPlan, peers: &[Peer], results: &mut Results) -> anyh
             }
             let file = format!("{}.{name}", peer.name.replace(['(', ')', ' '], ""));
             let counted = callgrind::count(&arguments, &folder.join(file))
-                .with_context(|| format!("{} at '{title}'", peer.name))?;
+                .with_context(|| format!("{} with the pattern '{title}'", peer.name))?;
             let pairs = match Worst::all(plan.quick).iter().find(|of| of.name == name) {
                 Some(worst) => worst.frees as u64,
                 None => counted_pairs(plan.quick),
@@ -389,7 +389,7 @@ fn instructions(plan: &BenchPlan, peers: &[Peer], results: &mut Results) -> anyh
 pub(crate) fn counted(plan: &BenchPlan, heap: &str, pattern: &str) -> anyhow::Result<()> {
     let peers = peers::all();
     let named = peers.iter().find(|peer| peer.name == heap);
-    let peer = named.ok_or_else(|| anyhow!("there is no allocator '{heap}'"))?;
+    let peer = named.ok_or_else(|| anyhow!("unknown allocator '{heap}'"))?;
     let baseline = peer.role == AllocatorRole::Baseline;
     if let Some(worst) = Worst::all(plan.quick).iter().find(|of| of.name == pattern) {
         let instance = peer.make(worst.pool_bytes())?;
@@ -404,7 +404,7 @@ pub(crate) fn counted(plan: &BenchPlan, heap: &str, pattern: &str) -> anyhow::Re
     }
     let patterns = pattern::all(plan.quick);
     let named = patterns.iter().find(|of| of.name == pattern);
-    let pattern = named.ok_or_else(|| anyhow!("there is no pattern '{pattern}'"))?;
+    let pattern = named.ok_or_else(|| anyhow!("unknown pattern '{pattern}'"))?;
     let instance = peer.make(pattern.pool_bytes)?;
     let mut run = pattern.begin(&*instance.heap, plan.seed);
     let pairs = counted_pairs(plan.quick);

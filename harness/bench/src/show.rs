@@ -53,7 +53,8 @@ impl fmt::Display for PrintedReport<'_> {
                 writeln!(f, "{BOLD}{title}{BOLD:#}\n\n{}", columns.frees(results))?;
             }
             if !results.instructions.is_empty() {
-                let title = "Instructions per pair, including the loop (of single frees: the mean)";
+                let title =
+                    "Instructions per pair, including the loop (for single frees: the mean)";
                 writeln!(
                     f,
                     "{BOLD}{title}{BOLD:#}\n\n{}",
@@ -297,19 +298,19 @@ fn about(f: &mut fmt::Formatter<'_>, results: &Results) -> fmt::Result {
     writeln!(f, "Peers: {}.", versions.join(", "))?;
     writeln!(
         f,
-        "One thread measures; a second one sleeps, so that glibc does not skip its locks. \
+        "One thread measures; a second thread sleeps, so that glibc does not skip its locks. \
          Transparent huge pages are disabled.\n\
          hybrid, seed, buddy, talc, rlsf and llist run behind a spinlock (one exchange, one store), \
          each in a populated pool of its own.\n\
          glibc and mimalloc run with their default settings. hybrid and seed are compiled with \
-         overflow checks, as in the kernel, the others without.\n\
+         overflow checks, as in the kernel; the other allocators are compiled without them.\n\
          The alignment is 8. Blocks are written only by patterns with 'used' in their title."
     )?;
     writeln!(
         f,
-        "{} interleaved repetitions of {} µs in {} rounds with new pools; {} repetitions were \
-         disturbed and repeated, {} were disturbed at every try.\n\
-         {} blocks were allocated in checked passes without a wrong answer.",
+        "{} interleaved repetitions of {} µs in {} rounds with new pools; {} disturbed repetitions \
+         were repeated, {} were disturbed in every attempt.\n\
+         Checked passes allocated {} blocks and found no error.",
         about.repetitions,
         count(about.repetition_microseconds),
         about.rounds,
@@ -323,7 +324,7 @@ fn about(f: &mut fmt::Formatter<'_>, results: &Results) -> fmt::Result {
     if about.quick {
         writeln!(
             f,
-            "This was a quick run: it checks that the benchmark works, and its times are meaningless."
+            "This was a quick run, which only checks that the benchmark works: its times are meaningless."
         )?;
     }
     Ok(())

@@ -77,7 +77,7 @@ fn timed(results: &Results, pattern: &str, what: &str, share: f64) -> Option<Tar
     Some(TargetComparison {
         what: what.into(),
         target: if share == 1.0 {
-            "first".into()
+            "fastest".into()
         } else {
             format!("≤ {share} × best = {}", figure(limit))
         },
@@ -107,7 +107,7 @@ fn freed(results: &Results, pattern: &str, what: &str) -> Option<TargetCompariso
     };
     Some(TargetComparison {
         what: what.into(),
-        target: "first".into(),
+        target: "fastest".into(),
         hybrid: format!("{} / {}", figure(hybrid.p99), figure(hybrid.max)),
         best_other: pair(&other),
         best_without_lock: pair(&alone),

@@ -114,7 +114,7 @@ impl Threads {
     /// Allocates the caches.
     pub(crate) fn new() -> Self {
         membarrier(MembarrierCommand::RegisterPrivateExpedited)
-            .expect("Linux 4.14 and later have membarrier for private mappings");
+            .expect("membarrier needs Linux 4.14 or later");
         let threads = Self {
             slots: std::array::from_fn(|_| Box::default()),
         };

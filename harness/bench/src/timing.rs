@@ -2,7 +2,7 @@
 
 //! Timing of patterns: interleaved repetitions that are repeated when they are disturbed.
 //!
-//! All allocators are constructed for a pattern, each in its own pool, and are measured in turns: A B C,
+//! All allocators are constructed for a pattern, each in its own pool, and are measured in turn: A B C,
 //! A B C, and so on. After some turns, a new round constructs them again at other addresses. Slow changes
 //! of the machine (temperature, frequency, other load) therefore affect all allocators alike.
 //!
@@ -244,7 +244,7 @@ impl From<Samples> for Timed {
     }
 }
 
-/// Measures a pattern on all allocators in turns. Calls `progress` after each turn.
+/// Measures a pattern on all allocators in turn. Calls `progress` after each turn.
 ///
 /// # Errors
 ///
@@ -257,7 +257,7 @@ pub(crate) fn compare(
     calibration: &Calibration,
     progress: impl Fn(),
 ) -> anyhow::Result<Vec<Timed>> {
-    let named = |peer: &Peer| format!("{} at '{}'", peer.name, pattern.title);
+    let named = |peer: &Peer| format!("{} with the pattern '{}'", peer.name, pattern.title);
     let mut samples = vec![Samples::default(); peers.len()];
     for _ in 0..config.rounds {
         let mut subjects = Vec::with_capacity(peers.len());

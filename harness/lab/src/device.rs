@@ -304,10 +304,10 @@ pub fn open_device() -> anyhow::Result<Device> {
     Device::open().map_err(|errno| {
         let advice = match errno {
             Errno::NOENT => {
-                "the module is not loaded; 'make run' and 'make shell' load it in a virtual machine, and \
-                 commands with --target sim need none"
+                "the module is not loaded; 'make run' and 'make shell' load it in a virtual machine; \
+                 --target sim needs no module"
             }
-            Errno::ACCESS | Errno::PERM => "only root may open it; --target sim needs no privilege",
+            Errno::ACCESS | Errno::PERM => "only root may open the device; --target sim needs no privilege",
             Errno::USERS | Errno::MFILE | Errno::NFILE | Errno::BUSY => {
                 "too many sessions are open"
             }

@@ -38,7 +38,7 @@ impl Recorder {
         let instance = instances.join(format!("slablab-{}", process::id()));
         fs::create_dir(&instance).with_context(|| {
             format!(
-                "{TRACEFS}: cannot record; it takes root, a kernel with CONFIG_FTRACE and \
+                "{TRACEFS}: cannot record; recording needs root, a kernel with CONFIG_FTRACE, and \
                  'mount -t tracefs tracefs {TRACEFS}'"
             )
         })?;
@@ -56,7 +56,10 @@ impl Recorder {
                 known += 1;
             }
         }
-        anyhow::ensure!(known > 0, "{TRACEFS}: this kernel has no kmem events");
+        anyhow::ensure!(
+            known > 0,
+            "{TRACEFS}: the kernel has no kmem events to record"
+        );
         Ok(recorder)
     }
 

@@ -57,7 +57,7 @@ pub fn become_first() -> io::Result<()> {
 
 /// Removes the kernel's limit of real-time threads until the value is dropped: the kernel does not throttle
 /// them, and reserves no time for other threads.
-#[must_use = "the kernel's settings come back when this is dropped"]
+#[must_use = "dropping this restores the kernel's settings"]
 pub struct Unthrottled(Vec<(String, String)>);
 
 impl Unthrottled {

@@ -53,9 +53,9 @@ enum FileErrorKind {
     NoFile,
     #[error("there is no folder {}", .0.display())]
     NoFolder(PathBuf),
-    #[error("this is a folder, and a file is needed")]
+    #[error("this is a folder, but a file is needed")]
     Folder,
-    #[error("this has more than {} GiB", READ_MAX >> 30)]
+    #[error("this file is larger than {} GiB", READ_MAX >> 30)]
     TooLong,
     #[error("this is a symbolic link to a file that does not exist")]
     DanglingLink,
@@ -315,7 +315,7 @@ mod tests {
         assert_eq!(
             fs::read(&path).unwrap(),
             b"ours 1",
-            "unchanged before the write"
+            "Output::open must not change the file"
         );
         output.write(b"ours 2").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"ours 2");
@@ -347,7 +347,7 @@ mod tests {
         let at = |name: &str| folder.path().join(name);
         assert_eq!(
             refused(folder.path()),
-            "this is a folder, and a file is needed"
+            "this is a folder, but a file is needed"
         );
         let missing = refused(&at("none/file"));
         assert!(missing.starts_with("there is no folder /"), "{missing}");

@@ -56,7 +56,7 @@ pub struct SelftestArgs {
     #[arg(long, value_name = "TEXT")]
     filter: Vec<String>,
 
-    /// Raise the repetitions of slow tests (killing programs, loading the module) to a thousand
+    /// Repeat slow tests (killing programs, loading the module) up to a thousand times
     #[arg(long)]
     long: bool,
 
@@ -64,18 +64,18 @@ pub struct SelftestArgs {
     #[arg(long)]
     pub list: bool,
 
-    /// Be a program that a test needs beside itself
+    /// Run as the helper process of a test
     #[arg(long, hide = true, requires = "role_engine")]
     role: Option<ChildRole>,
 
-    /// The engine of that program
+    /// The engine of the helper process
     #[arg(long, hide = true, value_parser = engine)]
     role_engine: Option<Engine>,
 }
 
 /// Parses the name of an engine.
 fn engine(name: &str) -> Result<Engine, String> {
-    Engine::from_name(name).ok_or_else(|| format!("no engine {name}"))
+    Engine::from_name(name).ok_or_else(|| format!("unknown engine '{name}'"))
 }
 
 /// Runs the tests. Some tests start this program again: `words` are the arguments in front of the options of

@@ -28,7 +28,7 @@ use crate::{
 /// Show the engines, the pool and the quotas
 #[derive(Args)]
 pub(crate) struct InfoArgs {
-    /// Where the engines are
+    /// Where the engines run
     #[arg(long, value_enum, default_value = "device")]
     target: TargetKind,
 
@@ -131,7 +131,7 @@ impl Info {
             (
                 "quota of a session",
                 format!(
-                    "{} in {} blocks",
+                    "{} and {} blocks",
                     bytes(self.session_bytes_max),
                     count(self.session_handles_max)
                 ),
@@ -139,19 +139,19 @@ impl Info {
             (
                 "private pools",
                 format!(
-                    "{} of {}",
+                    "{} of {} used",
                     bytes(self.private_bytes_used),
                     bytes(self.private_bytes_max)
                 ),
             ),
             (
                 "open sessions",
-                format!("{} of {}", self.sessions_used, self.sessions_max),
+                format!("{} of at most {}", self.sessions_used, self.sessions_max),
             ),
             (
-                "session tables, events",
+                "session memory",
                 format!(
-                    "{} of {}",
+                    "{} of {} used",
                     bytes(self.session_memory_used),
                     bytes(self.session_memory_max)
                 ),

@@ -73,8 +73,8 @@ const BLOCK_BYTES_MAX: u64 = 1 << 30;
 /// stays usable. The names are those of LKDTM, Linux's own collection of misuses, where LKDTM has
 /// one.
 ///
-/// The exit status is 1 if a misuse was not reported or was reported as something else. On the
-/// device, CAP_SYS_ADMIN is needed.
+/// The exit status is 1 if a misuse was not reported or was reported as another kind of misuse. A
+/// misuse on the device needs CAP_SYS_ADMIN.
 #[derive(Args)]
 pub(crate) struct InjectArgs {
     /// Misuses to inject [default: all]
@@ -85,7 +85,7 @@ pub(crate) struct InjectArgs {
     #[arg(long, exclusive = true)]
     list: bool,
 
-    /// Where the engines are
+    /// Where the engines run
     #[arg(long, value_enum, default_value = "device")]
     target: TargetKind,
 
@@ -93,7 +93,7 @@ pub(crate) struct InjectArgs {
     #[arg(long, value_parser = engine_name(), default_value = "hybrid")]
     engine: Engine,
 
-    /// Size of the blocks in bytes; raised to the minimum that a misuse needs
+    /// Size of the blocks in bytes; a misuse that needs a larger block uses its minimum size
     #[arg(long, value_name = "BYTES", default_value_t = 100)]
     #[arg(value_parser = block_bytes)]
     size: u64,
@@ -112,7 +112,7 @@ pub(crate) struct InjectArgs {
 fn block_bytes(text: &str) -> Result<u64, String> {
     match size(text)? {
         bytes @ 1..=BLOCK_BYTES_MAX => Ok(bytes),
-        _ => Err("the size of a block is from 1 byte to 1g".to_owned()),
+        _ => Err("the size of a block must be from 1 byte to 1g".to_owned()),
     }
 }
 
@@ -136,13 +136,15 @@ fn what(misuse: Misuse) -> &'static str {
         Misuse::WriteAfterFree => "write into a free block",
         Misuse::WriteBuddyAfterFree => "write into a free block of whole pages",
         Misuse::SlabFreeDouble => "free a block twice",
-        Misuse::SlabFreeDoubleDelayed => "free a block, then others, then it again",
-        Misuse::SlabFreeDoubleReused => "free a block again when it has a new owner",
-        Misuse::SlabFreeInterior => "free an address in a block",
+        Misuse::SlabFreeDoubleDelayed => {
+            "free a block, then other blocks, then the first block again"
+        }
+        Misuse::SlabFreeDoubleReused => "free a block again after it was allocated to a new owner",
+        Misuse::SlabFreeInterior => "free an address inside a block",
         Misuse::SlabFreeForeign => "free an address outside of the pool",
         Misuse::SlabFreeInvented => "free an address at which no block ever began",
-        Misuse::SlabFreeUnaligned => "free an address that is no multiple of 8",
-        Misuse::SlabFreeCross => "free a block as one of twice its size",
+        Misuse::SlabFreeUnaligned => "free an address that is not a multiple of 8",
+        Misuse::SlabFreeCross => "free a block with twice its size",
         Misuse::SlabLinearOverflow1M => "write the 1 MiB behind a block",
         Misuse::ReallocAfterFree => "reallocate a free block",
         Misuse::ReadAfterFree => "read a free block",
@@ -198,10 +200,12 @@ pub(crate) fn run(args: InjectArgs) -> anyhow::Result<ExitCode> {
 fn inject_all(args: &InjectArgs) -> anyhow::Result<ExitCode> {
     let engine = args.engine;
     if engine == Engine::Slub {
-        bail!("slub has no pools and therefore no debug mode: choose hybrid or seed");
+        bail!(
+            "slub has no pools and therefore no debug mode: use --engine hybrid or --engine seed"
+        );
     }
     // Some misuses need the freed block again: it is in the cache of the CPU that freed it.
-    let _here = CpuPin::current().context("cannot stay on one CPU")?;
+    let _here = CpuPin::current().context("cannot pin the thread to one CPU")?;
     let mut session_factory = SessionFactory::new(&TargetArgs {
         target: args.target,
         pool: args.pool,
@@ -239,7 +243,7 @@ fn list() -> String {
             misuse.name().into(),
             what(*misuse).into(),
             match misuse.expected() {
-                Fault::None => "none (KASAN reports it where the kernel has KASAN)".into(),
+                Fault::None => "none (KASAN reports it if the kernel has KASAN)".into(),
                 fault => fault.name().into(),
             },
         ]);
@@ -254,10 +258,12 @@ fn inject(target: &dyn Target, misuse: Misuse, size: u64) -> anyhow::Result<slab
         match target.inject(misuse.raw(), size) {
             Err(Errno::AGAIN) if left > 0 => left -= 1,
             Err(Errno::AGAIN) => bail!(
-                "{misuse} needs a freed block that is allocated again, and in {TRIES} attempts the engine \
-                 allocated another one"
+                "{misuse} must allocate the block that it freed, but in {TRIES} attempts the engine \
+                 allocated another block"
             ),
-            Err(Errno::PERM) => bail!("misuse on the device needs CAP_SYS_ADMIN"),
+            Err(Errno::PERM) => {
+                bail!("a misuse on the device needs CAP_SYS_ADMIN; --target sim needs no privilege")
+            }
             result => return result.with_context(|| format!("INJECT {misuse} failed")),
         }
     }
@@ -272,7 +278,7 @@ impl OperationOwner {
 
     fn cell(owner: &Option<Self>) -> Cell {
         match owner {
-            Some(Self { operation, pid }) => format!("#{operation} by {pid}").into(),
+            Some(Self { operation, pid }) => format!("#{operation}, PID {pid}").into(),
             None => NONE.into(),
         }
     }
@@ -355,9 +361,9 @@ impl InjectDocument {
         let mut table = Table::new([
             ("misuse", Side::Left),
             ("reported", Side::Left),
-            ("block at", Side::Right),
-            ("of", Side::Right),
-            ("byte", Side::Right),
+            ("block offset", Side::Right),
+            ("block size", Side::Right),
+            ("byte in block", Side::Right),
             ("allocated", Side::Left),
             ("freed", Side::Left),
             ("detected", Side::Left),
@@ -371,7 +377,7 @@ impl InjectDocument {
         let reads = match self.misuses.iter().all(|result| is_noticed(&result)) {
             true => "",
             false => {
-                "\nDebug mode does not detect reads. KASAN reports them in the kernel's log, where \
+                "\nDebug mode does not detect reads. KASAN reports them in the kernel log, if \
                  the kernel has KASAN."
             }
         };
@@ -380,7 +386,7 @@ impl InjectDocument {
             Some(rule) => format!("{BAD}CHECK found a violation: {rule}{BAD:#}"),
         };
         format!(
-            "{table}\n{} of {} reported as expected; quarantined: {}, {}; {check}{reads}\n",
+            "{table}\n{} of {} misuses reported as expected; quarantined: {}, {}; {check}{reads}\n",
             named.count(),
             noticed.count(),
             blocks(self.quarantined_blocks),

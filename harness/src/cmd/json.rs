@@ -18,6 +18,6 @@ pub(super) fn read<T: DeserializeOwned>(file: &Path, command: &str) -> anyhow::R
     let bytes = files::read(file)?;
     serde_json::from_slice(&bytes).map_err(|error| {
         let (file, line) = (file.display(), error.line());
-        anyhow!("{file}: this is no output of '{command}', beginning with line {line}")
+        anyhow!("{file}: this is not the output of '{command}': cannot parse line {line}")
     })
 }

@@ -65,9 +65,9 @@ use crate::{
 /// `help` lists the commands. `let a = alloc 100` names a block, `$last` is the block that was
 /// allocated last, and the Tab key completes commands and names. Sizes may end in k, m or g.
 ///
-/// A script is read from standard input if that is no terminal. Its lines are echoed with their
-/// numbers, and `#` begins a comment. A command that fails prints one line with the line number and
-/// the reason; the script continues, and the exit status is 1.
+/// If standard input is not a terminal, the shell reads a script from it. The lines of the script are
+/// echoed with their numbers, and `#` begins a comment. A command that fails prints one line with the
+/// line number and the reason; the script continues, and the exit status is 1.
 #[derive(Args)]
 pub(crate) struct ShellArgs {
     #[command(flatten)]
@@ -107,7 +107,7 @@ fn execute(args: &ShellArgs) -> anyhow::Result<ExitCode> {
 fn script(mut session: ShellSession<'_>, lines: impl BufRead) -> anyhow::Result<ExitCode> {
     let mut status = ExitCode::SUCCESS;
     for (number, line) in (1..).zip(lines.lines()) {
-        let line = line.with_context(|| format!("line {number} of the script cannot be read"))?;
+        let line = line.with_context(|| format!("cannot read line {number} of the script"))?;
         if !line.trim().is_empty() {
             report::print(format_args!("{number}> {line}\n"))?;
         }
@@ -126,7 +126,8 @@ fn script(mut session: ShellSession<'_>, lines: impl BufRead) -> anyhow::Result<
 /// Reads commands from a terminal.
 fn prompt(mut session: ShellSession<'_>) -> anyhow::Result<()> {
     report::print(
-        "The blocks of this session are freed when it ends. 'help' lists the commands, Tab completes.\n",
+        "The blocks of this session are freed when it ends. 'help' lists the commands; the Tab key completes \
+         commands and names.\n",
     )?;
     let config = Config::builder().completion_type(CompletionType::List);
     let mut editor = Editor::<Completion, DefaultHistory>::with_config(config.build())?;

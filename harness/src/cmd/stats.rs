@@ -48,7 +48,7 @@ const CLEAR: &str = "\x1b[2J\x1b[H";
 /// Show the statistics of the shared pool, in total and per size class
 #[derive(Args)]
 pub(crate) struct StatsArgs {
-    /// Where the engines are
+    /// Where the engines run
     #[arg(long, value_enum, default_value = "device")]
     target: TargetKind,
 
@@ -264,7 +264,7 @@ impl Stats {
                 ),
             );
             line(
-                "reported",
+                "engine counts",
                 format!(
                     "total {}, used {}, available {}",
                     bytes(self.total_bytes),
@@ -275,9 +275,9 @@ impl Stats {
         }
         if self.buddy.total_bytes > 0 {
             line(
-                "buddy",
+                "buddy system",
                 format!(
-                    "{} requested, {} allocated, of {}",
+                    "{} requested, {} allocated, {} in total",
                     bytes(self.buddy.user_bytes),
                     bytes(self.buddy.actual_bytes),
                     bytes(self.buddy.total_bytes)

@@ -47,8 +47,8 @@ pub(super) fn run(run: &mut WorkloadRun<'_>) -> Result<(), Violation> {
         run.steps.release_clock();
         if second < first && run.oracle.is_alone() && here.is_ok() {
             return Err(Violation::Unexpected(format!(
-                "{first} blocks fit into the empty pool, but only {second} of the same size after \
-                 all were freed"
+                "{first} blocks fit into the empty pool, but only {second} of the same sizes \
+                 after all blocks were freed"
             )));
         }
     }

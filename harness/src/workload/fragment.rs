@@ -57,8 +57,8 @@ pub(super) fn run(run: &mut WorkloadRun<'_>) -> Result<(), Violation> {
         if let Some(cause) = refused(run, large)? {
             if !matches!(cause, Cause::Fragmented | Cause::Quota) && run.oracle.is_alone() {
                 return Err(Violation::Unexpected(format!(
-                    "with half of the pool free, {large} bytes were refused as {cause}, not \
-                     fragmented"
+                    "with half of the pool free, a request of {large} bytes was refused as {cause}, \
+                     but must be refused as fragmented"
                 )));
             }
         }
@@ -67,7 +67,7 @@ pub(super) fn run(run: &mut WorkloadRun<'_>) -> Result<(), Violation> {
         if let Some(cause) = refused(run, large)? {
             if run.oracle.is_alone() {
                 return Err(Violation::Unexpected(format!(
-                    "with all of the pool free, {large} bytes were refused as {cause}"
+                    "with all of the pool free, a request of {large} bytes was refused as {cause}"
                 )));
             }
         }

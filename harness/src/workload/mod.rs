@@ -62,13 +62,13 @@ pub(crate) static WORKLOADS: [Workload; 8] = [
     },
     Workload {
         name: "exhaust",
-        about: "fill the pool, free all, fill it again: as many blocks must fit",
+        about: "fill the pool, free all blocks, fill it again: the same number of blocks must fit",
         is_sequential: true,
         run: exhaust::run,
     },
     Workload {
         name: "fragment",
-        about: "free every other block, request a large one, free the rest, request it again",
+        about: "request a large block when every other block is free, and when all blocks are free",
         is_sequential: true,
         run: fragment::run,
     },
@@ -92,7 +92,7 @@ pub(crate) static WORKLOADS: [Workload; 8] = [
     },
     Workload {
         name: "abuse",
-        about: "invalid requests: the right error, no side effect",
+        about: "invalid requests must fail with the right error and without a side effect",
         is_sequential: true,
         run: abuse::run,
     },

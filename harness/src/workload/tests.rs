@@ -161,7 +161,17 @@ fn every_workload_passes_while_requests_fail_to_order() {
 #[test]
 fn a_thread_s_failure_says_which_thread() {
     let threads = Workload::named("threads").unwrap();
-    let failure = stress(&scribbling(), threads, Limit::Operations(OPERATIONS)).unwrap_err();
+    // An offset outside the pool is noticed whatever the other threads have allocated at that moment.
+    let faulty = Faulty {
+        alloc_number: 100,
+        alloc: Box::new(|_, reply| {
+            if let Ok(reply) = reply {
+                reply.offset = 1 << 40;
+            }
+        }),
+        ..Faulty::default()
+    };
+    let failure = stress(&faulty, threads, Limit::Operations(OPERATIONS)).unwrap_err();
     assert!(
         matches!(failure.violation, Violation::InThread { .. }),
         "{}",

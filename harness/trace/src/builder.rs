@@ -56,7 +56,8 @@ impl Builder {
     /// Panics when the block is not live, when `bytes` is 0, or when the trace has [`OPS_MAX`]
     /// operations.
     pub fn realloc(&mut self, id: Id, bytes: u32) {
-        assert!(bytes > 0 && self.bytes(id) > 0, "block {id} is not live");
+        assert!(bytes > 0, "the new size of block {id} is 0");
+        assert!(self.bytes(id) > 0, "block {id} is not live");
         self.push(id, Kind::Realloc { bytes }, bytes);
     }
 
@@ -106,7 +107,7 @@ impl Builder {
     fn push(&mut self, id: Id, kind: Kind, bytes: u32) {
         assert!(
             self.ops.len() < OPS_MAX,
-            "the trace has too many operations"
+            "the trace already has {OPS_MAX} operations"
         );
         let cpu = self.cpu;
         self.ops.push(Op { id, cpu, kind });

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Debug mode implements the traits of the engine in front of which it stands.
+//! The implementation of the engine's traits for debug mode.
 
 use core::{
     alloc::Layout,
@@ -63,8 +63,8 @@ impl Fault {
     }
 }
 
-/// Adapts an engine's statistics: `requested_bytes` is the sum of the callers' sizes, not of the
-/// padded sizes.
+/// A visitor that changes an engine's statistics: `requested_bytes` becomes the sum of the sizes that the
+/// callers requested, without the red zones.
 struct StatsAdapter<'v> {
     visitor: &'v mut dyn Visitor,
     requested_bytes: u64,
@@ -93,15 +93,15 @@ impl Visitor for StatsAdapter<'_> {
     }
 }
 
-/// The bytes of a new region that are poisoned between two checks for a fatal signal: 16 MiB.
+/// The number of bytes of a new region that are poisoned between two checks for a fatal signal: 16 MiB.
 const PIECE: usize = 16 << 20;
 
 impl<E: Engine, L: Lock<State> + Sync, C: Caller> DebugMode<E, L, C> {
     /// Returns the padded layouts of a block and of the smaller block that it becomes, if the resize is
     /// possible in place.
     ///
-    /// It is possible if the engine's block has the same bytes for both. Then only the red zone behind
-    /// the block grows.
+    /// The resize is possible if the engine's block has the same usable size for both layouts. Then only the
+    /// red zone behind the block grows.
     fn shrunk(&self, layout: Layout, new: Layout) -> Option<(PaddedLayout, PaddedLayout)> {
         let (padded, shrunk) = (PaddedLayout::of(layout)?, PaddedLayout::of(new)?);
         let stays = new.size() <= layout.size()
@@ -110,14 +110,15 @@ impl<E: Engine, L: Lock<State> + Sync, C: Caller> DebugMode<E, L, C> {
         stays.then_some((padded, shrunk))
     }
 
-    /// Returns the bytes of the engine's part of a region's metadata.
+    /// Returns the number of bytes of the engine's part of a region's metadata.
     fn engine_table_bytes(&self, bytes: usize) -> usize {
         let engine = self.engine.interfaces().add_region;
         let engine_bytes = engine.map_or(0, |engine| engine.table_bytes(bytes));
         engine_bytes.next_multiple_of(WORD)
     }
 
-    /// Registers a region, poisons it, adds it to the engine and stores the engine's number of it.
+    /// Registers a region, poisons it, adds it to the engine, and stores the number that the engine gives the
+    /// region.
     ///
     /// # Safety
     ///
@@ -130,17 +131,18 @@ impl<E: Engine, L: Lock<State> + Sync, C: Caller> DebugMode<E, L, C> {
     ) -> Result<u16, RegionError> {
         let _change = self.begin_change();
         let engine_bytes = self.engine_table_bytes(bytes);
-        // SAFETY: The table has `table_bytes` bytes, which is more than the engine's part.
+        // SAFETY: The caller promises that the table has `table_bytes` bytes, and the engine's part is
+        // shorter.
         let own = unsafe { table.add(engine_bytes) };
-        // SAFETY: The caller promises that range and table are valid and unused; the records are
-        // behind the engine's part of the table. The region is registered before the engine can
-        // allocate a block of it.
+        // SAFETY: The caller promises that the range and the table are valid and unused, and that the table
+        // is zero and aligned. `own` is the part of the table behind the engine's part, so only the records
+        // use it. The region is registered before the engine can allocate a block of it.
         let place = self
             .state
             .with(|state| unsafe { state.add(start, bytes, own) });
         let place = place.ok_or(RegionError::TooMany)?;
-        // SAFETY: The caller promises that the range is valid and unused; the engine does not have
-        // it yet.
+        // SAFETY: The caller promises that the range is valid and unused. The engine does not have the range
+        // yet, so nothing else accesses it.
         let memory = unsafe { RawBytes::new(start, bytes) };
         let poisoned = (0..bytes).step_by(PIECE).all(|begin| {
             let goes_on = !self.caller.interrupted();
@@ -151,8 +153,8 @@ impl<E: Engine, L: Lock<State> + Sync, C: Caller> DebugMode<E, L, C> {
         });
         let added = match self.engine.interfaces().add_region {
             _ if !poisoned => Err(RegionError::Interrupted),
-            // SAFETY: The caller promises all that the engine requires of the range, and the
-            // engine's part of the table is at its start.
+            // SAFETY: This function's contract is the contract of `add_region`. The engine's part of the
+            // table, which is at the start of the table, has the number of bytes that the engine requires.
             Some(engine) => unsafe { engine.add_region(start, bytes, table) },
             None => Err(RegionError::NoPool),
         };
@@ -162,9 +164,11 @@ impl<E: Engine, L: Lock<State> + Sync, C: Caller> DebugMode<E, L, C> {
     }
 }
 
-// SAFETY: A block lies inside of a padded block, which is live in the engine while the block is live,
-// so no two blocks share a byte. `front` is a multiple of the alignment. Debug mode writes the red zones
-// of a live block, and the block itself only before it is allocated and after it is freed.
+// SAFETY: `Engine` requires that a live block is valid, is aligned, shares no byte with another block, and is
+// not accessed by the engine. A block lies inside a padded block, which is live in the engine while the block
+// is live, so it is valid and no two blocks share a byte. `front` is a multiple of the alignment. Debug mode
+// writes the red zones of a live block, but the block itself only before it is allocated and after it is
+// freed.
 unsafe impl<E: Engine, L: Lock<State> + Sync, C: Caller> Engine for DebugMode<E, L, C> {
     fn capabilities(&self) -> Capabilities {
         Capabilities {
@@ -174,7 +178,7 @@ unsafe impl<E: Engine, L: Lock<State> + Sync, C: Caller> Engine for DebugMode<E,
         }
     }
 
-    /// Returns the requested size: the bytes behind it are red zone.
+    /// Returns the requested size, because the bytes behind it are the red zone.
     fn usable_size(&self, layout: Layout) -> usize {
         layout.size()
     }
@@ -187,7 +191,7 @@ unsafe impl<E: Engine, L: Lock<State> + Sync, C: Caller> Engine for DebugMode<E,
         self.engine.offset(byte)
     }
 
-    // Not inlined, so that debug mode does not enlarge the callers of the other engines.
+    // Not inlined, so that debug mode does not make the callers of other engines larger.
     #[cold]
     #[inline(never)]
     fn allocate(&self, layout: Layout, cost: &mut Cost) -> Result<Block, Refusal> {
@@ -197,13 +201,14 @@ unsafe impl<E: Engine, L: Lock<State> + Sync, C: Caller> Engine for DebugMode<E,
     #[cold]
     #[inline(never)]
     unsafe fn free(&self, block: Block, layout: Layout, cost: &mut Cost) -> Result<(), BadFree> {
-        // SAFETY: The caller promises that a live block is not used any more, with its pointer.
+        // SAFETY: `begin_free` requires that a live block of this size at `start` is unused, and that `start`
+        // is the pointer of its allocation. The caller promises both.
         match unsafe { self.begin_free(block.start, layout.size()) } {
             FreeResult::Sound(pending) => {
                 self.finish_free(&pending, cost);
                 Ok(())
             }
-            // For its owner the block is freed.
+            // The block is in quarantine, but for its owner the free succeeded.
             FreeResult::Damaged(_) => Ok(()),
             FreeResult::Refused(report) => Err(report.fault.bad_free()),
         }
@@ -235,15 +240,15 @@ unsafe impl<E: Engine, L: Lock<State> + Sync, C: Caller> Engine for DebugMode<E,
             }
             state.requested_bytes -= layout.size() - new.size();
         });
-        // SAFETY: `front` bytes of the padded block lie in front of the block.
+        // SAFETY: By its record the block is live, so `front` bytes of the padded block lie in front of it.
         let first = unsafe { block.start.sub(padded.front) };
-        // SAFETY: The padded block is live, with `usable` valid bytes. The caller promises that
+        // SAFETY: The padded block is live, so `usable_size` bytes are valid. The caller promises that
         // nothing else uses the block during the resize.
         let memory = unsafe { RawBytes::new(first, self.engine.usable_size(padded.layout)) };
         memory.fill(shrunk.end(), padded.end(), RED);
         let inner = Block { start: first };
-        // SAFETY: The padded block is live with this layout, the alignment is the same, and the caller
-        // promises that nothing else uses it.
+        // SAFETY: The padded block is live with this layout, the new layout has the same alignment, and the
+        // caller promises that nothing else uses the block.
         unsafe {
             self.engine
                 .resize(inner, padded.layout, shrunk.layout, cost)

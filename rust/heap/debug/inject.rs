@@ -2,10 +2,9 @@
 
 //! Misuse injection.
 //!
-//! A program has no addresses, so it cannot misuse a block as kernel code can. The injector does that
-//! for it, with a block that it allocates for the purpose. All writes stay within the padded block. A
-//! block that is freed twice stays live in the engine until the misuse is over, so no other call can
-//! allocate it in the meantime.
+//! A program has no addresses, so it cannot misuse a block as kernel code can. The injector allocates a block
+//! and misuses it on behalf of the program. All writes stay within the padded block. A block that is freed
+//! twice stays live in the engine until the second free, so no other call can allocate the block before.
 
 use core::{
     alloc::Layout,
@@ -36,8 +35,8 @@ use crate::{
     size_class::OBJECT_BYTES_MAX,
 };
 
-/// The misuses that can be injected. The names are those of LKDTM (`drivers/misc/lkdtm/heap.c`) where
-/// LKDTM has the misuse.
+/// The misuses that can be injected. A misuse that LKDTM (`drivers/misc/lkdtm/heap.c`) also has, has the name
+/// of LKDTM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Misuse {
     /// Writes the byte behind a block.
@@ -74,7 +73,8 @@ pub enum Misuse {
     SlabLinearOverflow1M,
     /// Resizes a free block.
     ReallocAfterFree,
-    /// Reads a free block. Debug mode does not detect that; KASAN does, in a kernel that has it.
+    /// Reads a free block. Debug mode does not detect the read. KASAN detects the read, in a kernel with
+    /// KASAN.
     ReadAfterFree,
 }
 
@@ -115,20 +115,20 @@ impl Misuse {
 pub enum NotDone {
     /// The block could not be allocated.
     Refused(Refusal),
-    /// The freed block was not allocated again by the injector: another thread may have it.
+    /// The injector could not allocate the freed block again. Another thread may have allocated the block.
     Elsewhere,
 }
 
-/// The value that the injector writes: neither poison nor red zone.
+/// The value that the injector writes. The value is neither the poison value nor the red zone value.
 const WRONG: u8 = 0x42;
 
-/// log2 of the length of the longest overflow. The block's red zone is made as long.
+/// log2 of the length of the longest overflow. The red zone of the block has the same length.
 const LONG_LOG2: u8 = 20;
 
 /// The number of bytes that are written into a free block.
 const WRITTEN: usize = WORD;
 
-/// The maximum number of allocations until the freed block must be allocated again.
+/// The maximum number of allocations by which the injector tries to allocate a freed block again.
 const TRIES: usize = 64;
 
 /// The number of blocks that are freed between the two frees of a delayed double free.
@@ -151,7 +151,8 @@ impl<'g, E: Engine, L: Lock<State> + Sync, C: Caller> HeldBlocks<'g, E, L, C> {
         }
     }
 
-    /// Allocates up to `count` blocks, until `enough` returns `true` for one. Returns that block.
+    /// Allocates up to `count` blocks, until `enough` returns `true` for a block. Returns that block, which
+    /// `self` does not hold.
     fn allocate_until(
         &mut self,
         count: usize,
@@ -184,11 +185,11 @@ impl<E: Engine, L: Lock<State> + Sync, C: Caller> DebugMode<E, L, C> {
     ///
     /// # Errors
     ///
-    /// [`NotDone`]. The pool is unchanged then.
+    /// [`NotDone`]. The pool is then unchanged.
     pub fn inject(&self, misuse: Misuse, size: usize) -> Result<Option<Report>, NotDone> {
         let size = match misuse {
             _ if misuse.is_of_pages() => size.max(2 * OBJECT_BYTES_MAX),
-            // The block needs an interior address.
+            // The block must have an interior address at a multiple of a word.
             Misuse::SlabFreeInterior | Misuse::SlabFreeUnaligned => size.max(2 * WORD),
             _ => size.max(1),
         };
@@ -199,8 +200,8 @@ impl<E: Engine, L: Lock<State> + Sync, C: Caller> DebugMode<E, L, C> {
             _ => ZONE_LOG2,
         };
         let padded = PaddedLayout::with_zone(layout, zone_log2).ok_or(too_big)?;
-        // The other blocks of a delayed double free are allocated first, so none of them reuses the
-        // block.
+        // The other blocks of a delayed double free are allocated first, so that none of them reuses the
+        // memory of the block.
         let mut others = HeldBlocks::new(self, layout);
         if misuse == Misuse::SlabFreeDoubleDelayed {
             others
@@ -246,7 +247,7 @@ impl<E: Engine, L: Lock<State> + Sync, C: Caller> DebugMode<E, L, C> {
         }
     }
 
-    /// Frees a block of the injector, and returns the report if it was damaged.
+    /// Frees a block of the injector, and returns the report if the block was damaged.
     fn free(&self, start: NonNull<u8>, size: usize) -> Option<Report> {
         // SAFETY: The block was allocated by the injector, which does not use it any more.
         match unsafe { self.begin_free(start, size) } {
@@ -258,18 +259,20 @@ impl<E: Engine, L: Lock<State> + Sync, C: Caller> DebugMode<E, L, C> {
         }
     }
 
-    /// Does a bad free, which debug mode must refuse.
+    /// Makes a bad free, which debug mode must refuse.
     fn free_bad(&self, start: NonNull<u8>, size: usize) -> Option<Report> {
-        // SAFETY: If a live block begins there, it is the injector's, which does not use it.
+        // SAFETY: `begin_free` requires that a live block of `size` bytes at `start` is unused, and that
+        // `start` is the pointer of its allocation. Only the block of the injector can be such a block. The
+        // injector does not use it during the call, and has the pointer from its allocation.
         match unsafe { self.begin_free(start, size) } {
-            // Debug mode did not detect the bad free. The block is not freed in the engine, so that
-            // the damage does not spread.
+            // Debug mode did not detect the bad free. The block is not freed in the engine, so that the
+            // engine's metadata is not damaged.
             FreeResult::Sound(_) => None,
             FreeResult::Damaged(report) | FreeResult::Refused(report) => Some(report),
         }
     }
 
-    /// Writes `bytes` bytes from byte `byte` of the padded block on, and frees the block.
+    /// Writes `bytes` bytes of the padded block from byte `byte` on, and frees the block.
     fn inject_write_around(
         &self,
         victim: Block,
@@ -279,7 +282,7 @@ impl<E: Engine, L: Lock<State> + Sync, C: Caller> DebugMode<E, L, C> {
     ) -> Option<Report> {
         // SAFETY: `front` bytes of the padded block lie in front of the block.
         let first = unsafe { victim.start.sub(padded.front) };
-        // SAFETY: The padded block is live, with `usable` valid bytes, and belongs to the injector.
+        // SAFETY: The padded block is live, so `usable_size` bytes are valid, and only the injector uses it.
         let memory = unsafe { RawBytes::new(first, self.engine.usable_size(padded.layout)) };
         memory.fill(byte, byte + bytes, WRONG);
         self.free(victim.start, padded.size)
@@ -301,8 +304,8 @@ impl<E: Engine, L: Lock<State> + Sync, C: Caller> DebugMode<E, L, C> {
             return Ok(None);
         };
         let PendingFree { memory, by, .. } = &pending;
-        // In the middle, as LKDTM does, but not at a multiple of `ZONE`, where the engine may have
-        // links.
+        // The write is in the middle of the block, as in LKDTM, but not at a multiple of `ZONE`, where the
+        // engine may have links.
         let middle = padded.front + padded.size / 2;
         let middle = middle.next_multiple_of(ZONE) - ZONE / 2;
         let middle = if (padded.front..padded.end()).contains(&middle) {
@@ -322,7 +325,7 @@ impl<E: Engine, L: Lock<State> + Sync, C: Caller> DebugMode<E, L, C> {
             })
         };
         let mut held = HeldBlocks::new(self, layout);
-        // If no block can be allocated, the write may still have been detected.
+        // Debug mode may also have detected the write in an allocation that was then refused.
         if let Ok(Some(block)) = held.allocate_until(TRIES, |_| noticed().is_some()) {
             self.free(block.start, layout.size());
         }
@@ -337,8 +340,9 @@ impl<E: Engine, L: Lock<State> + Sync, C: Caller> DebugMode<E, L, C> {
             return None;
         };
         let before = self.state.with(|state| state.log.made());
-        // SAFETY: This violates the contract on purpose: the block is free. Debug mode finds that in its
-        // record and accesses no memory of a block that is not live. In the engine it is still live.
+        // SAFETY: The call violates the contract on purpose: the block is free. By its record, debug mode
+        // finds that the block is not live, and then accesses no memory of it. In the engine the block is
+        // still live.
         let resized = unsafe { self.resize(victim, layout, layout, &mut Cost::default()) };
         debug_assert!(!resized, "a block that is free was resized");
         let report = self.state.with(|state| {
@@ -356,8 +360,10 @@ impl<E: Engine, L: Lock<State> + Sync, C: Caller> DebugMode<E, L, C> {
     /// Frees a block and reads its first byte.
     fn inject_read_after_free(&self, victim: Block, size: usize) {
         self.free(victim.start, size);
-        // SAFETY: The byte is valid memory of the pool, whatever its state. Another thread may write it,
-        // so it is read as an atomic.
+        // SAFETY: `from_ptr` requires a valid byte without concurrent non-atomic writes. The byte is memory
+        // of the pool, which stays valid. Another thread that has allocated the memory may write the byte:
+        // this race is part of the injected misuse. The race does no harm, because a load of one byte is
+        // indivisible and its value is not used.
         let byte = unsafe { AtomicU8::from_ptr(victim.start.as_ptr()) };
         black_box(byte.load(Ordering::Relaxed));
     }
@@ -394,7 +400,7 @@ impl<E: Engine, L: Lock<State> + Sync, C: Caller> DebugMode<E, L, C> {
         Ok(self.inject_double_free(again, layout.size(), || {}))
     }
 
-    /// Does a bad free that names a live block or an address near it. The block stays live.
+    /// Makes a bad free of the address of a live block or of an address near the block. The block stays live.
     fn inject_bad_free(&self, misuse: Misuse, victim: Block, size: usize) -> Option<Report> {
         match misuse {
             Misuse::SlabFreeInterior => {
@@ -402,10 +408,10 @@ impl<E: Engine, L: Lock<State> + Sync, C: Caller> DebugMode<E, L, C> {
                 // SAFETY: `inside` is less than the block's size.
                 self.free_bad(unsafe { victim.start.add(inside) }, size)
             }
-            // The address of the engine itself, which is not in the pool.
+            // The address of the engine itself is not in the pool.
             Misuse::SlabFreeForeign => self.free_bad(NonNull::from(self).cast(), size),
             Misuse::SlabFreeInvented => self.free_bad(self.unused(victim, size)?, size),
-            // SAFETY: The block is followed by a red zone, so the next address is in the padded block.
+            // SAFETY: The block has at least two words, so the next address is in the block.
             Misuse::SlabFreeUnaligned => self.free_bad(unsafe { victim.start.add(1) }, size),
             _ => self.free_bad(victim.start, size.saturating_mul(2)),
         }

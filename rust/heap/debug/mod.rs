@@ -5,11 +5,12 @@
 //! A [`DebugMode`] wraps any engine that has a pool, as `slub_debug=FZPU` does for SLUB (`mm/slub.c`),
 //! for slabs and page blocks alike.
 //!
-//! - *Red zones*: debug mode requests a larger block from the engine, and fills the bytes in front
-//!   of the caller's block and behind it with a known value. A free compares them.
-//! - *Poison*: all free memory, also of a new region, has a known value. An allocation compares it.
-//! - *Owner records*: outside the pool, each block has a record of the operation and the process
-//!   that allocated it, and that freed it.
+//! - *Red zones*: debug mode requests a larger block from the engine, and fills the bytes in front of the
+//!   caller's block and behind it with a known value. A free compares the red zones.
+//! - *Poison*: all free memory, including that of a new region, has a known value. An allocation compares the
+//!   poison.
+//! - *Owner records*: outside the pool, each block has a record of the operations and processes that
+//!   allocated and freed it.
 //!
 //! | misuse | report | detected |
 //! |---|---|---|
@@ -19,31 +20,31 @@
 //! | a free block is resized | [`Fault::ReallocAfterFree`] | at once |
 //! | a bad address or size is freed | the other [`Fault`]s | at once |
 //!
-//! A bad free is refused and changes nothing. Damaged memory is put into *quarantine*: for the
-//! engine it stays live for ever, so it is never allocated again, and the rest of the pool works as
-//! before.
+//! A bad free is refused and changes nothing. Damaged memory is put into *quarantine*: it stays live in the
+//! engine for ever, so it is never allocated again. The rest of the pool works as before.
 //!
 //! [`Check::check`](crate::check::Check::check) also compares all red zones and all free memory, and returns
 //! the first wrong byte. A check makes no report and puts nothing into quarantine.
 //!
 //! # Limits
 //!
-//! - A read is not detected. KASAN detects it, in a kernel that has KASAN.
+//! - A read of free memory or beyond a block is not detected. KASAN detects such a read, in a kernel with
+//!   KASAN.
 //! - A write beyond the red zone into another live block is not detected.
-//! - A second free is not detected if the memory was allocated again as a block of the same address
-//!   and size. The new owner's free is then reported as a double free, as in SLUB.
+//! - A second free is not detected if the memory was allocated again as a block with the same address and
+//!   size. The free by the new owner is then reported as a double free, as in SLUB.
 //! - The bytes of free memory that the engine itself writes are not compared (see
 //!   [`free_block_bytes`](crate::engine::Capabilities::free_block_bytes)). An engine that writes more than
-//!   [`FREE_BLOCK_BYTES_MAX`] of them has no debug mode: see [`supports`].
-//! - The owner of a write after free is guessed: it is the last free of a block around the written
-//!   byte, among the records that are left. A record is overwritten when another block begins in its
+//!   [`FREE_BLOCK_BYTES_MAX`] bytes of a free block has no debug mode: see [`supports`].
+//! - The owner of a write after free is guessed: a report names the block that was freed last, among the
+//!   recorded blocks around the written byte. A record is overwritten when another block begins in its
 //!   granule.
 
-// Lock order: debug mode's lock is taken last. With this lock held the engine is not called, except
-// for `usable`, which takes no lock.
-// Between the engine's call and the update of the record, a block belongs to the call that allocates,
-// frees or resizes it (a `ChangeGuard`). Only `sweep` accesses the pool with the lock held: one page at a
-// time, and only if no `ChangeGuard` exists, because the red zones and the poison are written by changes.
+// Lock order: debug mode's lock is taken last. With this lock held the engine is not called, except for
+// `usable_size`, which takes no lock. Between the call of the engine and the update of the record, only the
+// call that allocates, frees or resizes a block uses the block; such a call holds a `ChangeGuard`. Only
+// `sweep` accesses the pool with the lock held: one page at a time, and only if no `ChangeGuard` exists,
+// because calls with a `ChangeGuard` write the red zones and the poison.
 
 mod engine;
 mod inject;
@@ -102,11 +103,11 @@ pub const FREE_BLOCK_BYTES_MAX: usize = ZONE / 2;
 
 /// The maximum number of damaged blocks that one request puts into quarantine before it is refused.
 ///
-/// Each of them costs a search of the region's records. The limit bounds the time of a request if all
+/// Each damaged block costs a search of the region's records. The limit bounds the time of a request if all
 /// free memory is damaged.
 const QUARANTINE_MAX: usize = 16;
 
-/// Returns whether an engine can be in debug mode: it has a pool, and writes at most the first
+/// Returns whether an engine can be in debug mode: it must have a pool, and write at most the first
 /// [`FREE_BLOCK_BYTES_MAX`] bytes of a free block.
 pub fn supports(engine: &impl Engine) -> bool {
     engine.interfaces().add_region.is_some()
@@ -131,14 +132,14 @@ pub trait Caller: Sync {
 
 /// An engine in debug mode.
 ///
-/// `E` is the engine, `L` the lock of the [`State`], `C` names the calling process.
+/// `E` is the engine, `L` the lock of the [`State`], and `C` the calling process.
 pub struct DebugMode<E, L, C> {
     engine: E,
     state: L,
     caller: C,
 }
 
-/// Exists while a call allocates, frees or resizes a block.
+/// A guard that exists while a call allocates, frees or resizes a block.
 struct ChangeGuard<'g, L: Lock<State>>(&'g L);
 
 impl<L: Lock<State>> Drop for ChangeGuard<'_, L> {
@@ -147,7 +148,7 @@ impl<L: Lock<State>> Drop for ChangeGuard<'_, L> {
     }
 }
 
-/// A block that its owner has freed and that is still live for the engine, so no call can allocate it.
+/// A block that its owner has freed and that is still live in the engine, so that no call can allocate it.
 struct PendingFree<'g, L: Lock<State>> {
     block: Block,
     layout: Layout,
@@ -158,7 +159,7 @@ struct PendingFree<'g, L: Lock<State>> {
 
 /// The result of the first half of a free.
 enum FreeResult<'g, L: Lock<State>> {
-    /// The block was undamaged. [`DebugMode::finish_free`] frees it in the engine.
+    /// The block was undamaged. [`DebugMode::finish_free`] frees the block in the engine.
     Sound(PendingFree<'g, L>),
     /// The block was damaged and is in quarantine.
     Damaged(Report),
@@ -167,8 +168,8 @@ enum FreeResult<'g, L: Lock<State>> {
 }
 
 impl<E: Engine, L: Lock<State> + Sync, C: Caller> DebugMode<E, L, C> {
-    /// Returns debug mode in front of `engine`, which has no memory and which debug mode [`supports`]. `state`
-    /// protects a new [`State`].
+    /// Wraps `engine`, which has no memory and which debug mode [`supports`]. `state` protects a new
+    /// [`State`].
     pub const fn new(engine: E, state: L, caller: C) -> Self {
         Self {
             engine,
@@ -177,7 +178,7 @@ impl<E: Engine, L: Lock<State> + Sync, C: Caller> DebugMode<E, L, C> {
         }
     }
 
-    /// Returns the engine.
+    /// Returns the wrapped engine.
     pub fn engine(&self) -> &E {
         &self.engine
     }
@@ -217,32 +218,32 @@ impl<E: Engine, L: Lock<State> + Sync, C: Caller> DebugMode<E, L, C> {
         let by = self.operation();
         for _ in 0..QUARANTINE_MAX {
             let block = self.engine.allocate(padded.layout, cost)?;
-            // SAFETY: The engine has just allocated the block with this layout, so `usable` bytes
-            // are valid and belong to this call.
+            // SAFETY: The engine has just allocated the block with this layout, so `usable_size` bytes are
+            // valid, and only this call uses them.
             let memory =
                 unsafe { RawBytes::new(block.start, self.engine.usable_size(padded.layout)) };
             let region_byte = self.engine.offset(block.start).map_or(0, Offset::byte);
             if let Some(damage) =
                 memory.poison_damage(region_byte, self.engine.capabilities().free_block_bytes)
             {
-                // Quarantine: the block is never freed in the engine.
+                // The block is in quarantine, because it is never freed in the engine.
                 self.found_written(&memory, damage, by);
                 continue;
             }
             memory.write_red_zones(&padded);
-            // SAFETY: The padded block has `front` bytes and more.
+            // SAFETY: The padded block has more than `front` bytes.
             let start = unsafe { block.start.add(padded.front) };
             let address = start.addr().get();
             self.state
                 .with(|state| state.insert(address, OwnerRecord::live(layout, zone_log2, by)));
             return Ok(Block { start });
         }
-        // The pool may have more free memory, but it is not known how much of it is undamaged.
+        // The pool may have more free memory, but an unknown part of this memory is damaged.
         Err(Refusal::Exhausted)
     }
 
-    /// Does the first half of a free: finds the block's record, compares its red zones, and poisons
-    /// its memory. The free is refused if no live block of `size` bytes begins at `start`.
+    /// Executes the first half of a free: finds the record of the block, compares the red zones, and poisons
+    /// the memory. Refuses the free if no live block of `size` bytes begins at `start`.
     ///
     /// No memory is accessed before the record is found, so `start` may be any address.
     ///
@@ -260,7 +261,7 @@ impl<E: Engine, L: Lock<State> + Sync, C: Caller> DebugMode<E, L, C> {
             let found = record
                 .filter(|record| record.state == BlockState::Live && record.size == size)
                 .map(|record| {
-                    // Under the lock: a second free of the block now finds a free one.
+                    // The lock is held, so a second free of the block finds this state.
                     record.state = BlockState::Freed;
                     record.freed = by;
                     *record
@@ -274,11 +275,10 @@ impl<E: Engine, L: Lock<State> + Sync, C: Caller> DebugMode<E, L, C> {
         let Some((record, padded)) = padded else {
             return FreeResult::Refused(self.bad_free(address, size, by));
         };
-        // SAFETY: By its record the block is live, and `front` bytes of its padded block lie in front
-        // of it.
+        // SAFETY: By its record the block was live, so `front` bytes of the padded block lie in front of it.
         let first = unsafe { start.sub(padded.front) };
-        // SAFETY: The padded block is live for the engine, with `usable` valid bytes. This call has
-        // marked it as freed, so no other call touches it.
+        // SAFETY: The padded block is live in the engine, so `usable_size` bytes are valid. This call has
+        // marked the block as freed, so no other call accesses it.
         let memory = unsafe { RawBytes::new(first, self.engine.usable_size(padded.layout)) };
         if let Some(report) = self.damaged(&memory, &padded, &record, address) {
             return FreeResult::Damaged(report);
@@ -293,16 +293,16 @@ impl<E: Engine, L: Lock<State> + Sync, C: Caller> DebugMode<E, L, C> {
         })
     }
 
-    /// Does the second half of a free: frees the padded block in the engine.
+    /// Executes the second half of a free: frees the padded block in the engine.
     fn finish_free(&self, pending: &PendingFree<'_, L>, cost: &mut Cost) {
-        // SAFETY: The padded block was allocated with this layout and is live; `begin_free` has
-        // returned it once, and its owner does not use it.
+        // SAFETY: The padded block was allocated with this layout and is live in the engine. `begin_free` has
+        // returned it once, so it is freed once, and its owner does not use it any more.
         let freed = unsafe { self.engine.free(pending.block, pending.layout, cost) };
         debug_assert_eq!(freed, Ok(()), "the records and the engine disagree");
     }
 
-    /// Compares the red zones of a freed block. If one is damaged, puts the block into quarantine and
-    /// reports the damage, first of the front, then of the back. Returns the first report.
+    /// Compares the red zones of a freed block. If a red zone is damaged, puts the block into quarantine and
+    /// reports the damage, first in the front zone, then in the back zone. Returns the first report.
     fn damaged(
         &self,
         memory: &RawBytes,
@@ -357,7 +357,7 @@ impl<E: Engine, L: Lock<State> + Sync, C: Caller> DebugMode<E, L, C> {
     #[cold]
     fn found_written(&self, memory: &RawBytes, damage: Damage, noticed: Owner) {
         let address = memory.start().addr().get() + damage.first;
-        // The block around the address that was freed last.
+        // The last freed block around the address.
         let mut last: Option<(usize, OwnerRecord)> = None;
         let reach = self.state.with(|state| state.clamp_forward(address, ZONE));
         self.scan_backward(reach, |start, record| {
@@ -427,7 +427,7 @@ impl<E: Engine, L: Lock<State> + Sync, C: Caller> DebugMode<E, L, C> {
             if is_live && address - start < record.size {
                 around = Some((start, *record));
             }
-            // Live blocks are disjoint, so only the nearest live one can contain the address.
+            // Live blocks are disjoint, so only the nearest live block can contain the address.
             is_live
         });
         let is_in_pool = self.state.with(|state| state.offset(address).is_some());

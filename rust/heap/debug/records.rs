@@ -55,7 +55,7 @@ pub(super) enum BlockState {
     Freed = 2,
 }
 
-/// The record of a block. All zeros is a valid record, of no block.
+/// The record of a block. The all-zero bit pattern is a valid record of no block.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
 pub(super) struct OwnerRecord {
@@ -72,7 +72,7 @@ pub(super) struct OwnerRecord {
     pub(super) state: BlockState,
     /// log2 of the minimum length of the red zone behind the block.
     zone_log2: u8,
-    /// Memory of the granule is in quarantine. Never cleared.
+    /// Whether memory of the granule is in quarantine. The flag is never cleared.
     is_quarantined: bool,
 }
 
@@ -103,8 +103,8 @@ impl OwnerRecord {
 ///
 /// # Invariants
 ///
-/// - `table` points to `records()` valid records, which only this region accesses.
-/// - `memory` points to `bytes` bytes, which are valid as long as the engine exists.
+/// - `table` points to `records()` valid records, and only this value accesses them.
+/// - `memory` points to `bytes` bytes that are valid as long as the engine exists.
 struct DebugRegion {
     /// The first byte of the region.
     memory: NonNull<u8>,
@@ -116,8 +116,8 @@ struct DebugRegion {
     table: NonNull<OwnerRecord>,
 }
 
-// SAFETY: A region may move to another thread because it owns its records alone, by the type invariant,
-// and accesses `memory` only through `State::memory`.
+// SAFETY: A region may move to another thread, because by the type invariant only the region accesses its
+// records, and the region does not access `memory` itself: see `State::memory`.
 unsafe impl Send for DebugRegion {}
 
 impl DebugRegion {
@@ -156,7 +156,7 @@ pub struct State {
     pub(super) requested_bytes: usize,
     /// The number of calls that have begun to allocate, free or resize a block.
     changes: u64,
-    /// The number of these calls that have not ended. Each of them has a block of its own.
+    /// The number of calls in `changes` that have not ended. No two of these calls work on the same block.
     active_changes: usize,
     pub(super) quarantined_blocks: u64,
     pub(super) quarantined_bytes: u64,
@@ -184,19 +184,20 @@ impl State {
         }
     }
 
-    /// Counts a call that begins to allocate, free or resize a block, until [`State::end_change`].
+    /// Counts a call that begins to allocate, free or resize a block. The change is active until
+    /// [`State::end_change`].
     pub(super) fn begin_change(&mut self) {
         self.changes += 1;
         self.active_changes += 1;
     }
 
-    /// Counts the end of such a call.
+    /// Counts the end of a call that [`State::begin_change`] has counted.
     pub(super) fn end_change(&mut self) {
         self.active_changes -= 1;
     }
 
-    /// Marks up to [`STEP`] granules from `begin` to `end` as quarantined. Advances `begin` and returns
-    /// whether there are more.
+    /// Marks up to [`STEP`] granules from `begin` to `end` as quarantined. Advances `begin`, and returns
+    /// whether there are more granules.
     pub(super) fn mark_quarantined(&mut self, begin: &mut usize, end: usize) -> bool {
         let Some((place, first)) = self.find(*begin) else {
             return false;
@@ -221,7 +222,7 @@ impl State {
         }
     }
 
-    /// Adds a region and returns its index, or `None` if there are [`REGIONS_MAX`].
+    /// Adds a region and returns its index, or `None` if there are [`REGIONS_MAX`] regions.
     ///
     /// # Safety
     ///
@@ -234,8 +235,9 @@ impl State {
         table: NonNull<u8>,
     ) -> Option<usize> {
         let place = self.regions.iter().position(Option::is_none)?;
-        // INVARIANT: By the contract the table has room for the records, all bytes are zero, which is a
-        // valid record, and nothing else accesses it. `memory` has `bytes` valid bytes.
+        // INVARIANT: By this function's contract, the table has room for the records, all its bytes are zero,
+        // which makes each record valid, and nothing else accesses the table. `memory` has `bytes` valid
+        // bytes.
         self.regions[place] = Some(DebugRegion {
             memory,
             start: memory.addr().get(),
@@ -255,7 +257,7 @@ impl State {
         }
     }
 
-    /// Returns the index of the region that contains an address, and the byte in the region.
+    /// Returns the index of the region that contains an address, and the offset of the address in the region.
     fn find(&self, address: usize) -> Option<(usize, usize)> {
         self.regions.iter().enumerate().find_map(|(place, region)| {
             let region = region.as_ref()?;
@@ -271,7 +273,7 @@ impl State {
         Some(Offset::new(region.number, byte as u64))
     }
 
-    /// Returns `address + bytes`, at most the last address of the region.
+    /// Returns `address + bytes`, or the last address of the region if that is lower.
     pub(super) fn clamp_forward(&self, address: usize, bytes: usize) -> usize {
         let Some((place, byte)) = self.find(address) else {
             return address;
@@ -313,7 +315,7 @@ impl State {
     /// Calls `see` with up to [`STEP`] records of blocks that begin at or below `below`, the nearest
     /// first, until it returns `true`.
     ///
-    /// Lowers `below`, and returns whether there are more records.
+    /// Lowers `below` past the visited records, and returns whether there are more records.
     pub(super) fn scan_backward(
         &self,
         below: &mut usize,
@@ -396,8 +398,8 @@ impl State {
 
     /// Returns the memory of a region from one byte to another.
     ///
-    /// The caller holds the lock, has seen that no change is active, and reads only red zones and free
-    /// memory: then nothing else accesses these bytes.
+    /// The caller holds the lock, has checked that no change is active, and reads only red zones and free
+    /// memory. Under these conditions nothing else accesses the bytes.
     pub(super) fn memory(&self, place: usize, from: usize, to: usize) -> RawBytes {
         let region = self.regions.get(place).and_then(Option::as_ref);
         let Some(region) = region.filter(|region| from <= to && to <= region.bytes) else {
@@ -405,10 +407,10 @@ impl State {
             return unsafe { RawBytes::new(NonNull::dangling(), 0) };
         };
         // SAFETY: By the type invariant of `DebugRegion` the memory has `bytes` bytes, and `from` is at most
-        // that.
+        // `bytes`.
         let start = unsafe { region.memory.add(from) };
-        // SAFETY: By the type invariant of `DebugRegion` the memory is valid. Red zones and free memory are
-        // written only by changes, and no change is active.
+        // SAFETY: By the type invariant of `DebugRegion` the memory is valid. The caller reads only red zones
+        // and free memory, which only changes write, and no change is active.
         unsafe { RawBytes::new(start, to - from) }
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     region::Offset, //
 };
 
-/// An operation on the pool, and its process.
+/// An operation on the pool, and the process that called it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Owner {
@@ -24,12 +24,12 @@ pub struct Report {
     pub number: u64,
     /// The fault.
     pub fault: Fault,
-    /// The first byte of the block, or the freed address if there is no block; `None` outside of the
-    /// pool.
+    /// The offset of the block, or of the freed address if there is no block. `None` if the address is
+    /// outside of the pool.
     pub offset: Option<Offset>,
     /// The requested size of the block, 0 if there is no block.
     pub size: usize,
-    /// The size that a bad free or a resize passed.
+    /// The size that the caller of a bad free or of a resize passed.
     pub named_size: usize,
     /// The first written byte, or the freed address, relative to the block.
     pub byte: isize,
@@ -43,7 +43,7 @@ pub struct Report {
     pub noticed: Owner,
 }
 
-/// The number of reports in the log.
+/// The maximum number of reports in the log.
 pub const LOG_LEN: usize = 16;
 
 /// The last reports in a ring, and the number of all reports of each fault.
@@ -65,7 +65,7 @@ impl ReportLog {
         }
     }
 
-    /// Numbers a report, and stores it in place of the oldest.
+    /// Numbers a report, and stores it in place of the oldest report.
     pub(super) fn push(&mut self, mut report: Report) -> Report {
         report.number = self.made;
         self.last[(self.made % LOG_LEN as u64) as usize] = Some(report);

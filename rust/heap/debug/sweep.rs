@@ -9,13 +9,13 @@
 //!                                                                           ◀── the sweep
 //! ```
 //!
-//! A step compares one page, or visits the records of 64 KiB, under debug mode's lock and only if no
-//! change is active, so nothing writes the compared bytes. If a block was allocated, freed or resized
-//! between two steps, the sweep restarts. After [`RESTARTS`] restarts it ends with
+//! A step compares one page, or visits the records of 64 KiB, with debug mode's lock held and only if no
+//! change is active, so nothing writes to the compared bytes. If a block was allocated, freed or resized
+//! between two steps, the sweep begins again. A sweep that has begun again [`RESTARTS`] times ends with
 //! [`Progress::Disturbed`].
 //!
-//! The sweep ignores the bytes that the engine writes in free memory, and granules with memory in
-//! quarantine, whose damage was reported.
+//! The sweep ignores the bytes that the engine writes in free memory. The sweep also ignores granules with
+//! memory in quarantine, because the damage of this memory was already reported.
 
 use super::{
     Caller, DebugMode, State,
@@ -47,8 +47,8 @@ use crate::{
 /// The number of bytes that a step compares.
 const PIECE: usize = PAGE_BYTES;
 
-/// The bytes that the engine writes in free memory: the first `bytes` at multiples of `align`, and of
-/// each page.
+/// The bytes that the engine writes in free memory: the first `bytes` bytes after each multiple of `align`,
+/// and the first `bytes` bytes of each page.
 #[derive(Clone, Copy)]
 struct EngineBytes {
     bytes: usize,
@@ -56,12 +56,12 @@ struct EngineBytes {
 }
 
 impl EngineBytes {
-    /// Returns whether the engine may write a byte of a region.
+    /// Returns whether the engine may write a byte of a region while the byte is free.
     fn may_contain(self, byte: usize) -> bool {
         byte % self.align < self.bytes || byte % PAGE_BYTES < self.bytes
     }
 
-    /// Returns whether the engine may write every byte.
+    /// Returns whether the engine may write every byte of free memory.
     fn may_be_everywhere(self) -> bool {
         self.bytes >= self.align
     }
@@ -74,7 +74,7 @@ impl<E: Engine, L: Lock<State> + Sync, C: Caller> DebugMode<E, L, C> {
             bytes: self.engine.capabilities().free_block_bytes,
             align: self.engine.capabilities().free_block_align.max(1),
         };
-        // `usable` takes no lock, so it may be called with debug mode's lock held.
+        // `usable_size` takes no lock, so it may be called with debug mode's lock held.
         let usable = |padded: &PaddedLayout| self.engine.usable_size(padded.layout);
         let Some(mut sweep) = walk.sweep.take() else {
             return Ok(Progress::Sound);
@@ -88,7 +88,7 @@ impl<E: Engine, L: Lock<State> + Sync, C: Caller> DebugMode<E, L, C> {
     }
 }
 
-/// Does one bounded step of a sweep.
+/// Executes one bounded step of a sweep.
 fn step(
     state: &State,
     sweep: &mut Sweep,
@@ -183,9 +183,9 @@ impl State {
             .map(|number| Offset::new(number, byte as u64))
     }
 
-    /// Searches the live block that begins closest below byte `end`, from the record below index
-    /// `below` down, for a bounded number of records. Returns the index for the next search, the number
-    /// of visited records, and the block if it was found.
+    /// Searches for the live block that begins closest below byte `end`, in a bounded number of records
+    /// downwards from the record below index `below`. Returns the index for the next search, the number of
+    /// visited records, and the block if it was found.
     fn live_below(
         &self,
         region: usize,

@@ -2,7 +2,7 @@
 
 //! Red zones and poison: the values of the bytes around a block and of free memory.
 //!
-//! The values are those of `include/linux/poison.h`, so that a dump looks like one of SLUB.
+//! The values are those of `include/linux/poison.h`, so that a memory dump looks like a dump of SLUB.
 
 use core::{
     alloc::Layout,
@@ -78,7 +78,7 @@ pub(super) struct Damage {
     pub(super) bytes: usize,
 }
 
-/// Memory that the holder of the value accesses alone.
+/// Memory that only the holder of the value accesses.
 ///
 /// # Invariants
 ///
@@ -91,11 +91,12 @@ pub(super) struct RawBytes {
 }
 
 impl RawBytes {
-    /// Returns a value for `bytes` bytes from `start` on.
+    /// Returns a value for the `bytes` bytes from `start` on.
     ///
     /// # Safety
     ///
-    /// The arguments fulfil the type invariant: valid memory that nothing else accesses.
+    /// `bytes` bytes from `start` on are valid for reads and writes, and nothing else accesses them while the
+    /// value is used.
     pub(super) unsafe fn new(start: NonNull<u8>, bytes: usize) -> Self {
         // INVARIANT: The contract of this function is the type invariant.
         Self { start, bytes }
@@ -151,7 +152,7 @@ impl RawBytes {
 
     /// Returns the damage of the poison, in free memory that begins at `region_byte` of its region.
     ///
-    /// Bytes that the engine may write in free memory are ignored: the first `engine_bytes` of the
+    /// Bytes that the engine may write in free memory are ignored: the first `engine_bytes` bytes of the
     /// memory and of each page.
     pub(super) fn poison_damage(&self, region_byte: u64, engine_bytes: usize) -> Option<Damage> {
         let is_engine_byte = |byte: usize| {
@@ -163,13 +164,13 @@ impl RawBytes {
 }
 
 impl RawBytes {
-    /// Returns the first byte that is not `value` and not `ignored`.
+    /// Returns the index of the first byte that is not `value` and not `ignored`.
     pub(super) fn first_other(&self, value: u8, ignored: impl Fn(usize) -> bool) -> Option<usize> {
         damage(self.part(0, self.bytes), value, ignored).map(|damage| damage.first)
     }
 }
 
-/// Returns the first and the number of the bytes that are not `value` and not `ignored`.
+/// Returns the index of the first byte that is not `value` and not `ignored`, and the number of such bytes.
 fn damage(bytes: &[u8], value: u8, ignored: impl Fn(usize) -> bool) -> Option<Damage> {
     let expected = [value; WORD];
     let mut found: Option<Damage> = None;

@@ -2,10 +2,10 @@
 
 //! Fuzzing of the engines.
 //!
-//! Random bytes are decoded to a list of operations. Every engine runs the list, with and without debug
-//! mode. A shadow map checks the address, alignment and content of every live block. At the end of a run,
-//! the engine's metadata is checked and all blocks are freed. In hybrid, each region must then be
-//! allocatable as one block; in the seed, no block may be live.
+//! Random bytes are decoded to a list of operations. Every engine runs the list, with and without debug mode.
+//! A shadow map checks the address, alignment and content of every live block. At the end of a run, the
+//! engine's metadata is checked and all blocks are freed. In hybrid, each region can then be allocated as one
+//! block; in the seed, no block is live.
 //!
 //! `cargo test` runs all inputs of `corpus/engines` with any toolchain. A search for new inputs needs
 //! `cargo install cargo-fuzz` and a nightly toolchain:
@@ -15,7 +15,7 @@
 //! ```
 //!
 //! The search adds inputs with new coverage to the corpus, and writes inputs that fail to
-//! `artifacts/engines`. Move such an input to the corpus when its fault is fixed.
+//! `artifacts/engines`. Move such an input to the corpus when the fault that it shows is fixed.
 
 mod world;
 
@@ -95,7 +95,7 @@ enum FuzzOperation {
     Resize(u8, u32),
     /// Frees every other live block.
     ReleaseHalf,
-    /// Moves to another CPU.
+    /// Migrates the thread to another CPU.
     Cpu(u8),
     /// Flushes the magazines of all CPUs.
     Shrink,
@@ -161,7 +161,7 @@ impl Visitor for TotalsSink {
     }
 }
 
-/// Returns the cached memory of an engine, if it caches memory.
+/// Frees the cached memory of an engine, if the engine caches memory.
 fn shrink(engine: &impl Engine) {
     if let Some(engine) = engine.interfaces().shrink {
         engine.shrink();
@@ -177,8 +177,9 @@ impl<E: Engine> FuzzedEngine<'_, E> {
             FuzzMemory::new(bytes),
             FuzzMemory::new(engine.table_bytes(bytes)),
         );
-        // SAFETY: Both have the required size and alignment, are used by nobody else, and live longer
-        // than the engine: `fuzz` drops the engine first.
+        // SAFETY: The memory and the table are two allocations, zeroed and aligned to at least 4096, and each
+        // pointer comes from its allocation. Nobody else uses them, and both outlive the engine, because
+        // `fuzz` drops the engine first.
         let added = unsafe { engine.add_region(memory.start(), bytes, table.start()) };
         if added.is_ok() {
             self.memories.push((memory, table));
@@ -243,7 +244,8 @@ impl<E: Engine> FuzzedEngine<'_, E> {
             return;
         };
         let fits_in_place = self.engine.fits_in_place(live.layout, new);
-        // SAFETY: The block is live with this layout, and the new layout has the same alignment.
+        // SAFETY: The block is live with this layout, the new layout has the same alignment, and nothing uses
+        // the block during the call.
         let resized = unsafe {
             self.engine
                 .resize(live.block, live.layout, new, &mut Cost::default())

@@ -25,7 +25,7 @@ impl FuzzMemory {
     pub(crate) fn new(bytes: usize) -> Self {
         let align = bytes.next_power_of_two().max(4096);
         let layout = Layout::from_size_align(bytes.max(8), align).unwrap();
-        // SAFETY: The size is not 0.
+        // SAFETY: `alloc_zeroed` requires a size that is not 0. The size is at least 8.
         let start = NonNull::new(unsafe { alloc_zeroed(layout) });
         let start = start.unwrap_or_else(|| handle_alloc_error(layout));
         // The seed converts addresses back to pointers.

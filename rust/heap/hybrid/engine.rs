@@ -122,9 +122,11 @@ where
             }
             let refilled = kind.and_then(|kind| {
                 self.per_cpu
-                    .with_local(|cache| self.refill(state, cache, kind, layout, cost))
+                    .with_local(|cache| self.refill(state, cache, kind, layout))
             });
-            refilled.unwrap_or_else(|| state.allocate_one(layout, cost))
+            let allocated = refilled.unwrap_or_else(|| state.allocate_one(layout));
+            *cost = *state.heap.cost();
+            allocated
         })
     }
 
@@ -135,11 +137,10 @@ where
         cache: &Exclusive<'_, CpuCache>,
         kind: MagazineKind,
         layout: Layout,
-        cost: &mut Cost,
     ) -> Result<Offset, Refusal> {
         // The task may run on another CPU by now, or another task may have freed a block here.
         if let Some(block) = cache.pop(kind, layout.size()) {
-            *cost = magazine_cost(kind);
+            *state.heap.cost() = magazine_cost(kind);
             // This cannot fail, because the block is in a region. `Busy` stands in for a panic.
             return self.index.offset(block.start).ok_or(Refusal::Busy);
         }
@@ -152,7 +153,7 @@ where
         };
         let mut blocks = [Offset::NOWHERE; TRANSFER_MAX];
         let wanted = (1 + prefetched).min(TRANSFER_MAX);
-        let allocated = state.allocate(layout, &mut blocks[..wanted], cost)?;
+        let allocated = state.allocate(layout, &mut blocks[..wanted])?;
         let rest = blocks[1..allocated].iter();
         let rest = rest.filter_map(|offset| self.index.address(*offset));
         // SAFETY: `refill` requires allocated blocks of this kind that nobody else uses: the heap just allocated
@@ -214,7 +215,9 @@ where
             // No magazine takes the block: no kind of magazine serves its size and alignment, this CPU has no cache, the
             // heap allocated the block by a fallback, or no room could be made. The heap frees the block, or refuses a
             // bad free with its cause.
-            state.free(offset, layout, cost)
+            let freed = state.free(offset, layout);
+            *cost = *state.heap.cost();
+            freed
         })
     }
 
@@ -408,10 +411,11 @@ where
         let Some(offset) = self.index.offset(block.start) else {
             return false;
         };
-        let resized = self
-            .state
-            .with(|state| state.resize(offset, layout, new, cost));
-        resized || self.resize_under_pressure(offset, layout, new, cost)
+        let resize = |state: &mut State<H>| state.resize(offset, layout, new);
+        let resized = self.state.with(resize);
+        let resized = resized.or_else(|| self.resize_under_pressure(new, resize));
+        *cost = resized.unwrap_or(*cost);
+        resized.is_some()
     }
 
     fn interfaces(&self) -> Interfaces<'_> {

@@ -63,6 +63,8 @@ pub struct Heap {
     pub(super) borrowed: [usize; CLASSES],
     /// Times that cached empty slabs were returned to the buddy system.
     pub(super) empty_slab_frees: u64,
+    /// The cost of the last operation.
+    pub(super) cost: Cost,
 }
 
 impl Heap {
@@ -80,29 +82,25 @@ impl Heap {
             align_order_max: u32::MAX,
             borrowed: [0; CLASSES],
             empty_slab_frees: 0,
+            cost: Cost::new(Path::None),
         }
     }
 
     /// Allocates an object of a class for the caller, and up to `objects.len() - 1` more; returns how many.
-    fn allocate_objects(
-        &mut self,
-        class: Class,
-        objects: &mut [Offset],
-        cost: &mut Cost,
-    ) -> Result<usize, Refusal> {
+    fn allocate_objects(&mut self, class: Class, objects: &mut [Offset]) -> Result<usize, Refusal> {
         let mut served = self.classes[class.index()].allocate(&mut self.buddy, objects);
         if served.is_none() && self.free_empty_slabs() > 0 {
             served = self.classes[class.index()].allocate(&mut self.buddy, objects);
         }
         let Some((mut allocated, path)) = served else {
-            return Err(self.refusal(class.pages(), 0, cost));
+            return Err(self.refusal(class.pages(), 0));
         };
         if allocated == 0 {
             // The bitmap of the slab is damaged. A check names the slab.
             return Err(Refusal::Exhausted);
         }
         let order = (path == Path::Growth).then(|| order_of(class.pages()));
-        *cost = self.cost(path, Some(class), order);
+        self.set_cost(path, Some(class), order);
         // If at most an eighth of the pool is free, the additional objects come from partial slabs only.
         while allocated < objects.len() {
             let is_scarce = self.buddy.free_pages <= self.pages / 8;
@@ -119,11 +117,7 @@ impl Heap {
     }
 
     /// Allocates whole pages.
-    pub(super) fn allocate_pages(
-        &mut self,
-        layout: &Layout,
-        cost: &mut Cost,
-    ) -> Result<Page, Refusal> {
+    pub(super) fn allocate_pages(&mut self, layout: &Layout) -> Result<Page, Refusal> {
         let pages = page_count(layout);
         let align_order = layout.align().ilog2().saturating_sub(PAGE_SHIFT);
         self.ensure_possible(pages, align_order)?;
@@ -132,11 +126,11 @@ impl Heap {
             page = self.buddy.allocate(pages, align_order, End::Front);
         }
         let Some(page) = page else {
-            return Err(self.refusal(pages, align_order, cost));
+            return Err(self.refusal(pages, align_order));
         };
         self.set_large(page, pages);
         let order = order_of(pages).max(align_order);
-        *cost = self.cost(Path::Buddy, None, Some(order));
+        self.set_cost(Path::Buddy, None, Some(order));
         Ok(page)
     }
 
@@ -236,12 +230,18 @@ impl Heap {
         pages
     }
 
-    /// Returns the cost of an operation, with the work of the buddy system since the operation began.
-    pub(super) fn cost(&self, path: Path, class: Option<Class>, order: Option<u32>) -> Cost {
-        Cost::new(path)
+    /// Begins to measure the cost of an operation.
+    pub(super) fn begin_cost(&mut self) {
+        self.buddy.work = Work::default();
+        self.cost = Cost::default();
+    }
+
+    /// Sets the cost of the operation, with the work of the buddy system since it began.
+    pub(super) fn set_cost(&mut self, path: Path, class: Option<Class>, order: Option<u32>) {
+        self.cost = Cost::new(path)
             .with_class(class.map(Class::number))
             .with_order(order.map(|order| order as u8))
-            .with_work(self.buddy.work.splits, self.buddy.work.merges)
+            .with_work(self.buddy.work.splits, self.buddy.work.merges);
     }
 }
 
@@ -295,17 +295,12 @@ unsafe impl BackingHeap for Heap {
     /// Allocates the caller's block and up to `blocks.len() - 1` objects more to refill a magazine; returns
     /// how many blocks. O(1) for objects of slabs that exist, else O(log n).
     #[inline]
-    fn allocate(
-        &mut self,
-        layout: Layout,
-        blocks: &mut [Offset],
-        cost: &mut Cost,
-    ) -> Result<usize, Refusal> {
-        self.buddy.work = Work::default();
+    fn allocate(&mut self, layout: Layout, blocks: &mut [Offset]) -> Result<usize, Refusal> {
+        self.begin_cost();
         let allocated = match Class::of(&layout) {
-            Some(class) => self.allocate_objects(class, blocks, cost)?,
+            Some(class) => self.allocate_objects(class, blocks)?,
             None => {
-                let page = self.allocate_pages(&layout, cost)?;
+                let page = self.allocate_pages(&layout)?;
                 blocks.first_mut().map_or(0, |block| {
                     *block = page.offset(0);
                     1
@@ -316,9 +311,9 @@ unsafe impl BackingHeap for Heap {
         Ok(allocated)
     }
 
-    fn allocate_fallback(&mut self, layout: Layout, cost: &mut Cost) -> Option<Offset> {
+    fn allocate_fallback(&mut self, layout: Layout) -> Option<Offset> {
         self.buddy.work = Work::default();
-        let block = self.allocate_larger(layout, cost)?;
+        let block = self.allocate_larger(layout)?;
         self.allocated_blocks += 1;
         Some(block)
     }
@@ -329,8 +324,8 @@ unsafe impl BackingHeap for Heap {
 
     /// Frees a block. O(1) for an object whose slab stays, else O(log n).
     #[inline]
-    fn free(&mut self, block: Offset, layout: Layout, cost: &mut Cost) -> Result<(), BadFree> {
-        self.buddy.work = Work::default();
+    fn free(&mut self, block: Offset, layout: Layout) -> Result<(), BadFree> {
+        self.begin_cost();
         let pages = page_count(&layout);
         let class = match Class::of(&layout) {
             Some(class) => match self.free_objects(class, &[block]) {
@@ -340,10 +335,10 @@ unsafe impl BackingHeap for Heap {
             None => self.free_pages(block, pages).map(|()| None)?,
         };
         self.count_freed(1);
-        *cost = match class {
-            Some(_) => self.cost(Path::Slab, class, None),
-            None => self.cost(Path::Buddy, None, Some(order_of(pages))),
-        };
+        match class {
+            Some(_) => self.set_cost(Path::Slab, class, None),
+            None => self.set_cost(Path::Buddy, None, Some(order_of(pages))),
+        }
         Ok(())
     }
 
@@ -372,8 +367,12 @@ unsafe impl BackingHeap for Heap {
         }
     }
 
-    fn resize(&mut self, block: Offset, layout: Layout, new: Layout, cost: &mut Cost) -> bool {
-        self.resize_in_place(block, layout, new, cost)
+    fn resize(&mut self, block: Offset, layout: Layout, new: Layout) -> bool {
+        self.resize_in_place(block, layout, new)
+    }
+
+    fn cost(&mut self) -> &mut Cost {
+        &mut self.cost
     }
 
     fn shrink(&mut self) -> usize {

@@ -67,27 +67,22 @@ impl<H: BackingHeap> State<H> {
         &mut self,
         layout: Layout,
         blocks: &mut [Offset],
-        cost: &mut Cost,
     ) -> Result<usize, Refusal> {
-        let allocated = self.heap.allocate(layout, blocks, cost)?;
+        let allocated = self.heap.allocate(layout, blocks)?;
         self.count_allocation(layout);
         Ok(allocated)
     }
 
     /// Allocates a block without a magazine.
-    pub(super) fn allocate_one(
-        &mut self,
-        layout: Layout,
-        cost: &mut Cost,
-    ) -> Result<Offset, Refusal> {
+    pub(super) fn allocate_one(&mut self, layout: Layout) -> Result<Offset, Refusal> {
         let mut block = [Offset::NOWHERE];
-        self.allocate(layout, &mut block, cost)?;
+        self.allocate(layout, &mut block)?;
         Ok(block[0])
     }
 
     /// Allocates a block by the fallbacks of the heap.
-    pub(super) fn allocate_fallback(&mut self, layout: Layout, cost: &mut Cost) -> Option<Offset> {
-        let block = self.heap.allocate_fallback(layout, cost)?;
+    pub(super) fn allocate_fallback(&mut self, layout: Layout) -> Option<Offset> {
+        let block = self.heap.allocate_fallback(layout)?;
         self.count_allocation(layout);
         Some(block)
     }
@@ -98,13 +93,8 @@ impl<H: BackingHeap> State<H> {
     }
 
     /// Frees a block without a magazine.
-    pub(super) fn free(
-        &mut self,
-        block: Offset,
-        layout: Layout,
-        cost: &mut Cost,
-    ) -> Result<(), BadFree> {
-        self.heap.free(block, layout, cost)?;
+    pub(super) fn free(&mut self, block: Offset, layout: Layout) -> Result<(), BadFree> {
+        self.heap.free(block, layout)?;
         self.frees = self.frees.wrapping_add(1);
         self.requested_bytes = self.requested_bytes.wrapping_sub(layout.size() as u64);
         Ok(())
@@ -126,21 +116,15 @@ impl<H: BackingHeap> State<H> {
         }
     }
 
-    /// Resizes a block in place, and returns whether that was possible.
-    pub(super) fn resize(
-        &mut self,
-        block: Offset,
-        layout: Layout,
-        new: Layout,
-        cost: &mut Cost,
-    ) -> bool {
-        let resized = self.heap.resize(block, layout, new, cost);
-        if resized {
-            self.resizes += 1;
-            let requested_bytes = self.requested_bytes.wrapping_sub(layout.size() as u64);
-            self.requested_bytes = requested_bytes.wrapping_add(new.size() as u64);
+    /// Resizes a block in place, and returns the cost if that was possible.
+    pub(super) fn resize(&mut self, block: Offset, layout: Layout, new: Layout) -> Option<Cost> {
+        if !self.heap.resize(block, layout, new) {
+            return None;
         }
-        resized
+        self.resizes += 1;
+        let requested_bytes = self.requested_bytes.wrapping_sub(layout.size() as u64);
+        self.requested_bytes = requested_bytes.wrapping_add(new.size() as u64);
+        Some(*self.heap.cost())
     }
 }
 

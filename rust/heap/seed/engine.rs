@@ -2,9 +2,9 @@
 
 //! The seed's heap as an engine.
 //!
-//! [`Seed`] adds to [`Heap`] what the [`Engine`] trait needs and the design does not have: a lock,
-//! causes of refusals, offsets, counters and the check. It refuses alignments for which the heap
-//! would return misaligned blocks.
+//! [`Seed`] adds to [`Heap`] what the [`Engine`] trait needs and the design does not have: a lock, causes of
+//! refusals, offsets, counters and the check. `Seed` refuses alignments for which the heap would return
+//! misaligned blocks.
 
 use core::{
     alloc::Layout,
@@ -88,7 +88,8 @@ pub struct State {
 /// The engine `seed`: one lock around a [`Heap`].
 pub struct Seed<L> {
     pub(super) state: L,
-    /// The sum of the regions' bytes, for readers without the lock. It only grows.
+    /// The sum of the sizes of the regions in bytes, for readers without the lock. The sum never becomes
+    /// smaller.
     capacity: AtomicUsize,
 }
 
@@ -121,7 +122,7 @@ impl State {
     /// Allocates a block, or returns the cause of the refusal.
     fn allocate(&mut self, layout: Layout, cost: &mut Cost) -> Result<Block, Refusal> {
         let heap = self.heap.as_mut().ok_or(Refusal::TooBig)?;
-        // The heap would return a misaligned block: see the drawbacks of the module.
+        // The heap would return a misaligned block: see the drawbacks in the documentation of the module.
         if layout.align() > PAGE_SIZE {
             return Err(Refusal::Unsupported);
         }
@@ -130,7 +131,8 @@ impl State {
         }
 
         let which = Heap::layout_to_allocator(&layout);
-        // The bytes that this request takes from the buddy system, `None` if it takes none.
+        // The number of bytes that this request takes from the buddy system, or `None` if a slab has a free
+        // block.
         let (wanted, path) = match heap.slab_stats(which) {
             Some(slab) if slab.free_blocks > 0 => (None, Path::Slab),
             Some(slab) => (Some(SET_SIZE * slab.block_bytes), Path::Growth),
@@ -164,7 +166,7 @@ impl State {
         })
     }
 
-    /// Checks up to [`STEP`] free blocks of the slab at which the walk is.
+    /// Checks up to [`STEP`] free blocks of the slab that the walk is visiting.
     fn check_slab(&self, heap: &Heap, walk: &mut Walk) -> Result<Progress, Broken> {
         let class = walk.part as u8;
         let broken = |rule, offset| Broken {
@@ -201,8 +203,9 @@ impl State {
             if walk.seen == slab.free_blocks {
                 return Err(broken(Rule::ListLength, Some(offset)));
             }
-            // SAFETY: The check above found the block in a region, so its bytes are readable; it
-            // is aligned to its size, at least 64; `add_region` exposed the provenance.
+            // SAFETY: The checks above found that the block lies in a region, so its bytes are readable, and
+            // that it is aligned to its size of at least 64 bytes. `add_region` exposed the provenance of the
+            // region.
             walk.place = unsafe { free_list::link(walk.place) };
             walk.seen += 1;
             walk.walked += 1;
@@ -210,7 +213,7 @@ impl State {
         Ok(Progress::More)
     }
 
-    /// Checks the counters of slabs, buddy system and engine against each other.
+    /// Compares the counters of the slabs, of the buddy system and of the engine with each other.
     fn check_counters(&self, heap: &Heap) -> Result<Progress, Broken> {
         let broken = |rule| Broken {
             rule,
@@ -228,8 +231,9 @@ impl State {
         if buddy.stats_total_bytes() != self.regions.bytes() {
             return Err(broken(Rule::PoolBytes));
         }
-        // The crate does not count the live blocks of the buddy system. If all its allocated bytes
-        // are slabs, all live blocks are blocks of slabs; else there may be more live blocks.
+        // The crate `buddy_system_allocator` does not count its live blocks. If all bytes that the buddy
+        // system has allocated are slabs, all live blocks are blocks of slabs. Otherwise there may be more
+        // live blocks.
         let live = self.allocations - self.frees;
         let used = heap.used_blocks() as u64;
         let only_slabs = slab_bytes == buddy.stats_alloc_actual();
@@ -256,21 +260,21 @@ impl<L: Lock<State>> Seed<L> {
     }
 }
 
-// SAFETY: `Engine` requires that a live block is the caller's alone and has the layout's size and
-// alignment.
-// - A free list and the buddy system remove a block from their lists when they allocate it, and
-//   write links only into free blocks.
-// - A block of a slab is a multiple of its size into a page-aligned piece; a block of the buddy
-//   system is aligned to its size. Alignments above a page are refused.
+// SAFETY: `Engine` requires that nobody but the caller uses a live block, and that the block has the size and
+// alignment of the layout.
+// - The free lists and the buddy system remove a block from their lists when they allocate it, and write
+//   links only into free blocks.
+// - A block of a slab lies at a multiple of its size in a page-aligned block of the buddy system, and a block
+//   of the buddy system is aligned to its size. Alignments above a page are refused.
 unsafe impl<L: Lock<State> + Sync> Engine for Seed<L> {
     fn capabilities(&self) -> Capabilities {
         Capabilities {
             mmap: true,
             // A free to the buddy system searches all free blocks of its size, O(n).
             quick: false,
-            // One link, in a free block of a slab and of the buddy system.
+            // Each free block, of a slab or of the buddy system, begins with one link.
             free_block_bytes: size_of::<usize>(),
-            // The block size of the smallest slab. The other sizes are multiples of it.
+            // 64 is the block size of the smallest slab. The other block sizes are multiples of 64.
             free_block_align: 64,
         }
     }
@@ -291,8 +295,8 @@ unsafe impl<L: Lock<State> + Sync> Engine for Seed<L> {
     #[inline]
     fn usable_size(&self, layout: Layout) -> usize {
         let which = Heap::layout_to_allocator(&layout);
-        // The size of the buddy block. `Heap::usable_size` returns the requested size, as the
-        // design has it.
+        // The size of the buddy block. `Heap::usable_size` returns the requested size instead, as the design
+        // specifies.
         let power_of_two = || layout.size().checked_next_power_of_two();
         which
             .block_bytes()
@@ -333,21 +337,22 @@ unsafe impl<L: Lock<State> + Sync> Engine for Seed<L> {
         };
         self.state.with(|state| {
             if let Some(heap) = &mut state.heap {
-                // SAFETY: The caller promises that this engine allocated the block with this
-                // layout and that it is live and unused. An engine has one heap for ever.
+                // SAFETY: The caller promises that this engine allocated the block with this layout, and that
+                // the block is live and unused. The heap of an engine never changes, so this heap allocated
+                // the block.
                 unsafe { heap.deallocate(block.start.addr().get(), layout) };
                 state.frees += 1;
                 state.requested_bytes -= layout.size();
             }
         });
-        // The heap does not check a free: see the drawbacks of the module.
+        // The heap does not check a free: see the drawbacks in the documentation of the module.
         Ok(())
     }
 
     fn fits_in_place(&self, layout: Layout, new: Layout) -> bool {
         match Heap::layout_to_allocator(&layout) {
-            // The buddy system subtracts the freed layout from its counters, so a block must be
-            // freed with the layout with which it was allocated.
+            // The buddy system subtracts the size of the freed layout from its counters, so a block must be
+            // freed with the layout of its allocation.
             HeapAllocator::BuddyAllocator => layout == new,
             slab => slab == Heap::layout_to_allocator(&new),
         }
@@ -393,8 +398,8 @@ impl<L: Lock<State> + Sync> AddRegion for Seed<L> {
             // `Heap::try_new` would build the heap on the stack, which is too small for it in a
             // kernel. Here the heap is built in place.
             let heap = state.heap.get_or_insert_with(Heap::empty);
-            // SAFETY: The caller promises that the memory is valid for as long as the engine lives
-            // and that nothing else uses it. Its provenance was exposed above.
+            // SAFETY: The caller promises that the memory is valid as long as the engine exists, and that
+            // nothing else uses the memory. `expose_provenance` was called above.
             if let Err(error) = unsafe { heap.try_add_memory(address, bytes) } {
                 if is_first {
                     // INVARIANT: There are no regions, so there is no heap.
@@ -402,7 +407,7 @@ impl<L: Lock<State> + Sync> AddRegion for Seed<L> {
                 }
                 return Err(refuse(error));
             }
-            // INVARIANT: The heap has the memory of the new region since `try_add_memory`.
+            // INVARIANT: `try_add_memory` has added the memory of the new region to the heap.
             state.regions = regions;
             self.capacity
                 .store(state.regions.bytes(), Ordering::Relaxed);

@@ -2,10 +2,10 @@
 
 //! Lists of free blocks.
 //!
-//! The first word of a free block is the link to the next free block, so a list needs no memory of
-//! its own. The price is safety: a write to a freed block overwrites the link, and so chooses the
-//! address that the next allocation but one returns
-//! (`tests::weaknesses::a_write_after_free_chooses_an_allocation` in the parent module).
+//! The first word of a free block is the link to the next free block, so a list needs no memory of its own.
+//! The disadvantage is that a write to a freed block overwrites the link, and so chooses the address that the
+//! second next allocation returns (`tests::weaknesses::a_write_after_free_chooses_an_allocation` in the
+//! parent module).
 //!
 //! ```text
 //! head ─▶ block      ┌─▶ block      ┌─▶ block
@@ -31,13 +31,13 @@ pub(super) struct FreeBlock {
 
 /// A last-in, first-out list of free blocks of `BLK_SIZE` bytes.
 ///
-/// In the design (`docs/seed-design.md`) the head is an `Option<&'static mut FreeBlock>`. A `&'static
-/// mut` asserts that nothing else reads the block for ever. That is false here: the block becomes
-/// the caller's memory when it is allocated, and a check reads the links.
+/// In the design (`docs/seed-design.md`) the head is an `Option<&'static mut FreeBlock>`. A `&'static mut`
+/// asserts that nothing else reads the block for ever. This assertion is false: a block becomes the caller's
+/// memory when it is allocated, and a check reads the links.
 ///
 /// # Invariants
 ///
-/// Following the links from `head` visits `len` blocks, and the list owns each of them alone.
+/// The links from `head` lead to `len` blocks, and nothing but the list uses these blocks.
 pub(super) struct FreeBlockList<const BLK_SIZE: usize> {
     len: usize,
     head: Option<NonNull<FreeBlock>>,
@@ -56,8 +56,8 @@ impl<const BLK_SIZE: usize> FreeBlockList<BLK_SIZE> {
     ///
     /// # Safety
     ///
-    /// - `num_of_blocks * BLK_SIZE` bytes at `start_addr` are valid for reads and writes for as
-    ///   long as the list lives, and nothing else uses them.
+    /// - `num_of_blocks * BLK_SIZE` bytes at `start_addr` are valid for reads and writes as long as the list
+    ///   exists, and nothing else uses them while they are in the list.
     /// - The provenance of that memory was exposed, and `start_addr` is a multiple of `BLK_SIZE`.
     pub(super) unsafe fn new(start_addr: usize, num_of_blocks: usize) -> Self {
         let mut list = Self::empty();
@@ -83,8 +83,8 @@ impl<const BLK_SIZE: usize> FreeBlockList<BLK_SIZE> {
     #[inline]
     pub(super) fn pop(&mut self) -> Option<usize> {
         let block = self.head?;
-        // SAFETY: By the type invariant the list owns the block, so its header is valid, aligned
-        // and initialised, and nothing writes it.
+        // SAFETY: By the type invariant nothing but the list uses the block, so the header is valid, aligned
+        // and initialised, and nothing writes to it.
         self.head = unsafe { block.read() }.next;
         // INVARIANT: The new head leads to the other `len - 1` blocks.
         self.len -= 1;
@@ -95,7 +95,7 @@ impl<const BLK_SIZE: usize> FreeBlockList<BLK_SIZE> {
     ///
     /// # Safety
     ///
-    /// As for [`FreeBlockList::new`], for the `BLK_SIZE` bytes at `addr`.
+    /// The contract of [`FreeBlockList::new`], for one block at `addr`.
     #[inline]
     pub(super) unsafe fn push(&mut self, addr: usize) {
         let block = NonNull::new(ptr::with_exposed_provenance_mut::<FreeBlock>(addr));
@@ -112,15 +112,15 @@ impl<const BLK_SIZE: usize> FreeBlockList<BLK_SIZE> {
 
 /// Returns the link of the free block at `addr`, as an address; 0 at the end of the list.
 ///
-/// The link is read as an integer, so a damaged link is no invalid pointer.
+/// The link is read as an integer, so that a damaged link is not an invalid pointer.
 ///
 /// # Safety
 ///
-/// The header's bytes at `addr` are valid for reads, their provenance was exposed, and `addr` is
-/// aligned for it.
+/// The bytes of the header at `addr` are valid for reads, their provenance was exposed, and `addr` has the
+/// alignment of a header.
 pub(super) unsafe fn link(addr: usize) -> usize {
-    // SAFETY: The caller promises that the header's bytes are readable and aligned. A link is as
-    // wide as a `usize`, as is asserted below, and every bit pattern is a `usize`.
+    // SAFETY: The caller promises that the bytes of the header are readable and aligned. A link has the size
+    // of a `usize`, as asserted below, and every bit pattern is a valid `usize`.
     unsafe { ptr::with_exposed_provenance::<usize>(addr).read() }
 }
 

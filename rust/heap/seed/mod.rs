@@ -2,10 +2,9 @@
 
 //! The engine `seed`: slabs over a buddy system, exactly as `docs/seed-design.md` describes them.
 //!
-//! That page has the design, with its diagrams and its numbers. [`Heap`] has the names of the
-//! design, so a program that uses the public crate of this design can use this one
-//! by changing one `use` line. [`Seed`] puts the same heap behind the [`Engine`](crate::Engine)
-//! trait.
+//! `docs/seed-design.md` contains the design, with diagrams and numbers. [`Heap`] has the names of the
+//! design, so a program that uses the public crate of this design can use [`Heap`] after a change of one
+//! `use` line. [`Seed`] puts the same heap behind the [`Engine`](crate::Engine) trait.
 //!
 //! ```text
 //! size > 4096 ───────────────────────────────▶ buddy system ◀─┐
@@ -16,23 +15,23 @@
 //!
 //! # Drawbacks
 //!
-//! The design is that of a textbook, and this module reproduces its weaknesses on purpose. A test
-//! in `tests/weaknesses.rs`, whose name is in parentheses, shows each of them.
+//! The design is that of a textbook, and this module reproduces the weaknesses of the design on purpose. For
+//! each weakness, the name in parentheses is the test in `tests/weaknesses.rs` that shows it.
 //!
 //! - A request of at most 4096 bytes with an alignment above 4096 goes to `Slab<4096>`, whose
 //!   blocks do not have that alignment (`a_small_block_with_a_large_alignment_is_misaligned`).
 //!   [`Seed`] refuses alignments above 4096.
-//! - A slab grows by 64 contiguous blocks: a heap of 32 KiB cannot allocate 1024 bytes, a heap of
-//!   128 KiB cannot allocate 4096 bytes (`a_small_heap_cannot_serve_its_larger_classes`).
-//! - A slab never returns memory: after it was filled with small blocks, memory cannot serve any
-//!   other size (`freed_slabs_serve_no_other_size`).
-//! - A free to the buddy system searches the list of all free blocks of its size for the buddy,
-//!   O(n) (`a_free_searches_every_free_block_of_its_size`).
+//! - A slab grows by 64 contiguous blocks: a heap of 32 KiB cannot allocate 1024 bytes, and a heap of 128 KiB
+//!   cannot allocate 4096 bytes (`a_small_heap_cannot_serve_its_larger_classes`).
+//! - A slab never returns memory: memory that was once used for blocks of one size cannot serve any other
+//!   size (`freed_slabs_serve_no_other_size`).
+//! - A free to the buddy system searches for the buddy in the list of all free blocks of the same size, O(n)
+//!   (`a_free_searches_every_free_block_of_its_size`).
 //! - Adding memory coalesces nothing: two adjacent free regions serve no request across their
 //!   boundary until a block at the boundary is freed
 //!   (`adjacent_regions_serve_no_request_across_their_boundary`).
-//! - Sizes are powers of two from 64 up: 1 byte takes 64, 4097 bytes take 8192
-//!   (`sizes_are_rounded_up_to_powers_of_two`).
+//! - Block sizes are powers of two of at least 64 bytes: a request of 1 byte takes 64 bytes, and a request of
+//!   4097 bytes takes 8192 bytes (`sizes_are_rounded_up_to_powers_of_two`).
 //! - The links of the free lists lie in free memory (`a_write_after_free_chooses_an_allocation`).
 //! - A free is not checked: after a double free, two allocations return the same block
 //!   (`a_double_free_allocates_a_block_twice`).
@@ -67,7 +66,7 @@ pub use slab::SET_SIZE;
 use crate::stats::CLASSES_MAX;
 use slab::Slab;
 
-/// The smallest size of a heap; the size of a new heap is a multiple of it.
+/// The smallest size of a heap. The size of a new heap is a multiple of `MIN_HEAP_SIZE`.
 pub const MIN_HEAP_SIZE: usize = 0x8000;
 
 /// The alignment of a heap's memory and of the memory with which a slab grows.
@@ -76,7 +75,7 @@ const PAGE_SIZE: usize = 4096;
 /// The second tier: a buddy system with blocks of 2³ to 2³¹ bytes.
 type BuddySystem = buddy_system_allocator::Heap<32>;
 
-/// The heap has no free block for the request.
+/// The error of a request for which the heap has no free block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AllocError;
 
@@ -95,7 +94,8 @@ pub enum MemoryError {
     Misaligned,
     /// The size is smaller than [`MIN_HEAP_SIZE`].
     TooSmall,
-    /// The size is not a multiple of [`MIN_HEAP_SIZE`] (of 4096, when memory is added).
+    /// The size of a new heap is not a multiple of [`MIN_HEAP_SIZE`], or the size of added memory is not a
+    /// multiple of 4096.
     BadSize,
     /// The end is past the end of the address space.
     Overflow,
@@ -114,7 +114,7 @@ impl fmt::Display for MemoryError {
 
 impl core::error::Error for MemoryError {}
 
-/// The allocator inside of a [`Heap`] that serves a request.
+/// The part of a [`Heap`] that serves a request: a slab or the buddy system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum HeapAllocator {
     /// `Slab<64>`
@@ -149,7 +149,7 @@ impl HeapAllocator {
         Self::Slab4096Bytes,
     ];
 
-    /// Returns the size of the blocks of a slab, `None` for the buddy system.
+    /// Returns the size of the blocks of a slab, or `None` for the buddy system.
     #[must_use]
     pub const fn block_bytes(self) -> Option<usize> {
         match self {
@@ -171,8 +171,8 @@ pub struct Heap {
     buddy_allocator: BuddySystem,
 }
 
-// SAFETY: A value may move to another thread if nothing in it belongs to a thread. A heap has only
-// counters and pointers to free memory, which the heap owns alone.
+// SAFETY: A value may move to another thread if it contains nothing that is bound to a thread. A heap
+// contains only counters and pointers to free memory, which no one but the heap uses.
 unsafe impl Send for Heap {}
 
 /// Evaluates `$then` with `$slab` bound to the slab that `$which` names, borrowed by the tokens in
@@ -216,7 +216,7 @@ macro_rules! dispatch {
 }
 
 impl Heap {
-    /// Makes a heap of `heap_size` bytes at `heap_start_addr`.
+    /// Creates a heap of `heap_size` bytes at `heap_start_addr`.
     ///
     /// # Panics
     ///
@@ -224,7 +224,7 @@ impl Heap {
     ///
     /// # Safety
     ///
-    /// As for [`Heap::try_new`].
+    /// The contract of [`Heap::try_new`].
     #[must_use]
     pub unsafe fn new(heap_start_addr: usize, heap_size: usize) -> Self {
         // SAFETY: The contract of `try_new` is that of this function.
@@ -234,7 +234,7 @@ impl Heap {
         }
     }
 
-    /// Makes a heap of `heap_size` bytes at `heap_start_addr`.
+    /// Creates a heap of `heap_size` bytes at `heap_start_addr`.
     ///
     /// # Errors
     ///
@@ -308,7 +308,7 @@ impl Heap {
     ///
     /// # Safety
     ///
-    /// As for [`Heap::try_new`].
+    /// The contract of [`Heap::try_new`].
     pub unsafe fn add_memory(&mut self, mem_start_addr: usize, mem_size: usize) {
         // SAFETY: The contract of `try_add_memory` is that of this function.
         if let Err(error) = unsafe { self.try_add_memory(mem_start_addr, mem_size) } {
@@ -320,11 +320,11 @@ impl Heap {
     ///
     /// # Errors
     ///
-    /// The first [`MemoryError`] that applies. The heap is unchanged then.
+    /// The first [`MemoryError`] that applies. The heap is then unchanged.
     ///
     /// # Safety
     ///
-    /// As for [`Heap::try_new`].
+    /// The contract of [`Heap::try_new`].
     pub unsafe fn try_add_memory(
         &mut self,
         mem_start_addr: usize,
@@ -339,17 +339,17 @@ impl Heap {
         let end = mem_start_addr
             .checked_add(mem_size)
             .ok_or(MemoryError::Overflow)?;
-        // SAFETY: The buddy system needs memory that is valid, writable and in no other heap for as
-        // long as it lives: the caller promises that. The range does not wrap around: `end` was
-        // computed with a check.
+        // SAFETY: `add_to_heap` requires memory that is valid, writable and in no other heap as long as the
+        // buddy system exists, which the caller promises, and a range that does not wrap around, which
+        // `checked_add` ensured.
         unsafe { self.buddy_allocator.add_to_heap(mem_start_addr, end) };
         Ok(())
     }
 
     /// Allocates a block and returns its address.
     ///
-    /// O(1) from a slab with a free block; a slab that grows takes 64 more steps; the buddy system
-    /// splits at most 31 blocks.
+    /// O(1) from a slab with a free block. A slab that grows takes 64 more steps. The buddy system splits at
+    /// most 31 blocks.
     ///
     /// # Errors
     ///
@@ -373,8 +373,8 @@ impl Heap {
 
     /// Frees a block.
     ///
-    /// O(1) to a slab. To the buddy system O(n) for n free blocks of the same size, at each of at
-    /// most 31 sizes.
+    /// A free to a slab is O(1). A free to the buddy system is O(n) for n free blocks of the same size, at
+    /// each of at most 31 sizes.
     ///
     /// # Safety
     ///
@@ -385,12 +385,13 @@ impl Heap {
         dispatch!(
             [&mut] self,
             Self::layout_to_allocator(&layout),
-            // SAFETY: The block is live and unused, as the caller promises, and belongs to this
-            // slab: the same layout always leads to the same slab.
+            // SAFETY: The caller promises that the block is live and unused, and that this heap allocated it
+            // for this layout. The same layout always leads to the same slab, so this slab allocated the
+            // block.
             slab => unsafe { slab.deallocate(ptr) },
             buddy => if let Some(block) = NonNull::new(ptr::with_exposed_provenance_mut(ptr)) {
-                // SAFETY: The buddy system allocated the block for this layout, and the block is
-                // live: the caller promises both.
+                // SAFETY: The caller promises that this heap allocated the block for this layout, which leads
+                // to the buddy system, and that the block is live and unused.
                 unsafe { self.buddy_allocator.dealloc(block, layout) };
             },
         );
@@ -409,7 +410,8 @@ impl Heap {
 
     /// Returns the allocator that serves requests with this layout.
     ///
-    /// This is the decision tree of the design: the size decides first, then size and alignment.
+    /// This is the decision tree of the design. The tree first compares the size with 4096, and then the size
+    /// and the alignment with the block sizes.
     #[inline]
     #[must_use]
     pub fn layout_to_allocator(layout: &Layout) -> HeapAllocator {
@@ -443,8 +445,7 @@ impl Heap {
 
     /// Returns the bytes of the live blocks of slabs plus the allocated bytes of the buddy system.
     ///
-    /// For the buddy system all memory of slabs is allocated, so live blocks of slabs are counted
-    /// twice.
+    /// All memory of slabs is allocated in the buddy system, so live blocks of slabs are counted twice.
     #[must_use]
     pub fn used_bytes(&self) -> usize {
         self.slab_bytes(|slab| slab.used_blocks) + self.buddy_allocator.stats_alloc_actual()
@@ -456,7 +457,7 @@ impl Heap {
         self.total_bytes() - self.used_bytes()
     }
 
-    /// Returns the free bytes of the buddy system, whatever the sizes of its free blocks.
+    /// Returns the free bytes of the buddy system, in free blocks of all sizes.
     fn buddy_free_bytes(&self) -> usize {
         self.buddy_allocator.stats_total_bytes() - self.buddy_allocator.stats_alloc_actual()
     }
@@ -467,7 +468,7 @@ impl Heap {
         HeapAllocator::SLABS.into_iter().filter_map(used).sum()
     }
 
-    /// Returns the sum over all slabs of the blocks that `count` counts, in bytes.
+    /// Returns the sum, over all slabs, of the blocks that `count` returns, in bytes.
     fn slab_bytes(&self, count: impl Fn(SlabStats) -> usize) -> usize {
         let bytes = |slab| {
             let stats = self.slab_stats(slab)?;
@@ -476,7 +477,7 @@ impl Heap {
         HeapAllocator::SLABS.into_iter().filter_map(bytes).sum()
     }
 
-    /// Returns the statistics of a slab, `None` for the buddy system.
+    /// Returns the statistics of a slab, or `None` for the buddy system.
     fn slab_stats(&self, which: HeapAllocator) -> Option<SlabStats> {
         let block_bytes = which.block_bytes()?;
         dispatch!(

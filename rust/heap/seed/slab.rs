@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Slabs of the seed.
+//! Slabs of `seed`.
 //!
-//! A [`Slab`] allocates blocks of one size from a free list. When the list is empty, the slab grows
-//! by [`SET_SIZE`] contiguous blocks from the buddy system. A slab never returns memory.
+//! A [`Slab`] allocates blocks of one size from a free list. If the list is empty, the slab grows by
+//! [`SET_SIZE`] contiguous blocks from the buddy system. A slab never returns memory.
 
 use core::alloc::Layout;
 
@@ -45,22 +45,22 @@ impl<const BLK_SIZE: usize> Slab<BLK_SIZE> {
 
     /// Returns the number of live blocks.
     pub(super) fn used_blocks(&self) -> usize {
-        // A slab with more free blocks than blocks is damaged. CHECK reports that; a subtraction
-        // that overflows would panic.
+        // A slab with more free blocks than blocks is damaged. CHECK reports the damage. A subtraction that
+        // overflows would panic.
         self.total_blocks.saturating_sub(self.free_block_list.len())
     }
 
-    /// Returns the number of blocks in the free list, and the address of the first.
+    /// Returns the number of blocks in the free list, and the address of the first block.
     pub(super) fn free_blocks(&self) -> (usize, Option<usize>) {
         (self.free_block_list.len(), self.free_block_list.head())
     }
 
-    /// Adds the blocks in `slab_size` bytes at `start_addr`. The last of them is allocated first:
-    /// a new list in order of address is moved block by block, which reverses it.
+    /// Adds the blocks in `slab_size` bytes at `start_addr`. The last of these blocks is allocated first:
+    /// they are moved one by one from a new list in order of address, which reverses the order.
     ///
     /// # Safety
     ///
-    /// As for [`FreeBlockList::new`].
+    /// The contract of [`FreeBlockList::new`], for `slab_size / BLK_SIZE` blocks at `start_addr`.
     pub(super) unsafe fn grow(&mut self, start_addr: usize, slab_size: usize) {
         let num_of_blocks = slab_size / BLK_SIZE;
         self.total_blocks += num_of_blocks;
@@ -87,9 +87,9 @@ impl<const BLK_SIZE: usize> Slab<BLK_SIZE> {
             return Ok(block);
         }
         let set = buddy.alloc(Self::SET).map_err(|()| AllocError)?;
-        // SAFETY: The buddy system allocated the memory, so it is valid and nothing else uses it.
-        // Its alignment, a page, is a multiple of `BLK_SIZE`. The caller of `Heap::try_add_memory`
-        // exposed its provenance.
+        // SAFETY: The buddy system allocated the memory, so the memory is valid and nothing else uses it. The
+        // alignment of the memory, a page, is a multiple of `BLK_SIZE`. The caller of `Heap::try_add_memory`
+        // exposed the provenance of the memory.
         unsafe { self.grow(set.addr().get(), Self::SET.size()) };
         self.free_block_list.pop().ok_or(AllocError)
     }
@@ -102,7 +102,7 @@ impl<const BLK_SIZE: usize> Slab<BLK_SIZE> {
     #[inline]
     pub(super) unsafe fn deallocate(&mut self, ptr: usize) {
         // SAFETY: The block came from this slab's list, so it is valid memory of the right size and
-        // alignment. It is live, so no list has it, and the caller promises that it is unused.
+        // alignment. The block is live, so no list has it, and the caller promises that nothing uses it.
         unsafe { self.free_block_list.push(ptr) };
     }
 }

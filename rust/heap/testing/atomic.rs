@@ -2,9 +2,9 @@
 
 //! Atomics for magazines and counters, with scheduling points for the model checker.
 //!
-//! They wrap the atomics of `core`. Under the model checker the scheduler may switch to another thread
-//! before every access, so tests also run the interleavings in which one CPU reads a magazine while
-//! another CPU changes it.
+//! Each type wraps an atomic of `core`. Under the model checker the scheduler may switch to another thread
+//! before every access, so tests also run interleavings in which one CPU reads a magazine while another CPU
+//! changes the magazine.
 
 use core::sync::atomic::{
     self,
@@ -12,7 +12,7 @@ use core::sync::atomic::{
 };
 use std::time::Duration;
 
-/// Makes a scheduling point if the model checker runs this thread.
+/// Creates a scheduling point if the model checker runs this thread.
 fn switch() {
     if shuttle::current::try_get_current_task().is_some() {
         shuttle::thread::sleep(Duration::ZERO);

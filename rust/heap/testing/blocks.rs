@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A shadow of the live blocks of an engine, and the comparison of the engine's statistics with it.
+//! A shadow of the live blocks of an engine, and the comparison of the engine's statistics with the shadow.
 
 use core::{
     alloc::Layout,
@@ -26,7 +26,7 @@ use crate::{
     },
 };
 
-/// A live block.
+/// A live block of the shadow.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ShadowBlock {
     pub(crate) block: Block,
@@ -48,14 +48,15 @@ impl ShadowBlock {
 
     /// Returns whether the first `bytes` bytes are unchanged. `bytes` is at most the usable size.
     pub(crate) fn holds(&self, bytes: usize) -> bool {
-        // SAFETY: The block is live, `bytes` of it are usable, and `ShadowMap::insert` wrote them.
+        // SAFETY: The block is live, `bytes` is at most its usable size, and `ShadowMap::insert` wrote all
+        // usable bytes.
         let found = unsafe { slice::from_raw_parts(self.block.start.as_ptr(), bytes) };
         found == vec![self.fill; bytes]
     }
 }
 
-/// Returns whether the first `bytes` bytes of a block lie in its region, the memory of that number in
-/// `memories`, at the offset that the engine says.
+/// Returns whether the first `bytes` bytes of a block lie in its region, at the offset that the engine
+/// reports. The memory of a region is the element of `memories` with the number of the region.
 pub(crate) fn is_in_region(
     engine: &impl Engine,
     block: Block,
@@ -73,12 +74,12 @@ pub(crate) fn is_in_region(
         })
 }
 
-/// The live blocks by offset. No two of them overlap, and their contents do not change.
+/// The live blocks by offset. No two blocks overlap, and the contents of a block do not change.
 #[derive(Debug, Default)]
 pub(crate) struct ShadowMap(BTreeMap<Offset, ShadowBlock>);
 
 impl ShadowMap {
-    /// Adds a block that `engine` allocated, checks alignment and overlap, and fills the block.
+    /// Adds a block that `engine` allocated, checks its size, alignment and overlap, and fills the block.
     pub(crate) fn insert(
         &mut self,
         engine: &impl Engine,
@@ -111,14 +112,15 @@ impl ShadowMap {
         self.0.insert(offset, live);
     }
 
-    /// Removes a block, whose contents must be unchanged.
+    /// Removes a block, and checks that its contents are unchanged.
     pub(crate) fn remove(&mut self, offset: Offset) -> ShadowBlock {
         let live = self.0.remove(&offset).expect("the block is not live");
         assert!(live.holds(live.usable), "contents changed");
         live
     }
 
-    /// Returns the offset of block number `pick` modulo [`ShadowMap::len`], or `None` if there is none.
+    /// Returns the offset of the block with index `pick` modulo [`ShadowMap::len`], or `None` if there is no
+    /// block.
     pub(crate) fn pick(&self, pick: usize) -> Option<Offset> {
         let nth = pick.checked_rem(self.0.len())?;
         self.0.keys().nth(nth).copied()
@@ -147,7 +149,7 @@ impl ShadowMap {
         Ok((self.0[&engine.offset(block.start).unwrap()], cost))
     }
 
-    /// Removes a block and frees it to `engine`.
+    /// Removes a block and frees it in `engine`.
     pub(crate) fn free(&mut self, engine: &impl Engine, offset: Offset) -> Cost {
         let ShadowBlock { block, layout, .. } = self.remove(offset);
         let mut cost = Cost::default();
@@ -162,7 +164,7 @@ impl ShadowMap {
 pub(crate) struct ReportedStatistics {
     pub(crate) totals: Totals,
     pub(crate) classes: Vec<ClassStats>,
-    /// By order, from one page up. Empty if the engine does not report orders.
+    /// The statistics of each order, from order 0 on. Empty if the engine does not report orders.
     pub(crate) orders: Vec<OrderStats>,
 }
 
@@ -190,8 +192,8 @@ impl ReportedStatistics {
         figures
     }
 
-    /// Panics unless exactly `blocks` are live, in total and by class, and live, cached and free bytes
-    /// add up to the pool.
+    /// Panics unless the statistics agree with `blocks`, in total and by class, and the sum of live, cached
+    /// and free bytes is the size of the pool.
     #[track_caller]
     pub(crate) fn agree(&self, blocks: &ShadowMap) {
         let totals = &self.totals;
@@ -214,7 +216,7 @@ impl ReportedStatistics {
         }
     }
 
-    /// Compares the statistics by order with `blocks`, to the byte.
+    /// Compares the statistics by order with `blocks`, exact to the byte.
     #[track_caller]
     fn agree_by_order(&self, blocks: &ShadowMap) {
         let pages = |live: &ShadowBlock| live.usable.div_ceil(PAGE_BYTES);

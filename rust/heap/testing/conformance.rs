@@ -2,7 +2,8 @@
 
 //! The conformance test: the checks that every engine with a pool must pass.
 //!
-//! A new engine needs one test. Its argument constructs an engine without regions:
+//! A new engine needs one test, which calls [`conforms`]. The argument of `conforms` constructs an engine
+//! without regions:
 //!
 //! ```ignore
 //! #[test]
@@ -15,10 +16,10 @@
 //!
 //! The checks need [`Engine`], [`Statistics`](crate::stats::Statistics) and
 //! [`AddRegion`](crate::engine::AddRegion). Interfaces that an engine does not have are not tested. An engine
-//! may refuse a layout as [`Refusal::Unsupported`] if it always refuses this layout; it must serve
+//! may refuse a layout as [`Refusal::Unsupported`] if it always refuses this layout, but it must serve
 //! [`BASIC`] bytes. The random operations are the same in every run, so that a failure repeats.
-//! `testing::model` and `testing::growth` have further tests, for engines that support all layouts or fault
-//! injection.
+//! `testing::model` has further tests for engines that support all layouts, and `testing::growth` for engines
+//! that support fault injection.
 
 use core::{
     alloc::Layout,
@@ -61,30 +62,31 @@ use crate::{
     stats::Totals, //
 };
 
-/// The size of the pool where any size will do. Each region of an engine has a minimum size.
+/// The size of the pool. The pool is larger than the minimum size of a region of the engines.
 const POOL_BYTES: usize = 256 << 10;
 
 /// The size in bytes of the request that every engine must serve, with an alignment of 8.
 pub const BASIC: usize = 64;
 
-/// Alignments up to a page.
+/// Alignments of requests, up to a page.
 const ALIGNS: [usize; 4] = [8, 1, 64, PAGE_BYTES];
 
-/// Sizes of objects and of whole pages.
+/// Sizes of requests, for objects and for whole pages.
 const SIZES: [usize; 8] = [BASIC, 1, 24, 200, 1000, 3000, 4096, 3 * PAGE_BYTES];
 
 /// Panics, with the broken rule as the message, unless the engines that `new` constructs obey the contract of
-/// [`Engine`].
+/// [`Engine`]:
 ///
 /// - A block has the requested size and alignment, lies in the pool and overlaps no other block.
-/// - The contents of a live block change only by its owner, also in a resize.
+/// - Only the owner of a live block changes its contents. A resize keeps the contents.
 /// - A refused request changes no block and is counted once.
 /// - Memory that was freed can be allocated again: refilling a pool yields the same number of blocks.
 /// - No block is live after all blocks were freed.
 /// - Statistics agree with the live blocks after each operation.
-/// - The check, if there is one, finds no broken rule.
-/// - A shrink, if there is one, frees as many bytes as it reports, and changes no live block.
-/// - The map, if there is one, covers each region, and its free pages are the free bytes of the statistics.
+/// - The check, if the engine has one, finds no broken rule.
+/// - A shrink, if the engine has one, frees as many bytes as it reports, and changes no live block.
+/// - The map, if the engine has one, covers each region, and its free pages agree with the free bytes of the
+///   statistics.
 ///
 /// The last check runs random operations against the model of [`agrees_on`]. A failure prints the
 /// shortest sequence of operations that fails.
@@ -116,7 +118,7 @@ impl<E: Engine> ConformancePool<E> {
         }
     }
 
-    /// Allocates a block, and checks alignment, size, overlap and place.
+    /// Allocates a block, and checks its alignment, size, overlap and place.
     fn allocate(&mut self, layout: Layout) -> Result<(), Refusal> {
         let mut cost = Cost::default();
         let block = self.engine.allocate(layout, &mut cost)?;
@@ -124,9 +126,9 @@ impl<E: Engine> ConformancePool<E> {
         Ok(())
     }
 
-    /// Adds a block that the engine allocated.
+    /// Adds a block that the engine allocated, and checks its alignment, size, overlap and place.
     fn insert(&mut self, block: Block, layout: Layout, cost: Cost) {
-        // `ShadowMap::insert` writes the block, so the place is checked before.
+        // `ShadowMap::insert` writes to the block, so the place of the block is checked first.
         let (bytes, memories) = (
             self.engine.usable_size(layout),
             slice::from_ref(&self.memory),
@@ -147,8 +149,8 @@ impl<E: Engine> ConformancePool<E> {
         self.blocks.len() - before
     }
 
-    /// Frees live block number `pick` modulo their number, whose contents must be unchanged. Returns whether
-    /// there was one.
+    /// Frees the live block with index `pick` modulo the number of live blocks, and checks that its contents
+    /// are unchanged. Returns whether there was a live block.
     fn free(&mut self, pick: usize) -> bool {
         let offset = self.blocks.pick(pick);
         offset.is_some_and(|offset| {
@@ -214,7 +216,7 @@ fn layouts_are_obeyed<E: Engine>(new: &impl Fn() -> E) {
     pool.end();
 }
 
-/// Fills the pool four times, and frees the blocks in another order each time.
+/// Fills the pool four times, and frees the blocks in a different order each time.
 fn refilling_yields_the_same_number_of_blocks<E: Engine>(new: &impl Fn() -> E) {
     for size in [BASIC, 200, 1000, 3000, 4096, 3 * PAGE_BYTES] {
         let mut pool = ConformancePool::new(new);
@@ -231,7 +233,7 @@ fn refilling_yields_the_same_number_of_blocks<E: Engine>(new: &impl Fn() -> E) {
     }
 }
 
-/// Makes requests that must be refused: too big ones, and repeated ones in a full pool.
+/// Makes requests that must be refused: requests that are too big, and requests in a full pool.
 fn a_refusal_changes_nothing<E: Engine>(new: &impl Fn() -> E) {
     let mut pool = ConformancePool::new(new);
     pool.churn();
@@ -246,8 +248,8 @@ fn a_refusal_changes_nothing<E: Engine>(new: &impl Fn() -> E) {
     pool.end();
 }
 
-/// Makes a request. Panics if it is served, or if it changes anything but cached memory and the count of
-/// refused requests.
+/// Makes a request. Panics if the request is served, or if it changes anything but cached memory and the
+/// count of refused requests.
 fn is_refused<E: Engine>(pool: &mut ConformancePool<E>, layout: Layout) {
     let before = pool.compare();
     let Err(refusal) = pool.allocate(layout) else {
@@ -277,7 +279,7 @@ fn is_refused<E: Engine>(pool: &mut ConformancePool<E>, layout: Layout) {
     );
 }
 
-/// Allocates and frees by the fast paths, where the engine has some.
+/// Allocates and frees blocks by the fast paths, if the engine has fast paths.
 fn fast_paths_count_as_operations<E: Engine>(new: &impl Fn() -> E) {
     let mut pool = ConformancePool::new(new);
     for number in 0..320 {
@@ -309,7 +311,8 @@ fn fast_paths_count_as_operations<E: Engine>(new: &impl Fn() -> E) {
             // SAFETY: The block was live with this layout, and was removed, so it is freed once.
             if unsafe { pool.engine.try_free_fast(live.block, live.layout) }.is_none() {
                 let mut cost = Cost::default();
-                // SAFETY: The same, as the call before has freed nothing.
+                // SAFETY: The call of `try_free_fast` has freed nothing, so the block is still live with this
+                // layout, and is freed once.
                 unsafe { pool.engine.free(live.block, live.layout, &mut cost) }.unwrap();
             }
         }
@@ -338,7 +341,7 @@ fn a_shrink_returns_what_it_reports<E: Engine>(new: &impl Fn() -> E) {
     pool.end();
 }
 
-/// Reads the map, whole and in parts, while some blocks are live.
+/// Reads the map in one call and in parts, while some blocks are live.
 fn the_map_agrees_with_the_statistics<E: Engine>(new: &impl Fn() -> E) {
     let mut pool = ConformancePool::new(new);
     pool.churn();
@@ -371,7 +374,8 @@ fn supports_several_regions<E: Engine>(new: &impl Fn() -> E) -> bool {
     second.is_ok()
 }
 
-/// Runs random sequences of operations, each in a pool of one region and, if the engine supports that, of several.
+/// Runs random sequences of operations, each in a pool of one region and, if the engine supports it, in a pool of
+/// several regions.
 fn random_operations_agree_with_the_model<E: Engine>(new: &impl Fn() -> E) {
     let config = Config {
         cases: 16,
@@ -381,7 +385,7 @@ fn random_operations_agree_with_the_model<E: Engine>(new: &impl Fn() -> E) {
     let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
     let mut runner = TestRunner::new_with_rng(config, rng);
     let probe = RefCell::new(ConformancePool::new(new));
-    // The model expects that every layout is supported.
+    // The model expects that the engine supports every layout.
     let is_supported = |operation: &ModelOperation| match *operation {
         ModelOperation::Allocate(size, align_order) => {
             probe.borrow_mut().supports(layout(size, 1 << align_order))

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Fault injection into the growth of slabs: each growth of a run fails once, which changes nothing but
+//! Fault injection into the growth of slabs. Each growth of a run fails once, and the failure only changes
 //! the count of refused requests.
 
 use std::{
@@ -31,11 +31,11 @@ const SIZES: [usize; 8] = [64, 8, 4096, 200, 9000, 1024, 64, 3000];
 const OPERATIONS: usize = 600;
 const POOL: usize = 4 << 20;
 
-/// The place and the cost of an allocation.
+/// The offset and the cost of an allocation.
 type Served = (Offset, Cost);
 
-/// Runs a fixed sequence of operations in which the `nth` growth fails, and repeats the request that is
-/// refused. Returns all allocations, and the number of the one that was refused at first.
+/// Runs a fixed sequence of operations in which the `nth` growth fails, and repeats the refused request.
+/// Returns all allocations, and the index of the allocation that was refused first.
 fn run<E: TestEngine>(nth: u64) -> (Vec<Served>, Option<usize>) {
     let memory = HostMemory::new(POOL);
     let engine = E::over(&memory);
@@ -60,7 +60,7 @@ fn run<E: TestEngine>(nth: u64) -> (Vec<Served>, Option<usize>) {
         }
         if number % 3 == 2 {
             let offset = blocks.pick(number * 7).unwrap();
-            // `release` also checks the contents of the block.
+            // `ShadowMap::free` also checks the contents of the block.
             if served.len() > number {
                 blocks.free(&engine, offset);
             }
@@ -74,7 +74,7 @@ fn run<E: TestEngine>(nth: u64) -> (Vec<Served>, Option<usize>) {
     (served, refused)
 }
 
-/// Lets the `nth` growth of an engine fail.
+/// Makes the `nth` growth of an engine fail.
 fn fail_growth(engine: &impl TestEngine, nth: u64) {
     engine.interfaces().fail_growth.unwrap().fail_growth(nth);
 }
@@ -90,8 +90,8 @@ fn snapshot(engine: &impl TestEngine) -> (ReportedStatistics, Vec<Extent>) {
     (ReportedStatistics::of(engine), extents)
 }
 
-/// Repeats a run once for each of its growths, which then fails, and compares the allocations with those
-/// of the run without a failure.
+/// Repeats a run once for each of its growths, lets this growth fail, and compares the allocations with the
+/// allocations of the run without a failure.
 pub(crate) fn each_fails_in_turn<E: TestEngine>() {
     let (served, refused) = run::<E>(0);
     assert_eq!(refused, None);
@@ -104,8 +104,8 @@ pub(crate) fn each_fails_in_turn<E: TestEngine>() {
     assert_eq!(run::<E>(1 + growths.len() as u64), (served, None));
 }
 
-/// Lets the second growth fail in a pool that has no room for the first one: a growth without room is
-/// counted once, and is refused for its own cause.
+/// Makes the second growth fail in a pool without room for a growth, and expects that a growth without room
+/// is counted once and refused for its own cause.
 pub(crate) fn one_without_room_counts_once<E: TestEngine>() {
     let memory = HostMemory::new(256 << 10);
     let engine = E::over(&memory);
@@ -125,7 +125,7 @@ pub(crate) fn one_without_room_counts_once<E: TestEngine>() {
         }
     };
     assert_ne!(full, Refusal::Injected);
-    // A magazine caches some of these blocks. It is flushed before a request is refused.
+    // A magazine caches some of these blocks. The magazine is flushed before a request is refused.
     for offset in &small[..40] {
         blocks.free(&engine, *offset);
     }

@@ -33,7 +33,7 @@ pub(crate) fn read(
     }
 }
 
-/// Panics unless the extents cover a region of `pages` pages, without gaps and overlaps.
+/// Panics unless the extents cover a region of `pages` pages without gaps and overlaps.
 #[track_caller]
 pub(crate) fn is_partition(extents: &[Extent], pages: usize) {
     let mut next = 0;

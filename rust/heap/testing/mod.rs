@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Test support: the conformance test, memory for pools, locks and CPUs of the host, models, and experiments that
-//! several engines' tests run.
+//! Test support: the conformance test, memory for pools, locks and simulated CPUs on the host, models, and experiments
+//! that the tests of several engines share.
 //!
 //! With the feature `conformance`, other crates can use [`conformance`]. The rest is for the tests of this crate.
 
@@ -88,22 +88,22 @@ use crate::{
 };
 use blocks::ReportedStatistics;
 
-// SAFETY: `std::sync::Mutex` runs at most one closure at a time, and what one closure wrote is visible
-// to the next.
+// SAFETY: At most one closure at a time runs with the mutex locked, and the mutex makes the writes of one
+// closure visible to the next closure.
 unsafe impl<T> Lock<T> for Mutex<T> {
     fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
         f(&mut self.lock().unwrap())
     }
 }
 
-/// Simulated CPUs, each with a cache and a mutex that stands for disabled preemption.
+/// Simulated CPUs, each with a cache and a mutex. The mutex replaces the disabled preemption of the kernel.
 pub(crate) struct Host {
     turns: Vec<Mutex<()>>,
     caches: Vec<Box<CpuCache>>,
 }
 
 std::thread_local! {
-    /// The CPU that a thread runs on. A test migrates its thread by changing this number.
+    /// The CPU on which a thread runs. A test changes this number to migrate its thread.
     pub(crate) static CPU: Cell<usize> = const { Cell::new(0) };
 }
 
@@ -122,14 +122,15 @@ impl Host {
 
     fn with<R>(&self, cpu: usize, f: impl FnOnce(&Exclusive<'_, CpuCache>) -> R) -> Option<R> {
         let _turn = self.turns.get(cpu)?.lock().unwrap();
-        // SAFETY: `Exclusive::new` requires that there is no other one for the cache: every closure on it
-        // holds its mutex, which also makes the effects of earlier closures visible.
+        // SAFETY: `Exclusive::new` requires that no other `Exclusive` of the cache exists, and that earlier
+        // writes are visible. Every closure on the cache holds the mutex of the CPU, which ensures both.
         Some(f(&unsafe { Exclusive::new(&*self.caches[cpu]) }))
     }
 }
 
-// SAFETY: A closure holds the mutex of the CPU whose cache it gets, so two closures never run on one
-// cache at the same time.
+// SAFETY: A closure holds the mutex of the CPU whose cache it gets, so two closures never run on one cache at
+// the same time, and the writes of one closure are visible to the next. The cache of a CPU never changes, and
+// tests create each `Host` for one engine.
 unsafe impl PerCpu<CpuCache> for Host {
     fn cpus(&self) -> usize {
         self.caches.len()
@@ -196,12 +197,12 @@ impl TestEngine for LockedHybrid {
     }
 }
 
-/// Constructs `hybrid` without regions, on a machine with `cpus` CPUs.
+/// Constructs `hybrid` without regions, on `cpus` simulated CPUs.
 pub(crate) fn with_cpus(cpus: usize) -> HostHybrid {
     Hybrid::new(Mutex::default(), Host::new(cpus))
 }
 
-/// Zeroed bytes of the host, freed on drop.
+/// Zeroed memory of the host, which is freed on drop.
 struct Zeros {
     start: NonNull<u8>,
     layout: Layout,
@@ -220,13 +221,13 @@ impl Zeros {
 
 impl Drop for Zeros {
     fn drop(&mut self) {
-        // SAFETY: Allocated in `new` with this layout.
+        // SAFETY: `new` allocated the memory with this layout, and the memory is freed once.
         unsafe { dealloc(self.start.as_ptr(), self.layout) };
     }
 }
 
-/// Memory for a region: zeroed, and `skew` bytes past a multiple of its size rounded up to a power of
-/// two. It also owns the metadata tables of the engines that it was added to.
+/// Zeroed memory for a region. The memory begins `skew` bytes after a multiple of its size rounded up to a
+/// power of two. The value also owns the metadata tables of the engines to which the memory was added.
 pub(crate) struct HostMemory {
     zeros: Zeros,
     skew: usize,
@@ -247,7 +248,7 @@ impl HostMemory {
     }
 
     pub(crate) fn start(&self) -> NonNull<u8> {
-        // SAFETY: The allocation has `bytes + skew` bytes, so `skew` bytes further is within it.
+        // SAFETY: The allocation has `bytes + skew` bytes, so the result of the addition lies within it.
         unsafe { self.zeros.start.add(self.skew) }
     }
 
@@ -282,9 +283,9 @@ impl HostMemory {
         assert!(skip <= self.bytes() && bytes <= self.bytes() - skip);
         let engine = engine.interfaces().add_region.unwrap();
         let table = self.table(engine.table_bytes(bytes));
-        // SAFETY: The range lies in the memory (asserted above), and the table has the length that
-        // the engine asks for. Tests drop their engines before the memory, and add a range that an
-        // engine accepted to no other engine.
+        // SAFETY: The range lies in the memory, as asserted above. The table is zeroed, aligned to 8, and has
+        // the length that the engine requires. Tests drop their engines before the memory, and do not use a
+        // range for two engines at the same time. Each pointer comes from the allocation of its range.
         unsafe { engine.add_region(self.start().add(skip), bytes, table) }
     }
 }
@@ -304,7 +305,7 @@ pub(crate) fn classes(engine: &impl Engine) -> Vec<ClassStats> {
     ReportedStatistics::of(engine).classes
 }
 
-/// Returns the cached memory of an engine, if it caches memory.
+/// Frees the cached memory of an engine, if the engine caches memory.
 pub(crate) fn shrink(engine: &impl Engine) {
     if let Some(engine) = engine.interfaces().shrink {
         engine.shrink();
@@ -321,7 +322,7 @@ pub(crate) fn check(engine: &impl Engine) -> Result<Progress, Broken> {
     check::run(&mut Walk::new(), |walk| checked.check(walk))
 }
 
-/// Panics if the engine's check finds a broken rule.
+/// Panics unless the engine's check completes and finds no broken rule.
 #[track_caller]
 pub(crate) fn sound(engine: &impl Engine) {
     let result = check(engine);

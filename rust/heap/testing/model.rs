@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The model test of every engine: random operations, a shadow of every live block, and a check of the
-//! engine after each operation.
+//! The model test of every engine: it runs random operations, compares the engine with a shadow of the live
+//! blocks, and checks the engine after each operation.
 
 use super::{
     CPU,
@@ -33,13 +33,13 @@ use std::vec::Vec;
 /// An operation on an engine.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum ModelOperation {
-    /// Allocates this number of bytes, aligned to two to the power of the second number.
+    /// Allocates a block. The fields are the size and log2 of the alignment.
     Allocate(usize, u32),
-    /// Frees one of the live blocks.
+    /// Frees one of the live blocks, which the field selects.
     Release(usize),
-    /// Resizes one of the live blocks to this number of bytes.
+    /// Resizes one of the live blocks. The fields select the block and are its new size.
     Resize(usize, usize),
-    /// Migrates the thread to this CPU.
+    /// Migrates the thread to the CPU with this number.
     Move(usize),
     /// Returns all cached memory to the buddy system.
     Shrink,
@@ -52,17 +52,17 @@ pub(crate) enum ModelOutcome {
     Refused(Refusal),
     Released(Cost),
     Resized(bool),
-    /// The operation has no outcome: there was no live block, or none was needed.
+    /// The operation has no outcome: there was no live block, or the operation does not need one.
     Nothing,
 }
 
-/// Returns a strategy for fewer than `most` operations, with alignments up to `1 << align_order`.
+/// Returns a strategy for fewer than `most` operations. Alignments are at most `1 << align_order`.
 pub(crate) fn operations(
     most: usize,
     align_order: u32,
 ) -> impl Strategy<Value = Vec<ModelOperation>> {
     let size = || prop_oneof![8 => 1usize..200, 4 => 200usize..4200, 2 => 4097usize..40_000];
-    // Most requests ask for the alignment of a word at most.
+    // Most requests have an alignment of at most a word.
     let align = prop_oneof![2 => 0u32..=3, 1 => 0u32..=align_order];
     let operation = prop_oneof![
         4 => (size(), align).prop_map(|(size, align)| ModelOperation::Allocate(size, align)),
@@ -72,8 +72,8 @@ pub(crate) fn operations(
     vec(operation, 1..most)
 }
 
-/// Returns a strategy for the operations of [`operations`], with migrations between `cpus` CPUs and
-/// shrinks in between.
+/// Returns a strategy for the operations of [`operations`], mixed with migrations between `cpus` CPUs and
+/// with shrinks.
 pub(crate) fn operations_on(
     cpus: usize,
     most: usize,
@@ -131,8 +131,8 @@ impl<E: Engine> ShadowedEngine<'_, E> {
         } = live;
         let (new, mut cost) = (layout(size, old.align()), Cost::default());
         let keeps = self.engine.fits_in_place(old, new);
-        // SAFETY: The block is live with the layout `old`: `remove` only took it from the shadow. It
-        // is inserted again below, with the layout that it has then.
+        // SAFETY: The block is live with the layout `old`, because `remove` only changed the shadow, and
+        // `new` has the same alignment. Nothing uses the block during the call.
         let resized = unsafe { self.engine.resize(block, old, new, &mut cost) };
         assert!(resized || !keeps, "a resize that fits in place was refused");
         assert_eq!(resized, cost.path() == Path::InPlace);
@@ -173,7 +173,7 @@ impl<E: Engine> ShadowedEngine<'_, E> {
         }
     }
 
-    /// Checks the engine, if it has a check, and compares its statistics with the shadow.
+    /// Checks the engine, if the engine has a check, and compares the statistics with the shadow.
     fn compare(&self) {
         if self.engine.interfaces().check.is_some() {
             sound(self.engine);
@@ -193,8 +193,8 @@ pub(crate) fn agrees<E: TestEngine>(
     agrees_on(E::empty(), memories, operations)
 }
 
-/// Adds `memories` to an engine without regions, runs `operations` on it, compares it with a shadow after
-/// each of them, and frees all blocks at the end.
+/// Adds `memories` to an engine without regions, and runs `operations` on the engine. Compares the engine
+/// with its shadow after each operation, and frees all blocks at the end.
 pub(crate) fn agrees_on<E: Engine>(
     engine: E,
     memories: &[HostMemory],

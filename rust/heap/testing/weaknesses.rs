@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Experiments that show weaknesses of an allocator. `seed`, which has the weaknesses, and `hybrid`,
-//! which has none of them, run the same experiments.
+//! Experiments that show weaknesses of an allocator. `seed` has the weaknesses, and `hybrid` has none of
+//! them. The same experiments run on both.
 
 use core::{
     alloc::Layout,
@@ -27,8 +27,8 @@ use crate::{
     seed::Heap, //
 };
 
-/// An allocator with the interface of `docs/seed-design.md`, without a session above it that would
-/// refuse wrong results and bad frees.
+/// An allocator as `docs/seed-design.md` describes it, without a session above it that would refuse wrong
+/// results and bad frees.
 pub(crate) trait BareAllocator: Sized {
     /// A block.
     type Block: Copy + core::fmt::Debug + PartialEq;
@@ -36,8 +36,8 @@ pub(crate) trait BareAllocator: Sized {
     /// Returns the address of a block.
     fn address(block: Self::Block) -> usize;
 
-    /// Constructs an allocator over the `bytes` bytes of `memory` from `skip` on, or returns `None` if
-    /// the allocator does not accept them. `skip + bytes` is at most the size of `memory`.
+    /// Constructs an allocator over the `bytes` bytes of `memory` from `skip` on. Returns `None` if the
+    /// allocator does not accept this memory. `skip + bytes` is at most the size of `memory`.
     fn at(memory: &HostMemory, skip: usize, bytes: usize) -> Option<Self>;
 
     /// Allocates a block.
@@ -48,8 +48,8 @@ pub(crate) trait BareAllocator: Sized {
     /// # Safety
     ///
     /// - This allocator allocated the block with this layout.
-    /// - If the block was already freed, the caller only allocates blocks of the same layout afterwards,
-    ///   and does not use their memory.
+    /// - If the block was already freed, the caller afterwards only allocates blocks of the same layout, and
+    ///   does not use their memory.
     unsafe fn free(&mut self, block: Self::Block, layout: Layout) -> Result<(), BadFree>;
 
     /// Returns the total and the used bytes that the allocator reports.
@@ -64,7 +64,8 @@ impl BareAllocator for Heap {
     }
 
     fn at(memory: &HostMemory, skip: usize, bytes: usize) -> Option<Self> {
-        // SAFETY: The experiments drop their heaps before the memory, and use the memory for one heap.
+        // SAFETY: The bytes lie in `memory`, which exposed its provenance. The experiments drop their heaps
+        // before the memory, and use the memory for one heap.
         Some(unsafe { Self::new(memory.addr() + skip, bytes) })
     }
 
@@ -73,9 +74,9 @@ impl BareAllocator for Heap {
     }
 
     unsafe fn free(&mut self, block: Self::Block, layout: Layout) -> Result<(), BadFree> {
-        // SAFETY: By this function's contract, the block was allocated by this heap with this layout. A
-        // second free only damages the free list of its class, and the caller does not use the blocks
-        // that are then allocated twice.
+        // SAFETY: By this function's contract, this heap allocated the block with this layout. A second free
+        // breaks the contract of `deallocate` on purpose. The second free only damages the free list of the
+        // slab, and the caller does not use the memory of blocks that are then allocated twice.
         unsafe { self.deallocate(block, layout) };
         Ok(())
     }
@@ -106,8 +107,9 @@ where
     }
 
     unsafe fn free(&mut self, block: Self::Block, layout: Layout) -> Result<(), BadFree> {
-        // SAFETY: By this function's contract, the block was allocated by this engine with this layout.
-        // The engine refuses a second free, or allocates the block twice; the caller does not use it.
+        // SAFETY: By this function's contract, this engine allocated the block with this layout. A second
+        // free breaks the contract of `Engine::free` on purpose. The engine then refuses the free or
+        // allocates the block twice, and the caller does not use the memory of the block.
         unsafe { Engine::free(self, block, layout, &mut Cost::default()) }
     }
 
@@ -167,13 +169,14 @@ pub(crate) fn served_by_freed_slabs<B: BareAllocator>() -> Vec<usize> {
     sizes
 }
 
-/// Returns the used bytes that a block of `size` bytes adds, in a heap that has a slab of its class.
+/// Returns the number of used bytes that a block of `size` bytes adds, in a heap that already has a slab of
+/// the class.
 pub(crate) fn taken<B: BareAllocator>(size: usize) -> usize {
     let memory = HostMemory::new(1 << 20);
     taken_of(&mut over::<B>(&memory), size)
 }
 
-/// Returns the used bytes that the second block of `size` bytes adds.
+/// Returns the number of used bytes that the second block of `size` bytes adds.
 fn taken_of<B: BareAllocator>(heap: &mut B, size: usize) -> usize {
     let layout = layout(size, 1);
     let first = heap.allocate(layout).unwrap();
@@ -196,7 +199,7 @@ pub(crate) fn waste<B: BareAllocator>(sizes: impl Iterator<Item = usize> + Clone
     (taken - asked) * 100 / taken
 }
 
-/// Writes an address to a freed block, and returns whether the second allocation after that returns this
+/// Writes an address to a freed block, and returns whether the second allocation after the write returns this
 /// address.
 pub(crate) fn write_after_free_chooses<B: BareAllocator>() -> bool {
     let memory = HostMemory::new(1 << 20);
@@ -207,7 +210,7 @@ pub(crate) fn write_after_free_chooses<B: BareAllocator>() -> bool {
     // SAFETY: The block was allocated above with this layout, and is freed once.
     unsafe { heap.free(block, small) }.unwrap();
     // SAFETY: The address lies in `memory`, which this function owns, and is aligned to 64 bytes. The
-    // experiment writes on purpose to a block that the heap owns again.
+    // experiment writes on purpose to a block after its free.
     unsafe { ptr::with_exposed_provenance_mut::<usize>(B::address(block)).write(chosen) };
     assert_eq!(heap.allocate(small), Some(block));
     heap.allocate(small).map(B::address) == Some(chosen)
@@ -222,8 +225,8 @@ pub(crate) fn double_free<B: BareAllocator>() -> (Result<(), BadFree>, bool) {
     let block = heap.allocate(small).unwrap();
     // SAFETY: The block was allocated above with this layout, and is freed once.
     unsafe { heap.free(block, small) }.unwrap();
-    // SAFETY: The block was allocated with this layout. After this second free there are only the two
-    // allocations below, whose memory is not used.
+    // SAFETY: The block was allocated with this layout and already freed. After this second free, only the
+    // two allocations below follow, which have the same layout and whose memory is not used.
     let second = unsafe { heap.free(block, small) };
     (second, heap.allocate(small) == heap.allocate(small))
 }
@@ -236,8 +239,8 @@ pub(crate) fn total_and_used<B: BareAllocator>() -> (usize, usize) {
     heap.total_and_used()
 }
 
-/// Returns log2 of the bytes of the largest block that a heap of 1 MiB can allocate whose memory lies
-/// `skew` bytes past a multiple of its size.
+/// Returns log2 of the bytes of the largest block that a heap of 1 MiB can allocate. The memory of the heap
+/// begins `skew` bytes after a multiple of 1 MiB.
 pub(crate) fn largest<B: BareAllocator>(skew: usize) -> Option<u32> {
     let memory = HostMemory::skewed(1 << 20, skew);
     let mut heap: B = over(&memory);

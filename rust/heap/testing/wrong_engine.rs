@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! An engine with a defect, which tests of the checks must find.
+//! An engine with a defect. The conformance test must report each defect.
 
 use core::{
     alloc::Layout,
@@ -54,11 +54,11 @@ pub(crate) enum Defect {
     TooFewUsableBytes,
     /// Writes into a live block.
     WildWrite,
-    /// Loses two pages with each free, which the statistics do not show.
+    /// Loses two pages with each free, and hides the loss in the statistics.
     Leak,
-    /// Forgets a block that is freed by the fast path.
+    /// Does not free a block that is freed by the fast path.
     LeakOnFastPath,
-    /// Forgets a block of more than 64 bytes that is freed by the fast path.
+    /// Does not free a block of more than 64 bytes that is freed by the fast path.
     LeakOfLargeOnFastPath,
     /// Ignores alignments on the fast path.
     MisalignedOnFastPath,
@@ -70,7 +70,7 @@ pub(crate) enum Defect {
     AllocatesOnRefusal,
     /// Refuses every request.
     ServesNothing,
-    /// Refuses every fourth request, and does not count that.
+    /// Refuses every fourth request, and does not count the refusal.
     UncountedRefusal,
     /// Claims that every resize fits in place.
     WrongKeeps,
@@ -110,7 +110,8 @@ impl Defect {
     /// Returns a part of the message with which the conformance test must report the defect.
     pub(crate) fn message(self) -> &'static str {
         match self {
-            // The usable size of an aligned block is larger than a block that is not aligned.
+            // The usable size that the engine reports is that of an aligned block, which is larger than the
+            // block.
             Self::Overlap | Self::TooManyUsableBytes | Self::MisalignedOnFastPath => "overlaps",
             Self::OutOfPool | Self::WrongOffset => "outside of the pool, or with a wrong offset",
             Self::Misaligned => "misaligned",
@@ -132,7 +133,7 @@ impl Defect {
     }
 }
 
-/// The bytes, and the alignment, of a block that is lost.
+/// The size and the alignment of a lost block.
 const LEAK: usize = 8192;
 
 /// An engine with a defect.
@@ -147,12 +148,12 @@ struct State {
     requests: usize,
     /// The block that was allocated last, unless it was freed.
     last: Option<(Block, Layout)>,
-    /// The number of [`LEAK`]s.
+    /// The number of lost blocks of [`LEAK`] bytes.
     leaks: u64,
 }
 
 impl<E: Engine> WrongEngine<E> {
-    /// Gives `engine` a defect.
+    /// Wraps `engine` with a defect.
     pub(crate) fn new(engine: E, defect: Defect) -> Self {
         Self {
             engine,
@@ -161,7 +162,7 @@ impl<E: Engine> WrongEngine<E> {
         }
     }
 
-    /// Returns the layout that the engine inside gets for `layout`.
+    /// Returns the layout that is passed to the engine inside for `layout`.
     fn inner(&self, layout: Layout) -> Layout {
         match self.defect {
             Defect::Misaligned => Layout::from_size_align(layout.size(), 1).unwrap(),
@@ -169,15 +170,15 @@ impl<E: Engine> WrongEngine<E> {
         }
     }
 
-    /// Forgets a block that is freed.
+    /// Removes a freed block from the state.
     fn forget(&self, block: Block) {
         let mut state = self.state.lock().unwrap();
         state.last.take_if(|(last, _)| *last == block);
     }
 }
 
-// SAFETY: There is none: the defects break the contract. The tests only use the memory of blocks that pass
-// their checks, which lies in the pool.
+// SAFETY: The defects break the contract on purpose. This is acceptable because the conformance test checks
+// the place of each block before it uses the memory, so it only accesses memory of the pool.
 unsafe impl<E: Engine> Engine for WrongEngine<E> {
     fn capabilities(&self) -> Capabilities {
         self.engine.capabilities()
@@ -216,7 +217,8 @@ unsafe impl<E: Engine> Engine for WrongEngine<E> {
             (Defect::WildWrite, Some((block, _))) => {
                 // SAFETY: The block is live, so its first byte is in the pool.
                 let byte = unsafe { block.start.read() };
-                // SAFETY: The same byte. It changes on purpose although the block is live.
+                // SAFETY: The first byte of the block is in the pool, as above. The write to a live block is
+                // on purpose.
                 unsafe { block.start.write(!byte) };
             }
             _ => {}
@@ -273,7 +275,8 @@ unsafe impl<E: Engine> Engine for WrongEngine<E> {
             let lost = self.engine.allocate(lost, &mut cost);
             self.state.lock().unwrap().leaks += u64::from(lost.is_ok());
         }
-        // SAFETY: By this function's contract, and the engine inside allocated the block with this layout.
+        // SAFETY: The contract of this function is the contract of the same method of the engine inside,
+        // which allocated the block with the layout that `inner` returns.
         unsafe { self.engine.free(block, self.inner(layout), cost) }
     }
 
@@ -287,7 +290,8 @@ unsafe impl<E: Engine> Engine for WrongEngine<E> {
     unsafe fn resize(&self, block: Block, layout: Layout, new: Layout, cost: &mut Cost) -> bool {
         self.forget(block);
         let (layout, new) = (self.inner(layout), self.inner(new));
-        // SAFETY: By this function's contract, and the engine inside allocated the block with this layout.
+        // SAFETY: The contract of this function is the contract of the same method of the engine inside,
+        // which allocated the block with the layout that `inner` returns.
         unsafe { self.engine.resize(block, layout, new, cost) }
     }
 

@@ -23,8 +23,7 @@ fn counters(pool: &SeedPool, session: &TestSession<'_>) -> (Totals, SessionStats
     (totals, stats)
 }
 
-/// Makes 50 requests, each of the four kinds in turn, and returns the numbers of those that were
-/// refused.
+/// Makes 50 requests of four kinds in turn, and returns the numbers of the refused requests.
 fn run_requests(pool: &SeedPool, session: &TestSession<'_>) -> Vec<u64> {
     let first = allocate(session, 100, 8).unwrap().handle;
     fill(session, first, 0x5a);
@@ -42,7 +41,7 @@ fn run_requests(pool: &SeedPool, session: &TestSession<'_>) -> Vec<u64> {
                 assert_eq!(done, usize::from(error.is_none()));
                 error
             }
-            // The first size needs pages, the second a slab that grows from time to time.
+            // A request of 5000 bytes needs pages. A request of 1000 bytes needs a slab, which sometimes grows.
             2 => allocate(session, 5000, 8).err(),
             _ => allocate(session, 1000, 8).err(),
         };

@@ -40,22 +40,22 @@ fn refused_requests_use_up_no_generation_of_a_stale_handle() {
     assert_eq!(blocks, 2047);
 }
 
-/// The chunks that can still be allocated.
+/// The number of chunks that can still be allocated.
 static CHUNKS: AtomicUsize = AtomicUsize::new(1);
-/// The first thread has added a chunk.
+/// Whether the first thread has added a chunk.
 static IS_ADDED: AtomicBool = AtomicBool::new(false);
-/// Both threads need a chunk.
+/// The barrier that the threads pass when both need a chunk.
 static BOTH_NEED_A_CHUNK: Barrier = Barrier::new(2);
 
 std::thread_local! {
     static IS_SECOND: Cell<bool> = const { Cell::new(false) };
 }
 
-/// A platform on which two threads need a chunk at once, and the first one gets the only one.
+/// A platform on which two threads need a chunk at the same time, and only the first thread gets a chunk.
 struct OneChunk<'e>(PhantomData<&'e ()>);
 
-// SAFETY: A reference always yields the same engine. A vector owns its elements alone and always yields
-// the same ones. No engine is quick.
+// SAFETY: A reference always yields the same engine. A `HostLock` cannot be cloned, and the test creates the lock
+// with a new state. A vector owns its elements alone and always yields the same elements. No engine is quick.
 unsafe impl<'e> Platform for OneChunk<'e> {
     type Engine = &'e Seed<HostLock<State>>;
     type Quick = Seed<HostLock<State>>;

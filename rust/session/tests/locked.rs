@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Submissions that are executed under the session's lock, compared with the same operations one by one.
+//! Submissions that are executed under the session's lock, compared with the same operations in single calls.
 
 use super::submit::{
     SubmittedOperation,
@@ -58,9 +58,9 @@ impl HybridPool {
         let start = start.wrapping_add(start.addr().next_multiple_of(POOL) - start.addr());
         let start = NonNull::new(start).unwrap();
         let records = NonNull::new(table.as_mut_ptr()).unwrap().cast();
-        // SAFETY: `add_region` requires unused memory and a zeroed table that outlive the engine: both
-        // vectors are new and large enough, the table is zeroed, and the field `engine` is dropped
-        // before them. Both pointers come from the whole vectors.
+        // SAFETY: `add_region` requires unused memory and a zeroed, aligned table that outlive the engine, and
+        // pointers whose provenance covers both: the vectors are new and large enough, the table is zeroed, the
+        // field `engine` is dropped before the vectors, and both pointers come from the whole vectors.
         unsafe { engine.add_region(start, POOL, records) }.unwrap();
         Self {
             engine,
@@ -83,14 +83,15 @@ fn check_zeroed_and_fill(session: &HybridSession<'_>, reply: &Reply) {
     let pinned = session.pin(reply.handle).unwrap();
     let (start, _) = pinned.bytes_from(0).unwrap();
     for byte in 0..reply.usable {
-        // SAFETY: `byte` is below the usable size of the block, which is pinned.
+        // SAFETY: `byte` is below the usable size of the block, which is pinned. All memory of the pool was
+        // initialised.
         assert_eq!(unsafe { start.add(byte).read() }, 0);
     }
     // SAFETY: The block has `usable` bytes and is pinned, and no other thread uses it.
     unsafe { start.write_bytes(0xa5, reply.usable) };
 }
 
-/// Executes an operation by the session's own call, and returns whether it succeeded.
+/// Executes an operation by a single call of the session, and returns whether the operation succeeded.
 fn run_alone(
     session: &HybridSession<'_>,
     done: &[SubmittedOperation],
@@ -131,7 +132,7 @@ fn pick(known: &[Handle], place: usize, choice: usize, number: usize) -> Submitt
     let size = 1 << (number % 14);
     let size = size + number as u64 / 14 % size;
     match choice {
-        // Few sizes, so that runs of equal allocations occur.
+        // Only two sizes are used, so that runs of equal allocations occur.
         0..15 => alloc_op([64, 64, 64, 4096][number % 4]),
         15..45 => alloc_op(size.min(4096)),
         45..50 => op(Operation::Allocate {
@@ -156,7 +157,7 @@ fn pick(known: &[Handle], place: usize, choice: usize, number: usize) -> Submitt
 proptest::proptest! {
     #![proptest_config(proptest::test_runner::Config::with_cases(64))]
 
-    /// A submission and its operations one by one return the same blocks, costs and errors.
+    /// Asserts that a submission and single calls of its operations return the same blocks, costs and errors.
     #[test]
     fn a_submission_equals_its_operations_one_by_one(
         submissions in proptest::collection::vec(
@@ -244,7 +245,7 @@ fn a_reallocated_block_is_freed_with_its_new_size_class() {
 fn a_reused_entry_does_not_inherit_the_layout() {
     let pool = HybridPool::new();
     let session = pool.session();
-    // Use all entries of the first chunk once, so that later allocations reuse them.
+    // The test uses all entries of the first chunk once, so that later allocations reuse the entries.
     for _ in 0..1024 / 64 {
         free_all(&session, &allocated(&session, 64, 64));
     }
@@ -285,8 +286,8 @@ fn a_block_grows_into_pages_that_were_cached_when_there_is_no_room_for_a_copy() 
     let session = pool.limited(2 * POOL, 1000);
     let block = session.allocate(16 * PAGE, 8).unwrap();
     let neighbour = session.allocate(16 * PAGE, 8).unwrap();
-    // Behind each block of 20 pages 12 stay free: many pages are free, but no 32 in one piece. The
-    // neighbour's are in a magazine.
+    // After each block of 20 pages, 12 pages stay free: many pages are free, but no 32 contiguous pages. The pages
+    // of the neighbour are in a magazine.
     while session.allocate(20 * PAGE, 8).is_ok() {}
     session.free(neighbour.handle).unwrap();
     let grown = session.reallocate(block.handle, 32 * PAGE).unwrap();

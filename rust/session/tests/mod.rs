@@ -56,8 +56,8 @@ impl<E> TestPlatform<'_, E> {
     }
 }
 
-// SAFETY: A reference always yields the same engine. A vector owns its elements alone and always yields
-// the same ones.
+// SAFETY: A reference always yields the same engine, which is its own quick engine. A `HostLock` cannot be cloned,
+// and `session_on` creates it with a new state. A vector owns its elements alone and always yields the same elements.
 unsafe impl<'e, E: Engine> Platform for TestPlatform<'e, E> {
     type Engine = &'e E;
     type Quick = E;
@@ -182,15 +182,15 @@ fn reallocate(session: &TestSession<'_>, handle: Handle, size: u64) -> Result<Re
 fn bytes(session: &TestSession<'_>, handle: Handle) -> Vec<u8> {
     let pinned = session.pin(handle).unwrap();
     let (start, len) = pinned.bytes_from(0).unwrap();
-    // SAFETY: The block is pinned and has `len` bytes, which a session zeroes. No other thread
-    // writes to it.
+    // SAFETY: The block is pinned and has `len` bytes, which the session zeroed. No other thread writes to the
+    // block.
     unsafe { core::slice::from_raw_parts(start.as_ptr(), len) }.to_vec()
 }
 
 fn fill(session: &TestSession<'_>, handle: Handle, byte: u8) {
     let pinned = session.pin(handle).unwrap();
     let (start, len) = pinned.bytes_from(0).unwrap();
-    // SAFETY: The block is pinned and has `len` bytes. No other thread uses it.
+    // SAFETY: The block is pinned and has `len` bytes. No other thread uses the block.
     unsafe { start.write_bytes(byte, len) };
 }
 
@@ -203,7 +203,8 @@ fn new_blocks_are_zero_up_to_their_usable_size() {
         assert_eq!(bytes(&session, reply.handle), vec![0; size as usize]);
         let start = session.pin(reply.handle).unwrap().bytes_from(0).unwrap().0;
         for byte in 0..reply.usable {
-            // SAFETY: `byte` is below the usable size of the block, which is live.
+            // SAFETY: `byte` is below the usable size of the block, which is live. All memory of the pool was
+            // initialised.
             assert_eq!(unsafe { start.add(byte).read() }, 0);
         }
     }

@@ -10,7 +10,7 @@ use slab_heap::{
 };
 use slab_host::Process;
 
-/// Returns the address of pages of a block, as the mmap hook does.
+/// Returns the address of pages of a block. Unlike the mmap hook, pins the block only during the call.
 fn pages(
     session: &TestSession<'_>,
     handle: Handle,
@@ -40,7 +40,7 @@ fn a_leaked_pin_lasts_until_unpin() {
         unsafe { session.unpin(handle) };
         assert_eq!(session.free(handle), Err(SessionError::Pinned));
     }
-    // SAFETY: The block has one more leaked pin.
+    // SAFETY: The block has one more leaked pin, which nothing uses.
     unsafe { session.unpin(handle) };
     assert!(session.free(handle).is_ok());
     assert!(session.free(other).is_ok());
@@ -53,7 +53,7 @@ fn a_leaked_pin_lasts_until_the_session_ends() {
     let session = pool.session();
     let [handle, other] = [8192, 100].map(|size| allocate(&session, size, 8).unwrap().handle);
     session.pin(handle).unwrap().leak();
-    // The pinned block still counts, and other blocks can be freed.
+    // The session still counts the pinned block, and other blocks can be freed.
     assert!(session.free(other).is_ok());
     assert_eq!((session.stats().blocks, session.stats().bytes), (1, 8192));
     assert_eq!(pool.totals().live_blocks, 1);
@@ -112,7 +112,7 @@ fn pages_are_inside_the_block() {
 fn bytes_beyond_the_size_are_zero_in_the_last_page() {
     let pool = SeedPool::new();
     let session = pool.session();
-    // The larger size leaves contents beyond the smaller one.
+    // The block has contents beyond the smaller size, because it had the larger size before.
     let handle = allocate(&session, 8192, 8).unwrap().handle;
     fill(&session, handle, 7);
     reallocate(&session, handle, 5000).unwrap();
@@ -148,11 +148,11 @@ fn pages_with_red_zones_are_not_mapped_in_debug_mode() {
 
     let session = session_on(&engine, POOL, 10);
     for (size, align, expected) in [
-        // The red zone before the block is in its first page.
+        // The first page of the block also contains the red zone before the block.
         (4096, 8, Some(SessionError::NotPages)),
-        // The red zone after the block is in its last page.
+        // The last page of the block also contains the red zone after the block.
         (5000, 4096, Some(SessionError::NotPages)),
-        // Both red zones are in other pages.
+        // No page of the block contains a red zone.
         (8192, 4096, None),
     ] {
         let handle = session.allocate(size, align).unwrap().handle;

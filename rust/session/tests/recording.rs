@@ -338,8 +338,8 @@ fn check_history(events: &[Event]) -> usize {
     served
 }
 
-/// Runs threads that allocate, reallocate and free their own and each other's blocks. Returns the
-/// number of successful operations.
+/// Runs threads that allocate blocks, and reallocate and free blocks of any thread. Returns the number of
+/// successful operations.
 fn run_threads<E: Engine>(session: &SessionOn<'_, E>) -> usize {
     let handles = Mutex::new(Vec::new());
     let done = Mutex::new(0);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Handle table and quota, by example and compared with a map.
+//! Tests of the handle table and the quota: examples, and a comparison with a map.
 
 use super::*;
 use core::{
@@ -121,12 +121,12 @@ fn a_committed_reservation_names_its_block() {
 #[test]
 fn a_round_uses_each_entry_that_was_vacant_at_its_start_once() {
     let mut table = new_table(usize::MAX, u32::MAX);
-    // The last ones are used next.
+    // The table uses the last indexes of both vectors first.
     let mut vacant: Vec<_> = (0..FIRST_CHUNK as u32).rev().collect();
     let mut released = Vec::new();
     let mut live = Vec::new();
     for step in 0..12 * FIRST_CHUNK {
-        // The number of live entries grows until the chunk is full, then shrinks to one, in turns.
+        // The number of live entries alternately grows until the chunk is full, and shrinks to zero.
         let grows = step / (2 * FIRST_CHUNK) % 2 == 0;
         if live.is_empty() || grows && live.len() < FIRST_CHUNK {
             if vacant.is_empty() {
@@ -230,7 +230,7 @@ fn remove_next_finds_all_live_blocks() {
 }
 
 proptest::proptest! {
-    /// Random operations have the same results as on a map.
+    /// Asserts that random operations have the same results on the table and on a map.
     #[test]
     fn the_table_agrees_with_a_map(operations in proptest::collection::vec(
         (0u8..6, proptest::num::usize::ANY, 0usize..200), 1..400)) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Calls that a fatal signal interrupts: they end soon and change nothing.
+//! Tests that calls end soon and change nothing when a fatal signal interrupts them.
 
 use super::{
     submit::{
@@ -16,7 +16,7 @@ use super::{
 /// The size of the pool in bytes.
 const LARGE_POOL: usize = 16 * PIECE;
 
-/// Resets [`CHECKS_UNTIL_SIGNAL`], also when a test panics.
+/// A guard that resets [`CHECKS_UNTIL_SIGNAL`] when it is dropped, also when a test panics.
 struct ResetSignal;
 
 impl Drop for ResetSignal {

@@ -87,8 +87,8 @@ pub(super) fn execute<'a, 'e, E: Engine>(
     segment
 }
 
-/// Submits all operations and commits each segment. Returns the number of successful operations and the
-/// error.
+/// Submits all operations and commits each segment. Returns the number of successful operations, and the error
+/// that ended the submission.
 pub(super) fn submit<E: Engine>(
     session: &SessionOn<'_, E>,
     ops: &mut [SubmittedOperation],
@@ -162,7 +162,7 @@ fn an_uncommitted_segment_leaves_no_block() {
     );
     assert_eq!(pool.totals().live_blocks, before.0);
     assert_eq!(session.free(first), Err(SessionError::NoSuchBlock));
-    // The block that the segment freed itself counts as allocated and freed.
+    // The block that the segment allocated and freed counts as allocated and freed.
     assert_eq!((after.allocations, after.frees), (2, 1));
     assert!(session.free(kept).is_ok());
     assert_sound(&pool);

@@ -81,7 +81,7 @@ fn threads_never_get_ahead_of_the_reader() {
     });
     let recorded = recording.end("threads", "crowd").unwrap();
     assert_eq!((recorded.lost, recorded.left_out), (0, 0));
-    let source = "crowd, without 79996 operations that were refused";
+    let source = "crowd, without 79996 refused operations";
     assert_eq!(recorded.trace.source, source);
     assert_eq!(recorded.trace.ops().len(), 2 * 79_996);
 }

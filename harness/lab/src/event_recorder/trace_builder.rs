@@ -113,7 +113,7 @@ impl TraceBuilder {
     pub(super) fn finish(self, name: &str, source: &str) -> RecordedTrace {
         let source = match self.refused {
             0 => source.to_owned(),
-            refused => format!("{source}, without {refused} operations that were refused"),
+            refused => format!("{source}, without {refused} refused operations"),
         };
         RecordedTrace {
             trace: self.builder.finish(name, &source),

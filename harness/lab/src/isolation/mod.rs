@@ -82,7 +82,11 @@ pub const PATIENCE_VARIABLE: &str = "SLABLAB_TEST_PATIENCE";
 pub fn patience() -> Duration {
     #[cfg(feature = "test-support")]
     if let Ok(seconds) = std::env::var(PATIENCE_VARIABLE) {
-        return Duration::from_secs(seconds.parse().expect("a number of seconds"));
+        return Duration::from_secs(
+            seconds
+                .parse()
+                .expect("SLABLAB_TEST_PATIENCE must be a number of seconds"),
+        );
     }
     PATIENCE
 }
@@ -197,21 +201,23 @@ pub fn run<T: Serialize + DeserializeOwned>(
     patience: Patience,
     work: impl FnOnce() -> T,
 ) -> anyhow::Result<Result<T, Death>> {
-    let page = SharedPageMapping::new().context("no memory to share with a child")?;
-    let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).context("no pipe to a child")?;
+    let page =
+        SharedPageMapping::new().context("cannot map memory to share with a child process")?;
+    let (reader, writer) =
+        pipe_with(PipeFlags::CLOEXEC).context("cannot create a pipe to a child process")?;
     io::stdout().flush()?;
     // SAFETY: The child of a process with several threads may call only async-signal-safe functions. This
     // process has one thread here: the command starts threads only in its children, and in functions that
     // join them before they return.
     match unsafe { libc::fork() } {
-        -1 => Err(io::Error::last_os_error()).context("cannot begin a child"),
+        -1 => Err(io::Error::last_os_error()).context("cannot start a child process"),
         0 => {
             drop(reader);
             child(page.leak(), File::from(writer), work)
         }
         child => {
             drop(writer);
-            let child = Pid::from_raw(child).context("fork returned no process")?;
+            let child = Pid::from_raw(child).context("fork returned an invalid process ID")?;
             let (result, status, end) = attend(child, &page, File::from(reader), patience)?;
             if status.is_some_and(|status| status.exit_status() == Some(0))
                 && let Ok(result) = serde_json::from_slice(&result)
@@ -342,7 +348,7 @@ fn wait(child: Pid, options: WaitOptions) -> anyhow::Result<Option<WaitStatus>> 
         match waitpid(Some(child), options) {
             Ok(ended) => return Ok(ended.map(|(_, status)| status)),
             Err(rustix::io::Errno::INTR) => {}
-            Err(errno) => return Err(errno).context("cannot wait for a child"),
+            Err(errno) => return Err(errno).context("cannot wait for a child process"),
         }
     }
 }
@@ -387,7 +393,7 @@ fn attend(
                 }
                 idle = Duration::ZERO;
             }
-            Err(errno) => return Err(errno).context("cannot wait for a child"),
+            Err(errno) => return Err(errno).context("cannot wait for a child process"),
         }
         // Time in which this process itself was stopped does not count.
         idle += before.elapsed().min(2 * TICK);
@@ -437,6 +443,6 @@ mod tests {
         let status = wait_for(pid, Duration::from_secs(60)).unwrap();
         let signal = status.and_then(|status| status.terminating_signal());
         assert_eq!(signal, Some(libc::SIGKILL));
-        assert!(child.wait().is_err(), "it was waited for already");
+        assert!(child.wait().is_err(), "the child was already reaped");
     }
 }

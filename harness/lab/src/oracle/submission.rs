@@ -216,7 +216,7 @@ impl Client<'_> {
             CheckedOperation::Realloc { block, .. } => Some(block),
             CheckedOperation::Free(_) => {
                 return Err(Violation::Failed {
-                    call: "a free in SUBMIT",
+                    call: "FREE in SUBMIT",
                     errno,
                 });
             }
@@ -237,5 +237,5 @@ impl Client<'_> {
 
 /// Checks that an operation has not changed the handle of its block.
 fn same_handle(expected: u32, found: u32) -> Result<(), Violation> {
-    figure("the handle in SUBMIT", expected.into(), found.into())
+    figure("the handle after SUBMIT", expected.into(), found.into())
 }

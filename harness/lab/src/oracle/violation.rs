@@ -21,8 +21,9 @@ pub enum Violation {
     },
     /// A call was refused with an error that does not go with the cause.
     #[error(
-        "{call} was refused with {} and the cause {cause:?}, which contradict each other",
-        Name(*errno)
+        "{call} was refused with {} and the cause '{}', which contradict each other",
+        Name(*errno),
+        cause.map_or("unknown", Cause::name)
     )]
     WrongRefusal {
         /// The call.
@@ -34,8 +35,8 @@ pub enum Violation {
     },
     /// Every request is refused although no other session uses the pool.
     #[error(
-        "all of {requests} requests were refused in a private pool, the last one with the cause \
-         {cause:?}"
+        "all {requests} requests were refused in a private pool, the last one with the cause '{}'",
+        cause.name()
     )]
     NeverServed {
         /// The requests.

@@ -118,7 +118,7 @@ pub fn words(ops: &[Op], index: usize) -> Option<String> {
             format!("allocate {bytes} bytes")
         }
         Kind::Alloc { bytes, align } => {
-            format!("allocate {bytes} bytes at a multiple of {align}")
+            format!("allocate {bytes} bytes aligned to {align}")
         }
         Kind::Realloc { bytes } => format!("reallocate {} to {bytes} bytes", block()),
         Kind::Free => format!("free {}", block()),

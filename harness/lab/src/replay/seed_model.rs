@@ -70,8 +70,8 @@ pub struct BuddyWork {
 #[error(
     "the seed differs from its model: the block has offset {seed:#x}, {}",
     match .seed_model {
-        Some(offset) => format!("in the model {offset:#x}"),
-        None => "and the model refuses the request".to_owned(),
+        Some(offset) => format!("but {offset:#x} in the model"),
+        None => "but the model refuses the request".to_owned(),
     }
 )]
 pub struct ModelMismatch {

@@ -90,23 +90,23 @@ impl<E: Engine> Filled<E> {
                 .engine
                 .offset(block.start)
                 .map_or_else(String::new, |offset| {
-                    format!(", which the engine calls {:#x},", offset.to_bits())
+                    format!("; the engine reports the offset {:#x}", offset.to_bits())
                 });
             complain(format!(
-                "a new block of {usable} bytes{said} does not lie in the pool"
+                "a new block of {usable} bytes does not lie in the pool{said}"
             ));
         };
         let said = self.engine.offset(block.start);
         if said != Some(offset) {
             let said = said.map_or(u64::MAX, Offset::to_bits);
             complain(format!(
-                "a new block of {usable} bytes lies at offset {:#x}, and the engine says {said:#x}",
+                "a new block of {usable} bytes lies at offset {:#x}, but the engine reports {said:#x}",
                 offset.to_bits()
             ));
         }
         if usable < size {
             complain(format!(
-                "{size} bytes were asked for, and the block has {usable}"
+                "{size} bytes were requested, but the block has {usable}"
             ));
         }
         // SAFETY: `place` has found that the bytes lie in one region, so they are mapped, initialised and
@@ -116,9 +116,9 @@ impl<E: Engine> Filled<E> {
         let bytes = unsafe { slice::from_raw_parts(block.start.as_ptr(), usable) };
         if let Some(byte) = self.unfree(bytes, offset.byte() as usize, from) {
             complain(format!(
-                "a new block of {usable} bytes at offset {:#x} is memory in use, or memory that was \
-                 written after it was freed: its byte {byte} is {:#04x}, and free memory is {FILL:#04x} \
-                 (or zeros, before it is used first)",
+                "a new block of {usable} bytes at offset {:#x} overlaps memory in use, or memory that \
+                 was written after it was freed: byte {byte} is {:#04x}, but free memory has {FILL:#04x} \
+                 (or 0 before its first use)",
                 offset.to_bits(),
                 bytes[byte]
             ));

@@ -122,7 +122,7 @@ impl EngineFault {
         let name = env::var(VARIABLE).ok()?;
         let mut all = Self::ALL.into_iter().chain([Self::LongerLinks]);
         let found = all.find(|fault| format!("{fault:?}") == name);
-        Some(found.expect("a fault that there is"))
+        Some(found.expect("SLABLAB_TEST_FAULT must name an engine fault"))
     }
 
     fn is_of_frees(self) -> bool {

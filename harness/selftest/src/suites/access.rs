@@ -78,7 +78,7 @@ fn without_a_session(device: &Device) -> TestResult {
     let (info, stats) = (device.info()?, device.stats()?);
     check_eq("flags of the session", info.bind_flags, 0)?;
     check_eq(
-        "figures of the session",
+        "statistics of the session",
         [
             stats.session_blocks,
             stats.session_bytes,
@@ -166,7 +166,10 @@ fn a_read_only_file_can_inspect_the_pools(engine: Engine) -> TestResult {
         other.free(block.handle)?;
         check_eq("rule", file.check()?.rule, uapi::SLABLAB_RULE_NONE)?;
         let mut extents = [uapi::slablab_extent::default(); 4];
-        check(file.map(0, 0, &mut extents)?.count > 0, "there is a map")?;
+        check(
+            file.map(0, 0, &mut extents)?.count > 0,
+            "MAP returns at least one extent",
+        )?;
         let mut reports = [uapi::slablab_report::default()];
         refused(file.reports(0, &mut reports), Errno::OPNOTSUPP)?;
         let mut events = [slablab_event::default()];

@@ -203,7 +203,7 @@ fn a_rolled_back_realloc_leaves_the_contents_unchanged(engine: Engine) -> TestRe
         })
         .and_then(|()| intact(&device, handle, from, SEED))
         .and_then(|()| refused(device.read(handle, from as u32, &mut [0; 8]), Errno::NXIO))
-        .about(format_args!("{from} to {to} bytes"))?;
+        .about(format_args!("REALLOC from {from} to {to} bytes"))?;
         // Bytes that the rolled back call did not add are zero when another call adds them.
         device.realloc(handle, from + 50)?;
         zeros(&device, handle, from as u32, 50)?;
@@ -233,7 +233,12 @@ fn a_longer_argument_that_ends_in_zeros_is_accepted(engine: Engine) -> TestResul
             argument.resize(argument.len() + more, 0);
             let address = fence.place(&argument, 0);
             call.send(argument.len(), address)?;
-            check_eq("tail", fence.last(more), vec![0; more]).about(call.name)?;
+            check_eq(
+                "bytes after the known argument",
+                fence.last(more),
+                vec![0; more],
+            )
+            .about(call.name)?;
         }
     }
     Ok(())
@@ -278,7 +283,7 @@ fn unknown_flags_and_reserved_bits_are_einval(engine: Engine) -> TestResult {
                 argument[bit / 8] |= 1 << (bit % 8);
                 let address = fence.place(&argument, 0);
                 call.is_refused(argument.len(), address, Errno::INVAL)
-                    .about(format_args!("{field}, bit {bit} of the argument"))?;
+                    .about(format_args!("field {field}, bit {bit} of the argument"))?;
             }
         }
     }
@@ -318,7 +323,7 @@ fn reply_fields_are_ignored_on_input(engine: Engine) -> TestResult {
         ..Default::default()
     };
     submit(&device, uapi::SLABLAB_NR_INFO, &mut info)?;
-    check_eq("interface", info.abi_version, uapi::SLABLAB_ABI_VERSION)?;
+    check_eq("ABI version", info.abi_version, uapi::SLABLAB_ABI_VERSION)?;
     check_eq("engine", info.engine, engine.raw())?;
     // Entries beyond the last class must be overwritten with zeros.
     let mut stats = slablab_stats {
@@ -331,7 +336,7 @@ fn reply_fields_are_ignored_on_input(engine: Engine) -> TestResult {
     submit(&device, uapi::SLABLAB_NR_STATS, &mut stats)?;
     let unused = &stats.classes[stats.class_count as usize..];
     check_eq(
-        "unused classes",
+        "unused classes with a block size",
         unused.iter().filter(|class| class.block_bytes != 0).count(),
         0,
     )

@@ -138,10 +138,10 @@ fn every_allocator_runs_every_pattern_without_a_leak() -> TestResult {
             let real = *subject != BenchSubject::Nothing;
             check_eq("blocks were checked", checked_blocks > 0, real).about(&about)?;
             let ours = [BenchSubject::Hybrid, BenchSubject::Seed];
-            check_eq("bytes charged", device.info()?.private_bytes_used, 0).about(&about)?;
+            check_eq("private_bytes_used", device.info()?.private_bytes_used, 0).about(&about)?;
             if !ours.contains(subject) {
                 let reply = device.bench(&small(*subject, BenchPattern::Pair))?;
-                check_eq("acquisitions", reply.lock_acquisitions, 0).about(&about)?;
+                check_eq("lock acquisitions", reply.lock_acquisitions, 0).about(&about)?;
             }
         }
     }
@@ -157,16 +157,28 @@ fn percentiles_are_ordered() -> TestResult {
                 ..small(*subject, BenchPattern::Churn)
             })?;
             let order = [reply.min_ns, reply.p50_ns, reply.p99_ns, reply.max_ns];
-            check(order.is_sorted(), format_args!("{order:?} is sorted")).about(subject)?;
+            check(
+                order.is_sorted(),
+                format_args!("minimum, p50, p99 and maximum are sorted: {order:?}"),
+            )
+            .about(subject)?;
             let samples = u64::from(reply.samples);
             let bounds = samples * reply.min_ns..=samples * reply.max_ns;
             check(
                 bounds.contains(&reply.total_ns),
-                "the sum fits the extremes",
+                format_args!("total_ns is in {bounds:?}, not {}", reply.total_ns),
             )
             .about(subject)?;
-            check(reply.span_ns >= reply.total_ns, "the span is longer").about(subject)?;
-            check_eq("of all threads", reply.span_operations, reply.operations)?;
+            check(
+                reply.span_ns >= reply.total_ns,
+                "span_ns is at least total_ns",
+            )
+            .about(subject)?;
+            check_eq(
+                "operations of all threads",
+                reply.span_operations,
+                reply.operations,
+            )?;
         }
     }
     Ok(())
@@ -187,16 +199,28 @@ fn operations_are_whole_rounds_unless_timed_singly() -> TestResult {
             })
     };
     let singly = uapi::SLABLAB_BENCH_SINGLY;
-    check_eq("pair", rounds(BenchPattern::Pair, 0, 1)?, (1024, 1, 1024))?;
     check_eq(
-        "pairs",
+        "pairs of one round",
+        rounds(BenchPattern::Pair, 0, 1)?,
+        (1024, 1, 1024),
+    )?;
+    check_eq(
+        "pairs of three rounds",
         rounds(BenchPattern::Pair, 0, 2049)?,
         (3072, 3, 1024),
     )?;
-    check_eq("singly", rounds(BenchPattern::Pair, singly, 5)?, (5, 5, 1))?;
-    check_eq("batch", rounds(BenchPattern::Lifo, 0, 101)?, (200, 2, 100))?;
     check_eq(
-        "allocations and frees",
+        "operations timed singly",
+        rounds(BenchPattern::Pair, singly, 5)?,
+        (5, 5, 1),
+    )?;
+    check_eq(
+        "batches",
+        rounds(BenchPattern::Lifo, 0, 101)?,
+        (200, 2, 100),
+    )?;
+    check_eq(
+        "allocations and frees timed singly",
         rounds(BenchPattern::Fifo, singly, 100)?,
         (100, 200, 1),
     )
@@ -207,12 +231,17 @@ fn lock_counts_are_reproducible() -> TestResult {
     for subject in [BenchSubject::Hybrid, BenchSubject::Seed] {
         let bench = small(subject, BenchPattern::Replace);
         let first = device.bench(&bench)?.lock_acquisitions;
-        check_eq("again", device.bench(&bench)?.lock_acquisitions, first).about(subject)?;
+        check_eq(
+            "lock acquisitions of the second run",
+            device.bench(&bench)?.lock_acquisitions,
+            first,
+        )
+        .about(subject)?;
     }
     // The seed acquires its lock for each allocation and for each free.
     let reply = device.bench(&small(BenchSubject::Seed, BenchPattern::Pair))?;
     check_eq(
-        "acquisitions",
+        "lock acquisitions",
         reply.lock_acquisitions,
         2 * reply.operations,
     )
@@ -249,82 +278,115 @@ fn parameters_out_of_range_are_einval() -> TestResult {
     let refuse = |about, spoil: fn(&mut slablab_bench)| {
         spoilt(about, BenchPattern::Churn, Errno::INVAL, spoil)
     };
-    refuse("subject", |bench| {
+    refuse("subject after the last one", |bench| {
         bench.subject = uapi::SLABLAB_BENCH_KMEM_CACHE + 1;
     })?;
-    refuse("last subject", |bench| bench.subject = u32::MAX)?;
-    refuse("pattern", |bench| bench.pattern = 7)?;
-    refuse("last pattern", |bench| bench.pattern = u32::MAX)?;
-    refuse("no thread", |bench| bench.threads = 0)?;
-    refuse("threads", |bench| {
+    refuse("subject 2^32 - 1", |bench| bench.subject = u32::MAX)?;
+    refuse("pattern after the last one", |bench| bench.pattern = 7)?;
+    refuse("pattern 2^32 - 1", |bench| bench.pattern = u32::MAX)?;
+    refuse("0 threads", |bench| bench.threads = 0)?;
+    refuse("too many threads", |bench| {
         bench.threads = uapi::SLABLAB_BENCH_THREADS_MAX + 1;
     })?;
-    refuse("no pool", |bench| bench.pool_bytes = 0)?;
-    refuse("odd pool", |bench| bench.pool_bytes += 1)?;
-    refuse("large pool", |bench| {
+    refuse("pool of 0 bytes", |bench| bench.pool_bytes = 0)?;
+    refuse("pool size that is not a multiple of the unit", |bench| {
+        bench.pool_bytes += 1
+    })?;
+    refuse("pool size above the maximum", |bench| {
         bench.pool_bytes = (4 << 30) + POOL_UNIT
     })?;
-    refuse("largest pool", |bench| {
-        bench.pool_bytes = u64::MAX - POOL_UNIT + 1
-    })?;
-    refuse("no size", |bench| bench.size = 0)?;
-    refuse("large size", |bench| {
+    refuse(
+        "largest 64-bit multiple of the unit as pool size",
+        |bench| bench.pool_bytes = u64::MAX - POOL_UNIT + 1,
+    )?;
+    refuse("size 0", |bench| bench.size = 0)?;
+    refuse("size above the maximum", |bench| {
         bench.size = u64::from(uapi::SLABLAB_BENCH_SIZE_MAX) + 1;
     })?;
-    refuse("largest size", |bench| bench.size = u64::MAX)?;
-    refuse("no operation", |bench| bench.count = 0)?;
-    refuse("operations", |bench| {
+    refuse("size 2^64 - 1", |bench| bench.size = u64::MAX)?;
+    refuse("0 operations", |bench| bench.count = 0)?;
+    refuse("too many operations", |bench| {
         bench.count = u64::from(uapi::SLABLAB_BENCH_COUNT_MAX) + 1;
     })?;
-    refuse("most operations", |bench| bench.count = u64::MAX)?;
-    refuse("no slot", |bench| bench.slots = 0)?;
-    refuse("slots", |bench| {
+    refuse("2^64 - 1 operations", |bench| bench.count = u64::MAX)?;
+    refuse("0 slots", |bench| bench.slots = 0)?;
+    refuse("too many slots", |bench| {
         bench.slots = uapi::SLABLAB_BENCH_SLOTS_MAX + 1;
     })?;
-    refuse("most slots", |bench| bench.slots = u32::MAX)
+    refuse("2^32 - 1 slots", |bench| bench.slots = u32::MAX)
 }
 
 fn contradictory_parameters_are_einval() -> TestResult {
     let refuse =
         |about, pattern, spoil: fn(&mut slablab_bench)| spoilt(about, pattern, Errno::INVAL, spoil);
     let singly = uapi::SLABLAB_BENCH_SINGLY;
-    refuse("a smallest size", BenchPattern::Pair, |bench| {
+    refuse("pair with size_min", BenchPattern::Pair, |bench| {
         bench.size_min = 8;
     })?;
-    refuse("no smallest size", BenchPattern::Replace, |bench| {
+    refuse("replace without size_min", BenchPattern::Replace, |bench| {
         bench.size_min = 0;
     })?;
-    refuse("above the largest", BenchPattern::Replace, |bench| {
+    refuse("size_min above size", BenchPattern::Replace, |bench| {
         bench.size_min = bench.size + 1;
     })?;
     for pattern in [BenchPattern::Lifo, BenchPattern::Fifo] {
-        refuse("a batch above a round", pattern, |bench| {
+        refuse("batch larger than a round", pattern, |bench| {
             bench.slots = uapi::SLABLAB_BENCH_ROUND + 1;
         })?;
     }
-    refuse("one thread hands over", BenchPattern::Handover, |bench| {
-        bench.threads = 1;
-    })?;
-    refuse("three hand over", BenchPattern::Handover, |bench| {
-        bench.threads = 3;
-    })?;
-    refuse("fragments in rounds", BenchPattern::Fragments, |bench| {
-        bench.flags = 0;
-    })?;
-    refuse("more than there are", BenchPattern::Fragments, |bench| {
-        bench.count = u64::from(bench.slots / 2) + 1;
-    })?;
-    refuse("a single fragment", BenchPattern::Fragments, |bench| {
-        (bench.slots, bench.count) = (1, 1);
-    })?;
-    spoilt("samples", BenchPattern::Pair, Errno::INVAL, |bench| {
-        bench.flags = singly;
-        bench.count = u64::from(uapi::SLABLAB_BENCH_SAMPLES_MAX) + 1;
-    })?;
-    spoilt("rounds", BenchPattern::Lifo, Errno::INVAL, |bench| {
-        bench.slots = 1;
-        bench.count = u64::from(uapi::SLABLAB_BENCH_SAMPLES_MAX) + 1;
-    })
+    refuse(
+        "handover with one thread",
+        BenchPattern::Handover,
+        |bench| {
+            bench.threads = 1;
+        },
+    )?;
+    refuse(
+        "handover with three threads",
+        BenchPattern::Handover,
+        |bench| {
+            bench.threads = 3;
+        },
+    )?;
+    refuse(
+        "fragments without SINGLY",
+        BenchPattern::Fragments,
+        |bench| {
+            bench.flags = 0;
+        },
+    )?;
+    refuse(
+        "more operations than fragments",
+        BenchPattern::Fragments,
+        |bench| {
+            bench.count = u64::from(bench.slots / 2) + 1;
+        },
+    )?;
+    refuse(
+        "fragments with one slot",
+        BenchPattern::Fragments,
+        |bench| {
+            (bench.slots, bench.count) = (1, 1);
+        },
+    )?;
+    spoilt(
+        "too many samples",
+        BenchPattern::Pair,
+        Errno::INVAL,
+        |bench| {
+            bench.flags = singly;
+            bench.count = u64::from(uapi::SLABLAB_BENCH_SAMPLES_MAX) + 1;
+        },
+    )?;
+    spoilt(
+        "too many rounds",
+        BenchPattern::Lifo,
+        Errno::INVAL,
+        |bench| {
+            bench.slots = 1;
+            bench.count = u64::from(uapi::SLABLAB_BENCH_SAMPLES_MAX) + 1;
+        },
+    )
 }
 
 fn blocks_that_may_not_fit_are_enospc() -> TestResult {
@@ -392,8 +454,8 @@ fn an_engine_that_refuses_is_measured_nevertheless() -> TestResult {
             ..small(BenchSubject::Seed, pattern)
         })?;
         right(&reply).about(pattern)?;
-        check(reply.refusals > 0, "it refuses").about(pattern)?;
-        check_eq("blocks that were checked", reply.checked_blocks, 0).about(pattern)?;
+        check(reply.refusals > 0, "the engine refuses requests").about(pattern)?;
+        check_eq("checked blocks", reply.checked_blocks, 0).about(pattern)?;
     }
     Ok(())
 }
@@ -425,8 +487,17 @@ fn threads_measure_together() -> TestResult {
             for reply in replies {
                 let reply = reply?;
                 right(&reply).about(&about)?;
-                check_eq("what all did", together(&reply), first).about(&about)?;
-                check(reply.total_ns <= reply.span_ns, "it is in the span").about(&about)?;
+                check_eq(
+                    "span and lock acquisitions of all threads",
+                    together(&reply),
+                    first,
+                )
+                .about(&about)?;
+                check(
+                    reply.total_ns <= reply.span_ns,
+                    "total_ns is at most span_ns",
+                )
+                .about(&about)?;
             }
         }
     }
@@ -448,7 +519,7 @@ fn a_thread_without_partners_times_out() -> TestResult {
         right(&device.bench(&small(BenchSubject::Hybrid, BenchPattern::Pair))?)?;
         refused(alone.join().unwrap_or(Err(Errno::IO)), Errno::TIMEDOUT)
     })?;
-    check_eq("bytes charged", device.info()?.private_bytes_used, 0)?;
+    check_eq("private_bytes_used", device.info()?.private_bytes_used, 0)?;
     // The call that timed out does not affect later calls.
     for reply in all(&device, &bench) {
         right(&reply?)?;
@@ -467,7 +538,7 @@ fn a_killed_bench_leaks_nothing() -> TestResult {
         while observer.info()?.private_bytes_used > 0 {
             check(
                 begin.elapsed() < Duration::from_secs(20),
-                "what it had is free again",
+                "the charge of the killed bench is refunded within 20 s",
             )?;
             thread::sleep(Duration::from_millis(1));
         }

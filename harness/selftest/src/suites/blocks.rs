@@ -136,7 +136,11 @@ fn usable_bytes_beyond_the_requested_size_are_not_accessible(engine: Engine) -> 
     let device = session(engine)?;
     for size in [1, 65, 3000] {
         let block = device.alloc(size, 1)?;
-        check(block.usable > size, "more was set aside").about(size)?;
+        check(
+            block.usable > size,
+            "the usable size is larger than the requested size",
+        )
+        .about(size)?;
         is_outside(&device, block.handle, size as u32).about(size)?;
         is_outside(&device, block.handle, block.usable as u32 - 1).about(size)?;
     }
@@ -219,7 +223,10 @@ fn a_buffer_that_ends_in_an_unmapped_page_is_short_or_efault(engine: Engine) -> 
         for transfer in [Transfer::Read, Transfer::Write] {
             let address = fence.place(&pattern(9, 8_000)[..500], 400);
             match fence.transfer(&device, transfer, position(handle, 0), address, 500) {
-                Ok(moved) => check(moved <= 100, format_args!("{moved} bytes fit into 100"))?,
+                Ok(moved) => check(
+                    moved <= 100,
+                    format_args!("at most 100 bytes are transferred, not {moved}"),
+                )?,
                 error => refused(error, Errno::FAULT)?,
             }
             let outside = fence.place(&[0], 1);
@@ -266,13 +273,13 @@ fn contents_survive_realloc(engine: Engine) -> TestResult {
         check_eq("handle", reply.handle, handle)?;
         check(
             reply.usable >= next,
-            "no less is set aside than was asked for",
+            "the usable size is at least the requested size",
         )
         .about(next)?;
         kept.truncate(next as usize);
         kept.resize(next as usize, 0);
         let got = read_whole(&device, handle, next as usize)?;
-        same_bytes(&got, &kept).about(format_args!("{size} to {next} bytes"))?;
+        same_bytes(&got, &kept).about(format_args!("REALLOC from {size} to {next} bytes"))?;
         is_outside(&device, handle, next as u32)?;
         size = next;
         kept = pattern(seed as u64, size as usize);
@@ -305,7 +312,7 @@ const LARGE: u64 = 4 * MIB;
 
 fn a_block_is_pinned_during_a_read(engine: Engine) -> TestResult {
     if thread::available_parallelism()?.get() < 2 {
-        return Err(TestError::skipped("needs two processors"));
+        return Err(TestError::skipped("the machine has one CPU"));
     }
     let device = if engine == Engine::Slub {
         shared(engine)?
@@ -346,8 +353,14 @@ fn a_block_is_pinned_during_a_read(engine: Engine) -> TestResult {
         });
         outcome.about(format_args!("round {round}"))?;
     }
-    check(busy_frees > 0, "FREE met a reader at least once")?;
-    check(busy_reallocs > 0, "REALLOC met a reader at least once")?;
+    check(
+        busy_frees > 0,
+        "FREE fails at least once with EBUSY during a read",
+    )?;
+    check(
+        busy_reallocs > 0,
+        "REALLOC fails at least once with EBUSY during a read",
+    )?;
     undone(&device, || Ok(()))
 }
 
@@ -360,7 +373,7 @@ fn read_until_freed(device: &Device, handle: u32, reading: &AtomicBool) -> TestR
         match device.read(handle, 0, &mut bytes) {
             Ok(len) => {
                 let strange = bytes[..len].iter().filter(|byte| **byte != 0xa5).count();
-                check_eq("bytes of somebody else", strange, 0)?;
+                check_eq("bytes of another block", strange, 0)?;
             }
             Err(Errno::BUSY) => {}
             error => return refused(error, Errno::NOENT),

@@ -81,7 +81,9 @@ fn free_bytes() -> TestResult<u64> {
 /// memory, too.
 fn without_kasan() -> TestResult {
     if has_kasan() {
-        return Err(TestError::skipped("KASAN takes memory for itself"));
+        return Err(TestError::skipped(
+            "KASAN also allocates memory, so charges cannot be compared with free memory",
+        ));
     }
     Ok(())
 }
@@ -103,19 +105,23 @@ fn compare<T>(observer: &Device, mut take: impl FnMut() -> TestResult<T>) -> Tes
         let less = free_before.saturating_sub(free_bytes()?);
         let charge = charged(observer)? - charged_before;
         drop(taken);
-        let reply = format!("{charge} bytes are charged where the kernel has {less} less");
+        let reply =
+            format!("the charge is {charge} bytes, and free memory decreased by {less} bytes");
         check(
             charge >= 2 * MIB,
-            format_args!("enough for this test: {reply}"),
+            format_args!("the charge is at least 2 MiB: {reply}"),
         )?;
         check(
             less <= charge + charge / 16 + SLACK,
-            format_args!("all is charged: {reply}"),
+            format_args!("the charge covers the decrease of free memory: {reply}"),
         )?;
         if charge <= less + less / 8 + SLACK {
             return Ok(());
         }
-        check(Instant::now() < deadline, reply)?;
+        check(
+            Instant::now() < deadline,
+            format_args!("the charge does not exceed the decrease of free memory: {reply}"),
+        )?;
         thread::sleep(Duration::from_millis(50));
     }
 }
@@ -152,7 +158,7 @@ fn handle_tables_are_charged_completely(engine: Engine) -> TestResult {
     if !has_pool(engine) {
         return check(
             charged(&observer)? >= blocks * 64,
-            "the table of a session on slub is charged",
+            "the handle table of a session on slub is charged",
         );
     }
     drop(warm);
@@ -194,12 +200,14 @@ fn every_session_can_have_a_minimal_event_ring() -> TestResult {
         sessions.push(device);
     }
     if !is_short {
-        return Err(TestError::skipped("all sessions may have the largest ring"));
+        return Err(TestError::skipped(
+            "the budget is enough for the largest event ring in every session",
+        ));
     }
     let some = &sessions[0];
     check(
         some.info()?.session_memory_used <= some.info()?.session_memory_max,
-        "what is charged is at most the budget",
+        "session_memory_used is at most session_memory_max",
     )
 }
 
@@ -223,7 +231,9 @@ fn a_bench_is_charged_completely() -> TestResult {
             let charge = charged(&device)? - charged_before;
             check(
                 less <= charge + charge / 16 + MIB,
-                format_args!("{charge} bytes are charged where the kernel has {less} less"),
+                format_args!(
+                    "the charge ({charge} bytes) covers the decrease of free memory ({less} bytes)"
+                ),
             )?;
             // The charge covers two arrays of slots and, for hybrid, 80 bytes of metadata per page of the
             // pool.
@@ -234,14 +244,14 @@ fn a_bench_is_charged_completely() -> TestResult {
             let slots = 2 * 16 * u64::from(bench.slots);
             check(
                 charge >= bench.pool_bytes + table + slots,
-                format_args!("{charge} bytes cover pool, table and slots"),
+                format_args!("the charge ({charge} bytes) covers pool, metadata and slots"),
             )?;
             device.bench(&bench)?;
             alone.join().unwrap_or(Err(Errno::IO))?;
             Ok::<_, TestError>(())
         })
         .about(subject)?;
-        check_eq("charged", charged(&device)?, charged_before)?;
+        check_eq("charged bytes", charged(&device)?, charged_before)?;
     }
     Ok(())
 }
@@ -252,25 +262,28 @@ fn the_end_of_a_session_refunds_its_charges(engine: Engine) -> TestResult {
     for _ in 0..3 {
         let device = session(engine)?;
         let empty = charged(&observer)?;
-        check(empty > before, "an open file is charged")?;
+        check(empty > before, "memory for an open file is charged")?;
         for _ in 0..3000 {
             device.alloc(64, 1)?;
         }
         let with_table = charged(&observer)?;
         check(
             with_table >= empty + 3000 * 64,
-            format_args!("{} bytes of a table are charged", with_table - empty),
+            format_args!(
+                "the charge for 3,000 handles is at least 192,000 bytes, not {}",
+                with_table - empty
+            ),
         )?;
         device.record(5000)?;
         check(
             charged(&observer)? >= with_table + 5000 * 32,
-            "a ring of events is charged",
+            "the event ring is charged with at least 32 bytes per event",
         )?;
         refused(device.record(6000), Errno::BUSY)?;
         device.end_record()?;
-        check_eq("charged", charged(&observer)?, with_table)?;
+        check_eq("charged bytes", charged(&observer)?, with_table)?;
         drop(device);
-        check_eq("charged", charged(&observer)?, before)?;
+        check_eq("charged bytes", charged(&observer)?, before)?;
     }
     Ok(())
 }
@@ -285,7 +298,7 @@ fn a_pool_that_is_refused_is_not_charged(engine: Engine) -> TestResult {
     refused(bind(1 << 47), Errno::DQUOT)?;
     refused(bind(POOL_UNIT + 1), Errno::INVAL)?;
     check_eq(
-        "private pools",
+        "private_bytes_used",
         device.info()?.private_bytes_used,
         info.private_bytes_used,
     )
@@ -321,7 +334,7 @@ fn small_pools_end_in_a_refusal_in_bounded_time(engine: Engine) -> TestResult {
         check(
             elapsed < LONGEST,
             format_args!(
-                "BIND {} returns within {LONGEST:?}, not {elapsed:?}",
+                "BIND after {} pools returns within {LONGEST:?}, not {elapsed:?}",
                 pools.len()
             ),
         )?;
@@ -340,12 +353,12 @@ fn small_pools_end_in_a_refusal_in_bounded_time(engine: Engine) -> TestResult {
     check(
         less <= charge + charge / 16 + files + MIB,
         format_args!(
-            "{charge} bytes are charged for {} pools where the kernel has {less} less",
+            "the charge ({charge} bytes) of {} pools covers the decrease of free memory ({less} bytes)",
             pools.len()
         ),
     )?;
     drop(pools);
-    check_eq("charged", charged(&observer)?, charged_before)?;
+    check_eq("charged bytes", charged(&observer)?, charged_before)?;
     private_of(engine, POOL_UNIT)?;
     Ok(())
 }

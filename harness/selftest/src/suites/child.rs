@@ -107,7 +107,7 @@ impl Fork {
             },
             pid => match Pid::from_raw(pid) {
                 Some(pid) if pid.as_raw_nonzero().get() > 0 => Ok(Self(pid)),
-                _ => Err(TestError::failed("no child was made")),
+                _ => Err(TestError::failed("fork failed")),
             },
         }
     }
@@ -165,7 +165,7 @@ impl Child {
             .stderr(Stdio::piped())
             .spawn()?;
         let Some(output) = process.stdout.take() else {
-            return Err(TestError::failed("a child without a standard output"));
+            return Err(TestError::failed("the child has no standard output"));
         };
         Ok(Self {
             process,
@@ -184,7 +184,7 @@ impl Child {
         let mut line = String::new();
         if self.output.read_line(&mut line)? == 0 {
             return Err(TestError::failed(format!(
-                "the child ended: {}",
+                "the child ended too early: {}",
                 self.violation()
             )));
         }
@@ -195,7 +195,7 @@ impl Child {
     pub(super) fn tell(&mut self, numbers: &[u32]) -> TestResult {
         let words: Vec<_> = numbers.iter().map(u32::to_string).collect();
         let Some(input) = &mut self.process.stdin else {
-            return Err(TestError::failed("a child that cannot listen"));
+            return Err(TestError::failed("the child has no standard input"));
         };
         writeln!(input, "{}", words.join(" "))?;
         Ok(input.flush()?)

@@ -163,7 +163,7 @@ fn a_file_can_be_closed_during_calls(engine: Engine) -> TestResult {
         let replaced = (0..rounds(200, 2000)).try_for_each(|_| -> TestResult {
             while served.load(Ordering::Relaxed) == seen {
                 let some = threads.iter().any(|thread| !thread.is_finished());
-                check(some, "the file is used meanwhile")?;
+                check(some, "at least one thread still uses the file")?;
                 thread::yield_now();
             }
             seen = served.load(Ordering::Relaxed);
@@ -199,7 +199,7 @@ impl OfflineCpu {
         let path = format!("/sys/devices/system/cpu/cpu{GUEST}/online");
         match fs::exists(&path)? {
             true => Ok(Self(path)),
-            false => Err(TestError::skipped("the kernel cannot take CPUs away")),
+            false => Err(TestError::skipped("the kernel cannot take CPUs offline")),
         }
     }
 
@@ -208,7 +208,9 @@ impl OfflineCpu {
         // A task that waits for a lock on CPU hotplug cannot be killed, so a thread does the write.
         thread::spawn(move || done.send(fs::write(path, if online { "1" } else { "0" })));
         let hung = |_| {
-            TestError::failed("the kernel's lock on CPU hotplug is held, or was released twice")
+            TestError::failed(
+                "CPU hotplug timed out: the kernel's lock is held, or was released twice",
+            )
         };
         wait.recv_timeout(HOTPLUG_PATIENCE).map_err(hung)??;
         check_eq(
@@ -247,27 +249,34 @@ fn taking_a_cpu_offline_leaks_nothing() -> TestResult {
         };
         let block = on(GUEST, || fill_magazines(&device))?;
         let before = device.stats()?;
-        check(before.magazine_bytes > 0, "the CPU keeps some")?;
+        check(
+            before.magazine_bytes > 0,
+            "the magazines of the CPU have blocks",
+        )?;
         guest.set(false)?;
         let away = device.stats()?;
-        check_eq("live", away.live_bytes, before.live_bytes)?;
-        exact(&device).about("without the CPU")?;
+        check_eq("live_bytes", away.live_bytes, before.live_bytes)?;
+        exact(&device).about("with the CPU offline")?;
         device.shrink()?;
         check_eq(
-            "kept for a CPU that is away",
+            "magazine_bytes after SHRINK, with the CPU offline",
             device.stats()?.magazine_bytes,
             0,
         )?;
-        exact(&device).about("after a shrink")?;
+        exact(&device).about("after SHRINK")?;
         intact(&device, block, 5000, 1)?;
         guest.set(true)?;
         let other = on(GUEST, || fill_magazines(&device))?;
         intact(&device, block, 5000, 1)?;
         device.free(block)?;
         device.free(other)?;
-        exact(&device).about("with the CPU again")?;
+        exact(&device).about("with the CPU online again")?;
         device.shrink()?;
-        check_eq("kept", device.stats()?.magazine_bytes, 0)?;
+        check_eq(
+            "magazine_bytes after SHRINK",
+            device.stats()?.magazine_bytes,
+            0,
+        )?;
     }
     Ok(())
 }
@@ -290,7 +299,10 @@ fn caches_are_flushed_while_a_cpu_goes_offline() -> TestResult {
         for pool in &pools {
             let block = on(GUEST, || fill_magazines(pool))?;
             pool.free(block)?;
-            check(pool.stats()?.magazine_bytes > 0, "the CPU keeps some")?;
+            check(
+                pool.stats()?.magazine_bytes > 0,
+                "the magazines of the CPU have blocks",
+            )?;
         }
         let halves = pools.split_at(pools.len() / 2);
         for (online, pools) in [(false, halves.0), (true, halves.1)] {
@@ -304,7 +316,11 @@ fn caches_are_flushed_while_a_cpu_goes_offline() -> TestResult {
         for pool in &pools {
             exact(pool)?;
             pool.shrink()?;
-            check_eq("kept", pool.stats()?.magazine_bytes, 0)?;
+            check_eq(
+                "magazine_bytes after SHRINK",
+                pool.stats()?.magazine_bytes,
+                0,
+            )?;
         }
     }
     Ok(())
@@ -326,7 +342,10 @@ fn cpus_can_be_unplugged_under_load() -> TestResult {
             guest.set(true)?;
             thread::sleep(Duration::from_millis(10));
         }
-        check(observer.stats()?.live_blocks > before, "they were at work")?;
+        check(
+            observer.stats()?.live_blocks > before,
+            "the children have live blocks",
+        )?;
         children.into_iter().try_for_each(Child::kill)?;
         check_eq("live blocks", observer.stats()?.live_blocks, before)?;
         exact(&observer).about(engine)?;

@@ -113,11 +113,11 @@ fn every_pth_request_fails_until_injection_is_disabled() -> TestResult {
                 let size = [64, 64, 3000, 20 * KIB][n as usize % 4];
                 if n % every == 0 {
                     injected(&device, || device.alloc(size, 8))
-                        .about(format_args!("{engine} {every} {n}"))?;
+                        .about(format_args!("{engine}, every {every}, request {n}"))?;
                     total += 1;
                 } else {
-                    let handle =
-                        filled(&device, size, n).about(format_args!("{engine} {every} {n}"))?;
+                    let handle = filled(&device, size, n)
+                        .about(format_args!("{engine}, every {every}, request {n}"))?;
                     intact(&device, handle, size, n)?;
                     device.free(handle)?;
                 }
@@ -161,7 +161,7 @@ fn grown(engine: Engine, nth: u64) -> TestResult<(Vec<bool>, Option<usize>)> {
             }
             Err(refusal) => {
                 refused_because::<()>(Err(refusal), Errno::NOMEM, &INJECTED)?;
-                check_eq("refused twice", at, None)?;
+                check_eq("allocation that was refused before", at, None)?;
                 check_eq("counts", counts(&device)?, (before.0 + 1, before.1 + 1))?;
                 check_eq("map", map()?, map_before)?;
                 sound(&device)?;
@@ -185,9 +185,14 @@ fn each_growth_fails_in_turn() -> TestResult {
             nth += 1;
             let expected = (growths.clone(), Some(number));
             check_eq("growths", grown(engine, nth)?, expected)
-                .about(format_args!("{engine} {nth}"))?;
+                .about(format_args!("{engine}, growth {nth} fails"))?;
         }
-        check_eq("without", grown(engine, nth + 1)?, (growths, None)).about(engine)?;
+        check_eq(
+            "growths without a refusal",
+            grown(engine, nth + 1)?,
+            (growths, None),
+        )
+        .about(engine)?;
     }
     Ok(())
 }

@@ -110,7 +110,9 @@ impl Faults {
     pub(super) fn prepare() -> TestResult<Self> {
         let flags = OFlags::RDWR | OFlags::CLOEXEC;
         let Ok(nth) = rustix::fs::open("/proc/thread-self/fail-nth", flags, Mode::empty()) else {
-            return Err(TestError::skipped("the kernel injects no faults"));
+            return Err(TestError::skipped(
+                "the kernel has no /proc/thread-self/fail-nth",
+            ));
         };
         for (setting, value) in SETTINGS {
             fs::write(format!("/sys/kernel/debug/{setting}"), value)?;
@@ -152,7 +154,10 @@ impl Faults {
                 return Ok(nth - 1);
             }
         }
-        Err(TestError::failed("faults without end"))
+        Err(TestError::failed(format!(
+            "{} calls in a row met an injected fault",
+            FAULTS_MAX - 1
+        )))
     }
 }
 
@@ -220,7 +225,10 @@ impl Site {
     fn sweep_quiet<T>(&self, what: &str, call: impl Fn() -> Result<T, Errno>) -> TestResult {
         let nothing = || Ok(());
         let swept = self.sweep(what, nothing, |()| call(), |(), _| Ok(()), |()| Ok(()))?;
-        check(swept > 0, format_args!("a fault can strike {what}"))
+        check(
+            swept > 0,
+            format_args!("at least one fault is injected into {what}"),
+        )
     }
 }
 
@@ -229,7 +237,7 @@ impl Site {
 fn expected(errno: Errno) -> TestResult {
     check(
         matches!(errno, Errno::NOMEM | Errno::FAULT),
-        format_args!("a fault is ENOMEM or EFAULT, not {errno:?}"),
+        format_args!("an injected fault causes ENOMEM or EFAULT, not {errno:?}"),
     )
 }
 
@@ -249,7 +257,7 @@ fn requests_for_memory_survive_every_fault(engine: Engine) -> TestResult {
             |(), block| Ok(device.free(block.handle)?),
             |()| Ok(()),
         )?;
-        check(swept > 0, "a fault can strike ALLOC")?;
+        check(swept > 0, "at least one fault is injected into ALLOC")?;
         for new in [size - 1, 2 * size, size / 2] {
             site.sweep(
                 "REALLOC",
@@ -303,28 +311,34 @@ fn recordings_survive_every_fault(engine: Engine) -> TestResult {
     let site = Site::new(engine)?;
     let device = &site.device;
     let swept = site.sweep(
-        "EVENTS, to begin",
+        "EVENTS (begin)",
         || Ok(()),
         |()| device.record(3000),
         |(), ()| Ok(device.end_record()?),
         |()| refused(device.end_record(), Errno::NXIO),
     )?;
-    check(swept > 2, "faults can strike the beginning of a recording")?;
+    check(
+        swept > 2,
+        "at least three faults are injected into EVENTS (begin)",
+    )?;
     let swept = site.sweep(
-        "EVENTS, to end",
+        "EVENTS (end)",
         || Ok(device.record(100)?),
         |()| device.end_record(),
         |(), ()| refused(device.end_record(), Errno::NXIO),
         |()| Ok(device.end_record()?),
     )?;
-    check(swept > 0, "a fault can strike the end of a recording")?;
+    check(
+        swept > 0,
+        "at least one fault is injected into EVENTS (end)",
+    )?;
     device.record(100)?;
     let handle = filled(device, 100, 8)?;
     for _ in 0..70 {
         refused(device.free(1), Errno::NOENT)?;
     }
     device.free(handle)?;
-    site.sweep_quiet("EVENTS, to read", || {
+    site.sweep_quiet("EVENTS (read)", || {
         let mut events = [slablab_event::default(); 100];
         device.events(0, &mut events)
     })?;
@@ -370,7 +384,10 @@ fn submissions_survive_every_fault(engine: Engine) -> TestResult {
             device.free(operation.handle)?;
             reply += 1;
         }
-        check(result.is_err() || reply == COUNT, "all were done")?;
+        check(
+            result.is_err() || reply == COUNT,
+            "a SUBMIT without an error executes all operations",
+        )?;
         check_eq("usage", usage(device)?, before)?;
         intact(device, site.known, KNOWN_BYTES, 7)?;
         Ok((result, struck))
@@ -411,13 +428,21 @@ fn pools_survive_every_fault() -> TestResult {
             let (result, struck) = faults.strike(nth, || bind(&device))?;
             if let Err(errno) = &result {
                 expected(*errno)?;
-                check_eq("private bytes", observer.info()?.private_bytes_used, used)?;
+                check_eq(
+                    "private_bytes_used",
+                    observer.info()?.private_bytes_used,
+                    used,
+                )?;
                 bind(&device)?;
             }
             filled(&device, 5000, 1)?;
             sound(&device)?;
             drop(device);
-            check_eq("private bytes", observer.info()?.private_bytes_used, used)?;
+            check_eq(
+                "private_bytes_used",
+                observer.info()?.private_bytes_used,
+                used,
+            )?;
             Ok((result, struck))
         };
         faults.sweep(step).about("BIND").about(engine)?;
@@ -510,7 +535,11 @@ fn benches_survive_every_fault() -> TestResult {
             if let Err(errno) = &result {
                 expected(*errno)?;
             }
-            check_eq("private bytes", device.info()?.private_bytes_used, used)?;
+            check_eq(
+                "private_bytes_used",
+                device.info()?.private_bytes_used,
+                used,
+            )?;
             Ok((result, struck))
         };
         faults.sweep(step).about(subject)?;
@@ -526,7 +555,7 @@ pub(super) fn loading(module: &Module) -> TestResult {
     let step = |nth| {
         let (result, struck) = faults.strike(nth, || Module::load_image(&image, c"pool_mib=1"))?;
         let there = fs::exists("/sys/module/slablab")? || fs::exists(uapi::DEVICE)?;
-        check_eq("the module is there", there, result.is_ok())?;
+        check_eq("the module is loaded", there, result.is_ok())?;
         if result.is_ok() {
             module.unload()?;
         }

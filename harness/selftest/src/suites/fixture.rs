@@ -206,7 +206,11 @@ pub(super) fn unchanged(device: &Device, act: impl FnOnce() -> TestResult) -> Te
 pub(super) fn undone(device: &Device, act: impl FnOnce() -> TestResult) -> TestResult {
     let before = Snapshot::of(device)?.standing;
     act()?;
-    check_eq("standing", Snapshot::of(device)?.standing, before)
+    check_eq(
+        "state of session and pool",
+        Snapshot::of(device)?.standing,
+        before,
+    )
 }
 
 /// Returns `len` non-zero bytes that depend on `seed` and on their position.

@@ -58,9 +58,12 @@ fn handles_are_positive_numbers_of_31_bits_and_all_different(engine: Engine) -> 
         let handle = device.alloc(64, 8)?.handle;
         check(
             handle > 0 && handle < 1 << 31,
-            format_args!("{handle:#x} is a handle"),
+            format_args!("the handle {handle:#x} is positive and below 2^31"),
         )?;
-        check(live.insert(handle), format_args!("{handle:#x} is new"))?;
+        check(
+            live.insert(handle),
+            format_args!("{handle:#x} is not the handle of a live block"),
+        )?;
         if n % 3 == 0 {
             device.free(handle)?;
             live.remove(&handle);
@@ -88,8 +91,8 @@ fn a_number_that_is_no_handle_is_enoent(engine: Engine) -> TestResult {
         ] {
             names_nothing(&device, number).about(format_args!("{number:#x}"))?;
         }
-        names_nothing(&device, handle ^ 1 << 20).about("another generation")?;
-        names_nothing(&device, handle + 1).about("another index")
+        names_nothing(&device, handle ^ 1 << 20).about("handle of another generation")?;
+        names_nothing(&device, handle + 1).about("handle with another index")
     })?;
     intact(&device, handle, 64, 1)
 }
@@ -119,8 +122,8 @@ fn a_block_is_not_freed_twice(engine: Engine) -> TestResult {
         device.free(handle)?;
         unchanged(&device, || refused(device.free(handle), Errno::NOENT)).about(size)?;
         let (first, second) = (filled(&device, size, 1)?, filled(&device, size, 2)?);
-        intact(&device, first, size, 1).about("two owners")?;
-        intact(&device, second, size, 2).about("two owners")?;
+        intact(&device, first, size, 1).about("first block after the second FREE")?;
+        intact(&device, second, size, 2).about("second block after the second FREE")?;
     }
     Ok(())
 }
@@ -162,7 +165,7 @@ fn a_handle_of_another_session_is_invalid_or_names_an_own_block(engine: Engine) 
 fn equal_numbers_name_different_blocks_in_different_sessions(engine: Engine) -> TestResult {
     let (one, other) = (shared(engine)?, shared(engine)?);
     let (first, second) = (filled(&one, 64, 5)?, filled(&other, 64, 6)?);
-    check_eq("first handle of a session", first, second)?;
+    check_eq("first handles of two sessions", first, second)?;
     one.free(first)?;
     intact(&other, second, 64, 6)?;
     names_nothing(&one, first)

@@ -103,8 +103,11 @@ fn a_module_in_use_is_not_unloaded(module: &Module) -> TestResult {
         device.alloc(100, 1)?;
     }
     module.without(|| {
-        check(!fs::exists(uapi::DEVICE)?, "the device is gone")?;
-        check(!fs::exists("/sys/module/slablab")?, "the module is gone")?;
+        check(!fs::exists(uapi::DEVICE)?, "/dev/slablab does not exist")?;
+        check(
+            !fs::exists("/sys/module/slablab")?,
+            "/sys/module/slablab does not exist",
+        )?;
         refused(Device::open(), Errno::NOENT)
     })?;
     Device::open()?;
@@ -151,11 +154,11 @@ fn a_bad_parameter_is_einval_and_named_in_one_line(module: &Module) -> TestResul
             check_eq("lines", lines.len(), 1).about(format_args!("{parameter}: {lines:?}"))?;
             check(
                 lines[0].contains(name),
-                format_args!("{:?} names {name}", lines[0]),
+                format_args!("the log line {:?} names {name}", lines[0]),
             )?;
             check(
                 !fs::exists("/sys/module/slablab")?,
-                "the module is not there",
+                "/sys/module/slablab does not exist",
             )
             .about(&parameter)?;
         }
@@ -185,17 +188,21 @@ fn parameters_are_what_info_says(module: &Module) -> TestResult {
         "pool_mib=3 session_mib=2 session_handles=5 private_mib_total=9 sessions_max=7";
     module.with(parameters, || {
         let info = shared(Engine::Seed)?.info()?;
-        check_eq("pool", info.pool_bytes, 3 * MIB)?;
-        check_eq("session", info.session_bytes_max, 2 * MIB)?;
+        check_eq("pool size", info.pool_bytes, 3 * MIB)?;
+        check_eq("session quota", info.session_bytes_max, 2 * MIB)?;
         check_eq("handles", info.session_handles_max, 5)?;
-        check_eq("private", info.private_bytes_max, 9 * MIB)?;
+        check_eq("budget of private pools", info.private_bytes_max, 9 * MIB)?;
         check_eq("sessions", info.sessions_max, 7)
     })?;
     let info = shared(Engine::Seed)?.info()?;
-    check_eq("default pool", info.pool_bytes, 64 * MIB)?;
-    check_eq("default session", info.session_bytes_max, 128 * MIB)?;
+    check_eq("default pool size", info.pool_bytes, 64 * MIB)?;
+    check_eq("default session quota", info.session_bytes_max, 128 * MIB)?;
     check_eq("default handles", info.session_handles_max, 1 << 20)?;
-    check_eq("default private", info.private_bytes_max, 256 * MIB)?;
+    check_eq(
+        "default budget of private pools",
+        info.private_bytes_max,
+        256 * MIB,
+    )?;
     check_eq("default sessions", info.sessions_max, 64)
 }
 
@@ -220,7 +227,7 @@ fn parameters_are_shown_in_sysfs_and_the_log(module: &Module) -> TestResult {
             check_eq("mode", mode, 0o444).about(name)?;
             check(
                 lines[0].contains(parameter),
-                format_args!("{:?} tells {parameter}", lines[0]),
+                format_args!("the log line {:?} contains {parameter}", lines[0]),
             )?;
         }
         Ok(module.unload()?)
@@ -229,7 +236,9 @@ fn parameters_are_shown_in_sysfs_and_the_log(module: &Module) -> TestResult {
 
 fn a_pool_larger_than_the_memory_is_enomem(module: &Module) -> TestResult {
     if MemoryUsage::now()?.total > 4096 * MIB {
-        return Err(TestError::skipped("there is memory for the largest pool"));
+        return Err(TestError::skipped(
+            "the machine has enough memory for the largest pool",
+        ));
     }
     module.without(|| {
         let load = || refused(module.load("pool_mib=4096"), Errno::NOMEM);
@@ -243,19 +252,27 @@ fn a_pool_larger_than_the_memory_is_enomem(module: &Module) -> TestResult {
     module.with("private_mib_total=65536", || {
         let device = Device::open()?;
         let bind = |bytes| device.bind(Engine::Seed.raw(), uapi::SLABLAB_BIND_PRIVATE, bytes);
-        refused(bind(4096 * MIB + POOL_UNIT), Errno::INVAL).about("above the largest region")?;
+        refused(bind(4096 * MIB + POOL_UNIT), Errno::INVAL)
+            .about("BIND above the largest region")?;
         refused(bind(4096 * MIB), Errno::NOMEM)?;
-        check_eq("in use", device.info()?.private_bytes_used, 0)?;
+        check_eq("private_bytes_used", device.info()?.private_bytes_used, 0)?;
         bind(MIB)?;
         unchanged(&device, || {
             refused(device.extend(4096 * MIB + POOL_UNIT), Errno::INVAL)?;
             refused(device.extend(4096 * MIB), Errno::NOMEM)
         })?;
         let info = device.info()?;
-        check_eq("in use", info.private_bytes_used, info.pool_charge)?;
+        check_eq(
+            "private_bytes_used",
+            info.private_bytes_used,
+            info.pool_charge,
+        )?;
         check(
             (MIB..2 * MIB).contains(&info.pool_charge),
-            format_args!("{} bytes are those of a pool of 1 MiB", info.pool_charge),
+            format_args!(
+                "the charge of a pool of 1 MiB is at least 1 MiB and below 2 MiB, not {} bytes",
+                info.pool_charge
+            ),
         )
     })
 }
@@ -300,7 +317,7 @@ fn the_quota_of_bytes_is_exact(module: &Module) -> TestResult {
             for n in 0..16 {
                 handles.push(filled(&device, 64 * KIB, n)?);
             }
-            check_eq("charged", device.stats()?.session_bytes, MIB)?;
+            check_eq("charged bytes", device.stats()?.session_bytes, MIB)?;
             unchanged(&device, || {
                 refused_because(device.alloc(1, 1), Errno::DQUOT, &quota)?;
                 refused_because(device.realloc(handles[0], 65 * KIB), Errno::DQUOT, &quota)
@@ -308,7 +325,7 @@ fn the_quota_of_bytes_is_exact(module: &Module) -> TestResult {
             device.realloc(handles[0], 100)?;
             // The usable size is charged: 128 bytes.
             check_eq(
-                "charged",
+                "charged bytes",
                 device.stats()?.session_bytes,
                 MIB - 64 * KIB + 128,
             )?;
@@ -361,13 +378,15 @@ fn quotas_leave_memory_for_other_sessions(module: &Module) -> TestResult {
             let (one, other) = (shared(engine)?, shared(engine)?);
             let mine = filled(&one, 5000, 1)?;
             let mut glutton = Child::start(ChildRole::Glutton, engine)?;
-            check_eq("sessions that it has", glutton.heard()?, vec![15])?;
+            check_eq("sessions of the child", glutton.heard()?, vec![15])?;
             refused(Device::open(), Errno::NFILE)?;
             let info = one.info()?;
             let rest = info.private_bytes_max - info.private_bytes_used;
             check(
                 rest < MIB + MIB / 4,
-                format_args!("no other pool of 1 MiB can be had: {rest} bytes are left"),
+                format_args!(
+                    "the remaining budget ({rest} bytes) is too small for another pool of 1 MiB"
+                ),
             )?;
             // The other sessions can still allocate up to the quota.
             intact(&one, mine, 5000, 1)?;
@@ -376,7 +395,7 @@ fn quotas_leave_memory_for_other_sessions(module: &Module) -> TestResult {
             }
             one.realloc(mine, 500 * KIB)?;
             glutton.kill()?;
-            check_eq("private pools", one.info()?.private_bytes_used, 0)?;
+            check_eq("private_bytes_used", one.info()?.private_bytes_used, 0)?;
             check_eq("sessions", one.info()?.sessions_used, 2)?;
             shared(engine)?.alloc(64 * KIB, 1)?;
         }
@@ -412,11 +431,13 @@ fn an_extension_of_a_shared_pool_is_shared(module: &Module) -> TestResult {
         let charged = other.info()?.private_bytes_used;
         check(
             (MIB..MIB + MIB / 16).contains(&charged),
-            format_args!("{charged} bytes are those of a region of 1 MiB"),
+            format_args!(
+                "the charge of a region of 1 MiB is below 1.0625 MiB, not {charged} bytes"
+            ),
         )?;
-        check_eq("charged", other.info()?.pool_charge, charged)?;
+        check_eq("charged bytes", other.info()?.pool_charge, charged)?;
         drop(one);
-        check_eq("charged", other.info()?.private_bytes_used, charged)?;
+        check_eq("charged bytes", other.info()?.private_bytes_used, charged)?;
         check_eq("pool", shared(Engine::Seed)?.info()?.pool_bytes, 2 * MIB)?;
         sound(&other)
     })
@@ -477,8 +498,7 @@ impl MemoryUsage {
             {
                 return Ok(());
             }
-            let lost =
-                format_args!("no memory is lost; before {self:?}, after {now:?}").to_string();
+            let lost = format_args!("no memory leaks: before {self:?}, after {now:?}").to_string();
             check(Instant::now() < deadline, lost)?;
             thread::sleep(Duration::from_millis(50));
         }
@@ -502,7 +522,7 @@ fn many_lives_leak_no_memory(module: &Module) -> TestResult {
         }
         let before = MemoryUsage::now()?;
         for n in 0..rounds(100, 1000) {
-            life().about(format_args!("life {n}"))?;
+            life().about(format_args!("load and unload number {n}"))?;
         }
         before.comes_back()
     })

@@ -109,7 +109,7 @@ fn in_step(device: &Device, sim: &Sim, operations: u32, most: u64, random: &mut 
                 let answer = alloc(device, size, align);
                 live.extend(answer.iter().map(|told| told.0));
                 check_eq("answer", alloc(sim, size, align), answer)
-                    .about(format_args!("alloc {size} at {align}"))
+                    .about(format_args!("ALLOC of {size} bytes aligned to {align}"))
             }
             8..10 if !live.is_empty() => {
                 let size = random.doubling(1, most);
@@ -118,11 +118,11 @@ fn in_step(device: &Device, sim: &Sim, operations: u32, most: u64, random: &mut 
                     realloc(sim, live[pick], size),
                     realloc(device, live[pick], size),
                 )
-                .about(format_args!("realloc {size}"))
+                .about(format_args!("REALLOC to {size} bytes"))
             }
             _ if !live.is_empty() => {
                 let handle = live.swap_remove(pick);
-                check_eq("answer", sim.free(handle), device.free(handle)).about("free")
+                check_eq("answer", sim.free(handle), device.free(handle)).about("FREE")
             }
             _ => Ok(()),
         };
@@ -136,7 +136,7 @@ fn in_step(device: &Device, sim: &Sim, operations: u32, most: u64, random: &mut 
             (Ok(()), Ok(())),
         )?;
     }
-    same_pools(device, sim).about("at the end")?;
+    same_pools(device, sim).about("after all blocks are freed")?;
     sound(device)
 }
 
@@ -211,7 +211,10 @@ fn same_events(device: &Device, sim: &Sim, least: usize) -> TestResult {
         }
         number = told.number;
         if told.count == 0 {
-            return check(number as usize >= least, format_args!("{number} events"));
+            return check(
+                number as usize >= least,
+                format_args!("there are at least {least} events, not {number}"),
+            );
         }
     }
 }
@@ -305,7 +308,7 @@ fn ten_traces_of_a_hundred_thousand_operations_have_the_same_answers() -> TestRe
             };
             check(
                 same,
-                format_args!("the same answer to operation {n} of trace {number}"),
+                format_args!("sim and device reply equally to operation {n} of trace {number}"),
             )?;
         }
         check_eq("figures", figures(sim.stats()?), figures(device.stats()?)).about(number)?;

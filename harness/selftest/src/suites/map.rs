@@ -141,25 +141,39 @@ fn the_map_shows_an_allocation_and_its_free() -> TestResult {
         let page = (offset / PAGE) as u32;
         let mut extents = map.extents().filter(|extent| extent.page <= page);
         let last = extents.next_back().copied();
-        last.ok_or_else(|| super::TestError::failed("no extent is there"))
+        last.ok_or_else(|| {
+            super::TestError::failed(format!("the map has no extent up to page {page}"))
+        })
     };
     let large = device.alloc(5 * PAGE, 8)?;
     let extent = at(large.offset)?;
-    check_eq("large", (extent.pages, extent.what), (5, Use::Large))?;
+    check_eq(
+        "extent of the large block",
+        (extent.pages, extent.what),
+        (5, Use::Large),
+    )?;
     let small = device.alloc(64, 8)?;
     let slab = |used| Use::Slab {
         class: small.cost.class_index,
         objects: 64,
         used,
     };
-    check_eq("one object", at(small.offset)?.what, slab(1))?;
+    check_eq("slab with one live object", at(small.offset)?.what, slab(1))?;
     let other = device.alloc(64, 8)?;
-    check_eq("two objects", at(small.offset)?.what, slab(2))?;
+    check_eq(
+        "slab with two live objects",
+        at(small.offset)?.what,
+        slab(2),
+    )?;
     device.free(small.handle)?;
-    check_eq("the other one", at(small.offset)?.what, slab(1))?;
+    check_eq(
+        "slab after one of two objects is freed",
+        at(small.offset)?.what,
+        slab(1),
+    )?;
     device.free(large.handle)?;
     let free = matches!(at(large.offset)?.what, Use::Free { .. });
-    check_eq("free again", free, true)?;
+    check_eq("the freed pages are free", free, true)?;
     device.free(other.handle)?;
     sound(&device)
 }
@@ -177,11 +191,11 @@ fn covers(map: &PoolMap, regions: &[u64]) -> TestResult {
     for region in &map.regions {
         let mut next = 0;
         for extent in &region.extents {
-            check_eq("first page", extent.page, next)?;
-            check(extent.pages > 0, "an extent has pages")?;
+            check_eq("first page of an extent", extent.page, next)?;
+            check(extent.pages > 0, "an extent has at least one page")?;
             next += extent.pages;
         }
-        check_eq("end", next, region.pages)?;
+        check_eq("end of the last extent", next, region.pages)?;
     }
     Ok(())
 }
@@ -229,24 +243,24 @@ fn the_map_agrees_with_the_statistics() -> TestResult {
             }
         }
         let about = format!("round {round}");
-        check_eq("free", free, stats.free_bytes).about(&about)?;
+        check_eq("free bytes", free, stats.free_bytes).about(&about)?;
         // In the map, objects in magazines count as used.
         let kept: u64 = (stats.classes.iter().map(|class| class.magazine_blocks))
             .chain(stats.orders.iter().map(|order| order.magazine_blocks))
             .sum();
-        check_eq("blocks", out, stats.live_blocks + kept).about(&about)?;
+        check_eq("used blocks", out, stats.live_blocks + kept).about(&about)?;
         let taken = |class: &slablab_class_stats| class.used_blocks + class.magazine_blocks;
         let reply: Vec<_> = stats.classes[..classes.len()]
             .iter()
             .map(|class| (class.total_blocks, taken(class)))
             .collect();
-        check_eq("blocks and taken ones of each class", &classes, &reply).about(&about)?;
+        check_eq("total and used blocks of each class", &classes, &reply).about(&about)?;
         let objects = stats
             .classes
             .iter()
             .map(|class| taken(class) * class.block_bytes);
         check_eq(
-            "bytes that are out or kept",
+            "bytes of used blocks",
             large + objects.sum::<u64>(),
             stats.live_bytes + stats.magazine_bytes,
         )
@@ -254,7 +268,7 @@ fn the_map_agrees_with_the_statistics() -> TestResult {
         let orders = stats.orders.iter().map(|order| order.used_blocks);
         let objects = stats.classes.iter().map(|class| class.used_blocks);
         check_eq(
-            "blocks of all classes and orders",
+            "live blocks of all classes and orders",
             orders.sum::<u64>() + objects.sum::<u64>(),
             stats.live_blocks,
         )
@@ -271,7 +285,10 @@ fn a_map_read_in_parts_is_the_same() -> TestResult {
     let whole = PoolMap::read(&device)?;
     // The map has more extents than the module requests from the engine at once.
     let extents = whole.extents().count();
-    check(extents > 600, format_args!("{extents} extents are many"))?;
+    check(
+        extents > 600,
+        format_args!("the map has more than 600 extents, not {extents}"),
+    )?;
     for room in [1, 2, 7, 255, 256, 257, 512, extents, 4096] {
         check_eq("map", PoolMap::read_in_parts(&device, room)?, whole.clone()).about(room)?;
     }
@@ -368,13 +385,13 @@ fn map_writes_only_the_reported_extents() -> TestResult {
     let mut extents = [untouched; 64];
     let reply = device.map(0, 0, &mut extents)?;
     let (written, rest) = extents.split_at(reply.count as usize);
-    check(written.len() > 2, "there are blocks of each kind")?;
+    check(written.len() > 2, "the map has at least three extents")?;
     for extent in written {
         check_eq("reserved", extent.reserved, 0)?;
         let (class, order) = (u32::from(extent.class_index), u32::from(extent.order));
         let kind = u32::from(extent.kind);
         check_eq(
-            "no class, no order",
+            "class is NO_CLASS, order is NO_ORDER",
             (
                 class == uapi::SLABLAB_NO_CLASS,
                 order == uapi::SLABLAB_NO_ORDER,
@@ -388,7 +405,7 @@ fn map_writes_only_the_reported_extents() -> TestResult {
     let same = rest
         .iter()
         .all(|extent| extent.bytes() == untouched.bytes());
-    check(same, "the rest is as it was")
+    check(same, "the extents that are not reported are unchanged")
 }
 
 fn a_user_without_privilege_may_map_his_own_pool_only() -> TestResult {
@@ -412,10 +429,14 @@ fn the_map_of_a_busy_pool_has_no_page_twice() -> TestResult {
                 let mut next = 0;
                 for extent in &region.extents {
                     let onward = extent.page >= next && extent.pages > 0;
-                    check(onward, "extents follow each other").about(round)?;
+                    check(
+                        onward,
+                        "the extents are in order, without overlap and not empty",
+                    )
+                    .about(round)?;
                     next = extent.page + extent.pages;
                 }
-                check(next <= region.pages, "extents end with the region").about(round)?;
+                check(next <= region.pages, "the last extent ends in the region").about(round)?;
             }
         }
     }

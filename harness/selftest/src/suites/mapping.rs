@@ -213,7 +213,10 @@ impl MappedPages {
 
     /// Moves the mapping to the address of `place`, which has the same length and is unmapped.
     pub(super) fn move_to(&mut self, place: Self) -> TestResult {
-        check(place.bytes == self.bytes, "there is as much room")?;
+        check(
+            place.bytes == self.bytes,
+            "both mappings have the same length",
+        )?;
         let to = place.start.as_ptr().cast();
         // SAFETY: `mremap_fixed` requires two page-aligned ranges that may be changed and to which no
         // references exist. Both ranges are mappings of `MappedPages`. `self` is borrowed exclusively, and
@@ -228,7 +231,10 @@ impl MappedPages {
             )
         }?;
         std::mem::forget(place);
-        check(start == to, "it is there")?;
+        check(
+            start == to,
+            "mremap moved the mapping to the requested address",
+        )?;
         self.start = NonNull::new(start.cast()).ok_or(Errno::FAULT)?;
         Ok(())
     }

@@ -187,7 +187,8 @@ impl GuardedBuffer {
             )
         }?;
         let fence = Self {
-            start: NonNull::new(start.cast()).ok_or_else(|| TestError::failed("mapped at 0"))?,
+            start: NonNull::new(start.cast())
+                .ok_or_else(|| TestError::failed("mmap returned address 0"))?,
             bytes,
         };
         fence.protect(bytes, page_size(), MprotectFlags::empty())?;

@@ -197,7 +197,7 @@ impl Suite {
                         name,
                         run: Box::new(move || match &module {
                             Some(module) => run(module),
-                            None => Err(TestError::skipped("needs --module FILE")),
+                            None => Err(TestError::skipped("the test needs --module FILE")),
                         }),
                     });
                 }
@@ -297,18 +297,14 @@ impl LeakCheck {
     fn check(mut self, quiet: bool) -> TestResult {
         let now = Self::expect()?;
         check_eq("live blocks", now.live_blocks, self.live_blocks)?;
-        check_eq(
-            "bytes of private pools",
-            now.private_bytes,
-            self.private_bytes,
-        )?;
+        check_eq("private_bytes_used", now.private_bytes, self.private_bytes)?;
         for engine in POOL_ENGINES {
             fixture::sound(&fixture::shared(engine)?).about(engine)?;
         }
         let complaints = self.log.complaints()?;
         check(
             !quiet || complaints.is_empty(),
-            format_args!("the log is quiet: {complaints:?}"),
+            format_args!("the kernel log has no new message: {complaints:?}"),
         )
     }
 }

@@ -67,14 +67,18 @@ impl Module {
 
     /// Unloads the module, runs `act`, and loads the module again.
     pub(super) fn without(&self, act: impl FnOnce() -> TestResult) -> TestResult {
-        self.unload().map_err(TestError::from).about("unloading")?;
+        self.unload()
+            .map_err(TestError::from)
+            .about("unloading the module")?;
         let outcome = act();
         let again = match self.unload() {
             Ok(()) | Err(Errno::NOENT) => self.load(""),
             Err(errno) => Err(errno),
         };
         outcome?;
-        again.map_err(TestError::from).about("loading again")
+        again
+            .map_err(TestError::from)
+            .about("loading the module again")
     }
 
     /// Loads the module with `parameters`, runs `act`, and loads the module again without parameters.

@@ -118,7 +118,7 @@ fn long_calls<'a>(engine: Engine, device: &'a Device, blocks: u64) -> Vec<Long<'
             Box::new(|| Ok(device.free(device.alloc(LARGE, 1)?.handle)?)),
         ),
         (
-            "REALLOC to 32 MiB that moves",
+            "REALLOC to 32 MiB that moves the block",
             Box::new(move || {
                 let block = device.alloc(LARGE / 4, 1)?.handle;
                 // The memory behind the block is not free, so the block cannot grow in place.
@@ -160,7 +160,7 @@ fn long_calls<'a>(engine: Engine, device: &'a Device, blocks: u64) -> Vec<Long<'
         ));
         calls.push(("SHRINK", Box::new(|| Ok(device.shrink().map(drop)?))));
         calls.push((
-            "BIND to a pool of 240 MiB, and close",
+            "BIND to a pool of 240 MiB and close",
             Box::new(move || {
                 let other = Device::open()?;
                 // A pool is charged for more than its region.
@@ -206,7 +206,7 @@ fn no_call_disables_preemption_for_50_ms(engine: Engine) -> TestResult {
 /// Runs `act` while a heartbeat thread runs on the same CPU.
 fn beside_a_heart(act: impl FnOnce(&Heartbeat) -> TestResult) -> TestResult {
     if Clock::of_this_machine() != Clock::Instructions {
-        return Err(TestError::skipped("the clock counts no instructions"));
+        return Err(TestError::skipped("the clock does not count instructions"));
     }
     let _here = CpuPin::current()?;
     let heart = Heartbeat {
@@ -219,7 +219,7 @@ fn beside_a_heart(act: impl FnOnce(&Heartbeat) -> TestResult) -> TestResult {
         heart.stop.store(true, Ordering::Relaxed);
         beating
             .join()
-            .unwrap_or_else(|_| Err(TestError::failed("the heart panicked")))?;
+            .unwrap_or_else(|_| Err(TestError::failed("the heartbeat thread panicked")))?;
         done
     })
 }
@@ -262,7 +262,7 @@ fn spread(times: &[Duration]) -> Duration {
 /// If a free disabled preemption, a thread that the tick wakes would be delayed by the time of a search.
 fn a_long_free_is_preemptible() -> TestResult {
     if Clock::of_this_machine() != Clock::Instructions {
-        return Err(TestError::skipped("the clock counts no instructions"));
+        return Err(TestError::skipped("the clock does not count instructions"));
     }
     let _here = CpuPin::current()?;
     let device = private_of(Engine::Seed, 96 * MIB)?;
@@ -294,13 +294,16 @@ fn a_long_free_is_preemptible() -> TestResult {
     })?;
     check(
         times.len() > 20,
-        format_args!("{} ticks are enough", times.len()),
+        format_args!(
+            "the thread wakes more than 20 times, not {} times",
+            times.len()
+        ),
     )?;
     let spread = spread(&times);
     check(
         spread < free / 4,
         format_args!(
-            "the scheduler gets in during a free of {free:?}, not up to {spread:?} later: {times:?}"
+            "a thread wakes in time during a free of {free:?}, not up to {spread:?} late: {times:?}"
         ),
     )
 }
@@ -317,7 +320,7 @@ fn measure(engine: Engine, heart: &Heartbeat) -> TestResult {
         let longest = heart.stood_still(&call).about(name)?;
         check(
             longest <= LONGEST,
-            format_args!("{name} lets the scheduler in within {LONGEST:?}, not {longest:?}"),
+            format_args!("{name} disables preemption for at most {LONGEST:?}, not {longest:?}"),
         )?;
     }
     Ok(())
@@ -460,7 +463,7 @@ fn time(act: impl FnOnce() -> TestResult) -> TestResult<Duration> {
 
 fn a_killed_program_ends_within_16_mib_of_copying_or_zeroing(engine: Engine) -> TestResult {
     if Clock::of_this_machine() != Clock::Instructions {
-        return Err(TestError::skipped("the clock counts no instructions"));
+        return Err(TestError::skipped("the clock does not count instructions"));
     }
     // A session may allocate 128 MiB. The shared pool of an engine without private pools has 64 MiB.
     let (device, whole) = if has_pool(engine) {
@@ -485,7 +488,7 @@ fn a_killed_program_ends_within_16_mib_of_copying_or_zeroing(engine: Engine) -> 
         .about(name)?;
         check(
             given_up > 0 || name == TRANSFERS,
-            format_args!("{name}: a call was given up"),
+            format_args!("{name}: the kill interrupts at least one call"),
         )?;
     }
     drop(device);
@@ -543,7 +546,7 @@ fn killed_in_time(
         after()?;
         check(
             end <= limit,
-            format_args!("the program ends within {limit:?}, not {end:?}"),
+            format_args!("the killed program ends within {limit:?}, not {end:?}"),
         )?;
     }
     Ok(())

@@ -84,21 +84,25 @@ fn a_private_pool_is_freed_with_its_session() -> TestResult {
     let charged = || -> TestResult<u64> {
         let charge = device.info()?.pool_charge;
         check_eq(
-            "in use",
+            "private_bytes_used",
             observer.info()?.private_bytes_used,
             before + charge,
         )?;
         Ok(charge)
     };
     let first = charged()?;
-    check(first >= 3 * MIB, "the region is charged")?;
+    check(first >= 3 * MIB, "the charge covers the region")?;
     device.extend(MIB)?;
     check(
         charged()? >= first + MIB,
-        "the region that was added is charged",
+        "the charge covers the added region",
     )?;
     drop(device);
-    check_eq("in use", observer.info()?.private_bytes_used, before)
+    check_eq(
+        "private_bytes_used",
+        observer.info()?.private_bytes_used,
+        before,
+    )
 }
 
 fn two_pools_of_one_size_give_the_same_answers() -> TestResult {
@@ -123,7 +127,7 @@ fn an_exhausted_pool_allocates_again_after_extend() -> TestResult {
     exhaust(&device, 8 * KIB)?;
     let reply = device.extend(MIB)?;
     check_eq(
-        "region, pool",
+        "region and pool size",
         (reply.region, reply.pool_bytes),
         (1, MIB + 64 * KIB),
     )?;
@@ -159,7 +163,10 @@ fn adjacent_regions_never_merge() -> TestResult {
         regions[region(device.alloc(MIB, 1)?.offset) as usize] += 1;
     }
     check_eq("blocks of each region", regions, [1; 4])?;
-    check(device.alloc(1, 1).is_err(), "that was all")?;
+    check(
+        device.alloc(1, 1).is_err(),
+        "the full pool refuses a request",
+    )?;
     let device = private(MIB)?;
     device.extend(MIB)?;
     refused(device.alloc(2 * MIB, 1), Errno::NOMEM)?;
@@ -173,7 +180,11 @@ fn a_pool_has_16_regions_at_most() -> TestResult {
     }
     let before = device.info()?.private_bytes_used;
     unchanged(&device, || refused(device.extend(POOL_UNIT), Errno::NOSPC))?;
-    check_eq("private pools", device.info()?.private_bytes_used, before)?;
+    check_eq(
+        "private_bytes_used",
+        device.info()?.private_bytes_used,
+        before,
+    )?;
     let (handles, _) = exhaust(&device, POOL_UNIT)?;
     check_eq("blocks", handles.len(), uapi::SLABLAB_REGIONS_MAX as usize)?;
     sound(&device)
@@ -200,7 +211,7 @@ fn threads_that_extend_a_pool_get_a_region_each(engine: Engine) -> TestResult {
         told.sort_unstable();
         let regions = 1..u64::from(uapi::SLABLAB_REGIONS_MAX);
         let expected: Vec<_> = regions.map(|n| (n, (n + 1) * POOL_UNIT)).collect();
-        check_eq("regions, and bytes with each", told, expected).about(round)?;
+        check_eq("regions and pool sizes", told, expected).about(round)?;
         sound(&device)?;
     }
     Ok(())
@@ -233,13 +244,13 @@ fn private_pools_together_are_bounded() -> TestResult {
     refused(bind(rest), Errno::DQUOT)?;
     refused(bind(rest - MIB + POOL_UNIT), Errno::DQUOT)?;
     check_eq(
-        "in use",
+        "private_bytes_used",
         observer.info()?.private_bytes_used,
         info.private_bytes_used + some.info()?.pool_charge,
     )?;
     drop(some);
     check_eq(
-        "in use",
+        "private_bytes_used",
         observer.info()?.private_bytes_used,
         info.private_bytes_used,
     )
@@ -255,7 +266,7 @@ fn extensions_of_private_pools_are_bounded_too() -> TestResult {
         refused(device.extend(u64::MAX - POOL_UNIT + 1), Errno::DQUOT)
     })?;
     check_eq(
-        "private pools",
+        "private_bytes_used",
         device.info()?.private_bytes_used,
         info.private_bytes_used,
     )?;
@@ -279,15 +290,23 @@ fn shrink_returns_cached_memory() -> TestResult {
     let kept = before.cached_bytes;
     check(
         kept > before.magazine_bytes && before.magazine_bytes > 0,
-        "both keep some",
+        "magazines and slabs have cached bytes",
     )?;
     let shrink = device.shrink()?;
-    check_eq("went back", shrink.bytes, kept)?;
+    check_eq("bytes returned by SHRINK", shrink.bytes, kept)?;
     check_eq("free", shrink.free_bytes, before.free_bytes + kept)?;
-    check_eq("again", device.shrink()?.bytes, 0)?;
+    check_eq(
+        "bytes returned by a second SHRINK",
+        device.shrink()?.bytes,
+        0,
+    )?;
     let after = device.stats()?;
-    check_eq("cached", (after.cached_bytes, after.magazine_bytes), (0, 0))?;
-    check_eq("live", after.live_bytes, before.live_bytes)?;
+    check_eq(
+        "cached_bytes and magazine_bytes",
+        (after.cached_bytes, after.magazine_bytes),
+        (0, 0),
+    )?;
+    check_eq("live_bytes", after.live_bytes, before.live_bytes)?;
     intact(&device, live, 5000, 1)?;
     sound(&device)
 }
@@ -297,6 +316,8 @@ fn shrink_without_cached_memory_is_0_or_eopnotsupp() -> TestResult {
     let seed = private(MIB)?;
     let block = filled(&seed, 64, 1)?;
     seed.free(block)?;
-    unchanged(&seed, || check_eq("went back", seed.shrink()?.bytes, 0))?;
+    unchanged(&seed, || {
+        check_eq("bytes returned by SHRINK", seed.shrink()?.bytes, 0)
+    })?;
     refused(shared(Engine::Slub)?.shrink(), Errno::OPNOTSUPP)
 }

@@ -113,15 +113,15 @@ fn numbers_of_processes_are_those_of_the_first_namespace(engine: Engine) -> Test
     let [own, guest] = numbers[..] else {
         return Err(TestError::skipped("the kernel has no pid namespaces"));
     };
-    check_eq("the guest's number to itself", own, 1)?;
+    check_eq("PID of the guest in its namespace", own, 1)?;
     let mut events = [slablab_event::default(); 8];
     let reply = device.events(0, &mut events)?;
     check_eq("events", reply.count, 1)?;
-    check_eq("thread of the event", events[0].thread, guest)?;
+    check_eq("thread ID of the event", events[0].thread, guest)?;
     let mut reports = [slablab_report::default(); 2];
     check_eq("reports", device.reports(0, &mut reports)?.count, 1)?;
     for owner in [reports[0].allocated, reports[0].noticed] {
-        check_eq("process of the report", owner.pid, guest)?;
+        check_eq("PID of the report", owner.pid, guest)?;
     }
     Ok(())
 }
@@ -153,7 +153,9 @@ fn a_program_killed_at_work_leaks_nothing(engine: Engine) -> TestResult {
     }
     check(
         met >= rounds / 2,
-        format_args!("children had blocks when they were killed, not {met} times"),
+        format_args!(
+            "at least half of the {rounds} children have blocks before they are killed, not {met}"
+        ),
     )?;
     intact(&observer, mine, 5000, 1)
 }
@@ -167,8 +169,8 @@ fn programs_cannot_touch_each_others_blocks(engine: Engine) -> TestResult {
     check_eq("live blocks", observer.stats()?.live_blocks, before + 400)?;
     one.tell(&others)?;
     other.tell(&ones)?;
-    one.heard().about("one")?;
-    other.heard().about("the other")?;
+    one.heard().about("one child")?;
+    other.heard().about("the other child")?;
     check_eq("live blocks", observer.stats()?.live_blocks, before + 400)?;
     one.tell(&[])?;
     other.tell(&[])?;
@@ -231,14 +233,16 @@ fn a_session_taken_from_a_program_outlives_it(engine: Engine) -> TestResult {
     let mut child = Child::start(ChildRole::Lender, engine)?;
     let lent = child.heard()?;
     let &[number, handle] = &lent[..] else {
-        return Err(TestError::failed(format!("a file and a handle: {lent:?}")));
+        return Err(TestError::failed(format!(
+            "expected a file descriptor and a handle from the child, got {lent:?}"
+        )));
     };
     let file = Pid::from_raw(child.id() as i32)
         .map(|pid| {
             let process = pidfd_open(pid, PidfdFlags::empty())?;
             pidfd_getfd(process, number as i32, PidfdGetfdFlags::empty())
         })
-        .ok_or_else(|| TestError::failed("the child has no number"))??;
+        .ok_or_else(|| TestError::failed("the child has no PID"))??;
     usable_file(&file, handle)?;
     child.kill()?;
     usable_file(&file, handle)?;
@@ -261,7 +265,7 @@ fn a_session_can_be_sent_through_a_socket() -> TestResult {
     let files = [device.as_fd()];
     check(
         message.push(SendAncillaryMessage::ScmRights(&files)),
-        "there is room for one file",
+        "the control message has space for one file descriptor",
     )?;
     sendmsg(
         &from,
@@ -285,7 +289,7 @@ fn a_session_can_be_sent_through_a_socket() -> TestResult {
     });
     match files.next().and_then(|mut files| files.next()) {
         Some(file) => usable_file(&file, handle),
-        None => Err(TestError::failed("no file was received")),
+        None => Err(TestError::failed("the message has no file descriptor")),
     }
 }
 
@@ -355,7 +359,7 @@ fn concurrent_frees_of_a_block_have_one_winner(engine: Engine) -> TestResult {
             error => refused(error, Errno::NOENT),
         };
         together(3, |_| free()).about(format_args!("round {round}"))?;
-        check_eq("frees", freed.into_inner(), 1).about(format_args!("round {round}"))?;
+        check_eq("successful FREEs", freed.into_inner(), 1).about(format_args!("round {round}"))?;
     }
     check_eq("session's blocks", device.stats()?.session_blocks, 0)?;
     if has_pool(engine) {
@@ -444,15 +448,15 @@ fn concurrent_binds_have_one_winner(engine: Engine) -> TestResult {
             }
         })
         .about(format_args!("round {round}"))?;
-        check_eq("bound", bound.into_inner(), 1)?;
+        check_eq("successful BINDs", bound.into_inner(), 1)?;
         let info = device.info()?;
         let private = info.bind_flags & uapi::SLABLAB_BIND_PRIVATE != 0;
         let own = if private { info.pool_charge } else { 0 };
-        check_eq("private pools", info.private_bytes_used, before + own)?;
+        check_eq("private_bytes_used", info.private_bytes_used, before + own)?;
         filled(&device, 100, 1)?;
     }
     check_eq(
-        "private pools",
+        "private_bytes_used",
         Device::open()?.info()?.private_bytes_used,
         before,
     )

@@ -63,7 +63,7 @@ fn more_bytes_than_a_session_may_have_are_edquot() -> TestResult {
     let pool = most + 32 * MIB;
     if pool > info.private_bytes_max {
         return Err(TestError::skipped(
-            "no private pool is larger than the quota",
+            "no private pool can be larger than the quota of a session",
         ));
     }
     let device = private(pool)?;
@@ -115,7 +115,7 @@ fn more_sessions_than_there_may_be_are_enfile() -> TestResult {
     let info = first.info()?;
     if info.sessions_max > 512 {
         return Err(TestError::skipped(
-            "more sessions than a program has file descriptors",
+            "a program cannot open as many files as sessions_max",
         ));
     }
     let mut sessions = Vec::new();
@@ -197,7 +197,7 @@ fn only_root_sees_the_device() -> TestResult {
     let about = std::fs::metadata(uapi::DEVICE)?;
     check(
         about.file_type().is_char_device(),
-        "it is a character device",
+        "/dev/slablab is a character device",
     )?;
     check_eq("mode", about.permissions().mode() & 0o7777, 0o600)?;
     check_eq("owner", (about.uid(), about.gid()), (0, 0))?;
@@ -208,10 +208,10 @@ fn only_root_sees_the_device() -> TestResult {
     check_eq("minor number in /proc/misc", number, Some(minor))?;
     check(
         std::fs::exists("/sys/class/misc/slablab")?,
-        "sysfs has the device",
+        "/sys/class/misc/slablab exists",
     )?;
     check(
         std::fs::exists("/sys/module/slablab")?,
-        "sysfs has the module",
+        "/sys/module/slablab exists",
     )
 }

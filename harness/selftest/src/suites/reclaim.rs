@@ -88,7 +88,10 @@ fn magazines_of_a_cpu_under_a_real_time_task_are_reclaimed() -> TestResult {
             device.free(handle)?;
         }
     }
-    check(device.stats()?.magazine_bytes > 0, "CPU 1 has free blocks")?;
+    check(
+        device.stats()?.magazine_bytes > 0,
+        "the magazines of CPU 1 have blocks",
+    )?;
 
     let _unthrottled = Unthrottled::new()?;
     let (started, stop) = (AtomicBool::new(false), AtomicBool::new(false));
@@ -118,14 +121,14 @@ fn magazines_of_a_cpu_under_a_real_time_task_are_reclaimed() -> TestResult {
                 device.alloc(64, 8)?;
             }
             let refused = device.alloc(PAGE, 8).map(|_| ());
-            check(refused.is_err(), "a page more is refused")
+            check(refused.is_err(), "a request for one more page is refused")
         })();
         stop.store(true, Ordering::Relaxed);
         let in_time = occupied.join();
         served?;
         in_time.unwrap_or_else(|_| Err(TestError::failed("the task panicked")))
     })?;
-    check(in_time, "the requests end while the task runs")?;
+    check(in_time, "the requests end before the task stops after 20 s")?;
     sound(&device)
 }
 
@@ -207,7 +210,10 @@ fn an_idle_cpu_releases_the_reserve() -> TestResult {
             }
         }
     }
-    check(device.stats()?.magazine_bytes > 0, "CPU 1 has free blocks")?;
+    check(
+        device.stats()?.magazine_bytes > 0,
+        "the magazines of CPU 1 have blocks",
+    )?;
     let _here = CpuPin::to(0)?;
     let pair = || -> TestResult<bool> {
         let reply = device.alloc(64, 8)?;
@@ -218,7 +224,7 @@ fn an_idle_cpu_releases_the_reserve() -> TestResult {
         pair()?;
     }
     for _ in 0..100 {
-        check(pair()?, "a magazine serves")?;
+        check(pair()?, "the block comes from a magazine")?;
     }
     sound(&device)
 }

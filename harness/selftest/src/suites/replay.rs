@@ -83,7 +83,7 @@ fn generated_traces_have_the_same_answers() -> TestResult {
             let figures = both(engine, &trace, 8 * MIB).about(&about)?;
             check(
                 figures.done > 0,
-                format_args!("{about}: something was done"),
+                format_args!("{about}: at least one operation succeeds"),
             )?;
         }
     }
@@ -142,7 +142,7 @@ fn the_recording_of_a_replay_equals_its_answers() -> TestResult {
         counts.push(same_as_recorded(&slub, &trace).about(&trace.name)?);
         check(
             counts.iter().all(|count| *count > 0),
-            format_args!("{} has events: {counts:?}", trace.name),
+            format_args!("every replay of {} records events: {counts:?}", trace.name),
         )?;
     }
     Ok(())
@@ -157,13 +157,19 @@ fn generated_traces_need_the_same_pool() -> TestResult {
             let found = search::smallest(least..=16 * MIB / POOL_UNIT, |units| {
                 fits(&Sim::private(engine, units * POOL_UNIT)?, &trace)
             });
-            let units = found?.ok_or_else(|| TestError::failed("no pool is enough"));
+            let units = found?
+                .ok_or_else(|| TestError::failed("the trace does not fit into a pool of 16 MiB"));
             let pool_bytes = units.about(&about)? * POOL_UNIT;
             let figures = both(engine, &trace, pool_bytes).about(&about)?;
             check_eq("peak", figures.peak_bytes, trace.peak_bytes()).about(&about)?;
             if pool_bytes > POOL_UNIT {
                 let less = private_of(engine, pool_bytes - POOL_UNIT)?;
-                check_eq("less is enough", fits(&less, &trace)?, false).about(&about)?;
+                check_eq(
+                    "the trace fits into a smaller pool",
+                    fits(&less, &trace)?,
+                    false,
+                )
+                .about(&about)?;
             }
         }
     }
@@ -176,14 +182,17 @@ fn slub_replays_generated_traces() -> TestResult {
         let ran =
             checked(&session, &trace).map_err(|wrong| TestError::failed(wrong.to_string()))?;
         check_eq("peak", ran.figures.peak_bytes, trace.peak_bytes()).about(&trace.name)?;
-        check(ran.figures.is_complete(), &trace.name)?;
+        check(
+            ran.figures.is_complete(),
+            format_args!("slub serves every request of {}", trace.name),
+        )?;
     }
     Ok(())
 }
 
 fn kernel_allocations_can_be_recorded_and_replayed() -> TestResult {
     let Ok(recorder) = Recorder::new(4096) else {
-        return Err(TestError::skipped("there is no ftrace"));
+        return Err(TestError::skipped("ftrace cannot be used"));
     };
     // The kernel allocates a structure for each socket, and frees it with the socket.
     let sockets = || (0..200).try_for_each(|_| UnixStream::pair().map(drop));
@@ -197,19 +206,23 @@ fn kernel_allocations_can_be_recorded_and_replayed() -> TestResult {
     let allocations = count(|kind| matches!(kind, Kind::Alloc { .. }));
     check(
         allocations >= 400,
-        format_args!("{allocations} allocations for 400 sockets"),
+        format_args!("400 sockets cause at least 400 allocations, not {allocations}"),
     )?;
     check(
         count(|kind| matches!(kind, Kind::Free)) >= 400,
-        "sockets are freed",
+        "400 sockets cause at least 400 frees",
     )?;
     let read = text::parse("", text::write(&trace).as_bytes());
-    check_eq("the trace, read again", read.as_ref(), Ok(&trace))?;
+    check_eq(
+        "the trace after writing and reading it",
+        read.as_ref(),
+        Ok(&trace),
+    )?;
     let _cpu = CpuPin::current()?;
     for engine in POOL_ENGINES {
         let figures = both(engine, &trace, 8 * MIB).about(engine)?;
         check_eq("peak", figures.peak_bytes, trace.peak_bytes())?;
     }
     let left = fs::read_dir("/sys/kernel/tracing/instances")?.count();
-    check_eq("tracing instances that are left", left, 0)
+    check_eq("remaining tracing instances", left, 0)
 }

@@ -61,7 +61,7 @@ suite!("requests" {
 
 fn info_describes_the_session(engine: Engine) -> TestResult {
     let fresh = Device::open()?.info()?;
-    check_eq("interface", fresh.abi_version, uapi::SLABLAB_ABI_VERSION)?;
+    check_eq("ABI version", fresh.abi_version, uapi::SLABLAB_ABI_VERSION)?;
     check_eq(
         "engines",
         fresh.engines,
@@ -69,10 +69,10 @@ fn info_describes_the_session(engine: Engine) -> TestResult {
             .iter()
             .fold(0, |bits, engine| bits | 1 << engine.raw()),
     )?;
-    check_eq("page", fresh.page_bytes, 4096)?;
+    check_eq("page size", fresh.page_bytes, 4096)?;
     check(
         fresh.sessions_used >= 1 && fresh.sessions_used <= fresh.sessions_max,
-        "this one counts",
+        "sessions_used counts this session and is at most sessions_max",
     )?;
 
     let info = session(engine)?.info()?;
@@ -89,14 +89,18 @@ fn info_describes_the_session(engine: Engine) -> TestResult {
     if has_pool(engine) {
         check_eq("flags", info.bind_flags, uapi::SLABLAB_BIND_PRIVATE)?;
         check_eq("pool", (info.pool_bytes, info.regions), (POOL_BYTES, 1))?;
-        check_eq("private pools", info.private_bytes_used, info.pool_charge)?;
+        check_eq(
+            "private_bytes_used",
+            info.private_bytes_used,
+            info.pool_charge,
+        )?;
         check(
             info.pool_charge > POOL_BYTES,
-            "a pool is charged for more than its region",
+            "the charge of a pool is larger than its region",
         )?;
     } else {
         check_eq("flags", info.bind_flags, 0)?;
-        check(info.pool_bytes > 0, "there is a bound")?;
+        check(info.pool_bytes > 0, "pool_bytes is not 0")?;
     }
     check_eq(
         "flags of a shared pool",
@@ -159,7 +163,11 @@ fn a_size_above_the_pool_is_enomem_and_too_big(engine: Engine) -> TestResult {
         Ok(())
     })?;
     let after = device.stats()?.session_refusals[uapi::SLABLAB_CAUSE_TOO_BIG as usize];
-    check_eq("refusals as too big", after - before, sizes.len() as u64)
+    check_eq(
+        "refusals with the cause 'too big'",
+        after - before,
+        sizes.len() as u64,
+    )
 }
 
 fn a_bad_size_for_realloc_leaves_the_block(engine: Engine) -> TestResult {
@@ -181,7 +189,7 @@ fn an_alignment_above_a_page_is_satisfied_or_eopnotsupp(engine: Engine) -> TestR
     let device = session(engine)?;
     for (size, align) in [(1, 8192), (64, 65536), (4096, 8192), (8192, 1 << 20)] {
         let answer = device.alloc(size, align);
-        let about = format_args!("{size} bytes at {align}");
+        let about = format_args!("{size} bytes aligned to {align}");
         if engine == Engine::Seed {
             refused_because(answer, Errno::OPNOTSUPP, &[uapi::SLABLAB_CAUSE_UNSUPPORTED])
                 .about(about)?;
@@ -189,7 +197,7 @@ fn an_alignment_above_a_page_is_satisfied_or_eopnotsupp(engine: Engine) -> TestR
         }
         let block = answer?;
         if has_pool(engine) {
-            check_eq("offset in its alignment", block.offset % align, 0).about(about)?;
+            check_eq("offset % align", block.offset % align, 0).about(about)?;
         }
         device.free(block.handle)?;
     }
@@ -207,10 +215,10 @@ fn a_reply_has_the_path_and_its_cost(engine: Engine) -> TestResult {
         (100_000, 8),
     ] {
         let block = device.alloc(size, align)?;
-        let about = format!("{size} bytes at {align}");
+        let about = format!("{size} bytes aligned to {align}");
         check(
             block.usable >= size,
-            "no less is set aside than was asked for",
+            "the usable size is at least the requested size",
         )
         .about(&about)?;
         check_eq(
@@ -219,7 +227,11 @@ fn a_reply_has_the_path_and_its_cost(engine: Engine) -> TestResult {
             uapi::SLABLAB_CAUSE_NONE,
         )
         .about(&about)?;
-        check_eq("asked", (block.size, block.align), (size, align))?;
+        check_eq(
+            "requested size and alignment",
+            (block.size, block.align),
+            (size, align),
+        )?;
         let path = u32::from(block.cost.path);
         if has_pool(engine) {
             let paths = [
@@ -227,7 +239,7 @@ fn a_reply_has_the_path_and_its_cost(engine: Engine) -> TestResult {
                 uapi::SLABLAB_PATH_GROWTH,
                 uapi::SLABLAB_PATH_BUDDY, //
             ];
-            check(paths.contains(&path), "the path is one of the engine's").about(&about)?;
+            check(paths.contains(&path), "the path is SLAB, GROWTH or BUDDY").about(&about)?;
             check(
                 block.offset + block.usable <= POOL_BYTES,
                 "the block is in the pool",
@@ -292,7 +304,9 @@ fn a_fragmented_refusal_has_linuxs_fragmentation_index() -> TestResult {
         device.free(*handle)?;
     }
     let Err(refused) = device.alloc(16 * KIB, 1) else {
-        return Err(TestError::failed("it was served"));
+        return Err(TestError::failed(
+            "the request was served, but should have been refused",
+        ));
     };
     let cost = refused.cost;
     check_eq(
@@ -302,12 +316,14 @@ fn a_fragmented_refusal_has_linuxs_fragmentation_index() -> TestResult {
     )?;
     // The formula of mm/vmstat.c, for 128 free pages in 64 free blocks and a request for 4 pages.
     let index: u64 = 1000 - (1000 + 128 * 1000 / 4) / 64;
-    check_eq("index", u64::from(cost.fragmentation), index)?;
+    check_eq("fragmentation index", u64::from(cost.fragmentation), index)?;
     // Refusals for other causes have no index.
     let Err(refused) = device.alloc(2 * MIB, 1) else {
-        return Err(TestError::failed("it was served"));
+        return Err(TestError::failed(
+            "the request was served, but should have been refused",
+        ));
     };
-    check_eq("index", refused.cost.fragmentation, 0)
+    check_eq("fragmentation index", refused.cost.fragmentation, 0)
 }
 
 fn a_realloc_that_finds_no_memory_leaves_the_block() -> TestResult {
@@ -377,7 +393,7 @@ fn a_private_pool_of_an_odd_size_is_einval() -> TestResult {
         refused(answer, Errno::INVAL).about(bytes)?;
     }
     check_eq(
-        "private pools",
+        "private_bytes_used",
         device.info()?.private_bytes_used,
         before.private_bytes_used,
     )?;
@@ -446,7 +462,7 @@ fn an_unbound_session_allocates_from_the_default() -> TestResult {
     chosen.bind(uapi::SLABLAB_ENGINE_DEFAULT, 0, 0)?;
     check_eq("engine", chosen.info()?.engine, default)?;
     check_eq(
-        "live blocks seen from beside",
+        "live blocks according to another session",
         chosen.stats()?.live_blocks,
         device.stats()?.live_blocks,
     )

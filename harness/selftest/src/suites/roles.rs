@@ -127,7 +127,7 @@ fn neighbour(engine: Engine) -> TestResult {
     let mut line = String::new();
     io::stdin().read_line(&mut line)?;
     let theirs = numbers(&line);
-    check_eq("numbers", theirs.len(), 200)?;
+    check_eq("handles of the other child", theirs.len(), 200)?;
 
     let mut random = Rng::new(seed);
     let guesses: Vec<_> = (0..2_000).map(|_| random.next() as u32 >> 1).collect();
@@ -143,7 +143,7 @@ fn neighbour(engine: Engine) -> TestResult {
                     && device.write(number, 0, &[0; 64]).is_err()
                     && device.realloc(number, 1).is_err()
                     && device.free(number).is_err();
-                check_eq("number names nothing", nothing, true).about(number)?;
+                check_eq("the handle is refused", nothing, true).about(number)?;
             }
         }
     }
@@ -229,7 +229,7 @@ fn glutton(engine: Engine) -> TestResult {
             Err(errno) => break errno,
         }
     };
-    check_eq("refusal of a session", errno, Errno::NFILE)?;
+    check_eq("errno of the last open", errno, Errno::NFILE)?;
     for (n, device) in sessions.iter().enumerate() {
         // Each session binds to a private pool while the budget suffices, and to the shared pool of `engine`
         // otherwise.

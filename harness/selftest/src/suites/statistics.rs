@@ -104,11 +104,11 @@ fn consistent(stats: &slablab_stats) -> TestResult {
     )?;
     check(
         stats.buddy_user_bytes <= stats.buddy_actual_bytes,
-        "the buddy system rounds up",
+        "buddy_user_bytes is at most buddy_actual_bytes",
     )?;
     check(
         stats.requested_bytes <= stats.live_bytes,
-        "blocks are as large as was asked",
+        "requested_bytes is at most live_bytes",
     )
 }
 
@@ -138,7 +138,11 @@ fn figures(device: &Device) -> TestResult<Box<slablab_stats>> {
 fn a_new_pool_is_free() -> TestResult {
     let stats = figures(&private(MIB)?)?;
     check_eq("engine", stats.engine, uapi::SLABLAB_ENGINE_SEED)?;
-    check_eq("regions, pool", (stats.regions, stats.pool_bytes), (1, MIB))?;
+    check_eq(
+        "regions and pool size",
+        (stats.regions, stats.pool_bytes),
+        (1, MIB),
+    )?;
     check_eq(
         "total, used",
         (stats.total_bytes, stats.used_bytes),
@@ -222,8 +226,12 @@ fn a_large_block_comes_from_the_buddy_system() -> TestResult {
         )
         .about(size)?;
         let stats = figures(&device)?;
-        check_eq("user", stats.buddy_user_bytes, size)?;
-        check_eq("actual", stats.buddy_actual_bytes, 4096 << order)?;
+        check_eq("buddy_user_bytes", stats.buddy_user_bytes, size)?;
+        check_eq(
+            "buddy_actual_bytes",
+            stats.buddy_actual_bytes,
+            4096 << order,
+        )?;
         check_eq("used", stats.used_bytes, 4096 << order)?;
         check_eq("live", stats.live_bytes, 4096 << order)?;
         check_eq("requested", stats.requested_bytes, size)?;
@@ -242,7 +250,7 @@ fn each_class_serves_the_sizes_of_the_seed_design() -> TestResult {
             // The class is the smallest one that is large enough for both the size and the alignment.
             check_eq("class", usize::from(block.cost.class_index), index)
                 .and_then(|()| check_eq("usable", block.usable, bytes))
-                .about(format_args!("{size} bytes at {align}"))?;
+                .about(format_args!("{size} bytes aligned to {align}"))?;
         }
         check_eq("used", figures(&device)?.classes[index].used_blocks, 4).about(bytes)?;
     }
@@ -308,7 +316,10 @@ fn slabs_never_return_memory() -> TestResult {
     // By the formulas of `docs/seed-design.md` half of the total is available, but requests of other
     // sizes are refused.
     check_eq("available", stats.available_bytes, MIB)?;
-    check(device.alloc(65, 1).is_err(), "another size gets nothing")
+    check(
+        device.alloc(65, 1).is_err(),
+        "a request of another size class is refused",
+    )
 }
 
 fn refusals_are_counted_by_cause() -> TestResult {
@@ -316,18 +327,30 @@ fn refusals_are_counted_by_cause() -> TestResult {
     let before = device.stats()?;
     check(
         device.alloc(8, 8192).is_err(),
-        "the engine does not align so",
+        "an alignment of 8192 is refused",
     )?;
     exhaust(&device, 8 * KIB)?;
     let after = device.stats()?;
     let more = |cause: u32| {
         after.session_refusals[cause as usize] - before.session_refusals[cause as usize]
     };
-    check_eq("unsupported", more(uapi::SLABLAB_CAUSE_UNSUPPORTED), 1)?;
-    check_eq("exhausted", more(uapi::SLABLAB_CAUSE_EXHAUSTED), 1)?;
-    check_eq("none", more(uapi::SLABLAB_CAUSE_NONE), 0)?;
     check_eq(
-        "the engine's, exhausted",
+        "refusals with the cause 'unsupported'",
+        more(uapi::SLABLAB_CAUSE_UNSUPPORTED),
+        1,
+    )?;
+    check_eq(
+        "refusals with the cause 'exhausted'",
+        more(uapi::SLABLAB_CAUSE_EXHAUSTED),
+        1,
+    )?;
+    check_eq(
+        "refusals with the cause 'none'",
+        more(uapi::SLABLAB_CAUSE_NONE),
+        0,
+    )?;
+    check_eq(
+        "refusals of the engine with the cause 'exhausted'",
         after.refusals[uapi::SLABLAB_CAUSE_EXHAUSTED as usize],
         1,
     )
@@ -347,7 +370,7 @@ fn operations_are_counted(engine: Engine) -> TestResult {
     check_eq("session's blocks", after.session_blocks, 1)?;
     check(
         after.session_bytes >= 70_000,
-        "the session is charged for its block",
+        "session_bytes covers the block of 70,000 bytes",
     )?;
     check_eq("live blocks", after.live_blocks - before.live_blocks, 1)?;
     check_eq(
@@ -356,11 +379,7 @@ fn operations_are_counted(engine: Engine) -> TestResult {
         70_000,
     )?;
     let balance = |stats: &slablab_stats| stats.allocations - stats.frees;
-    check_eq(
-        "served and not taken back",
-        balance(&after) - balance(&before),
-        1,
-    )
+    check_eq("allocations - frees", balance(&after) - balance(&before), 1)
 }
 
 fn the_sums_of_the_sessions_equal_the_pool(engine: Engine) -> TestResult {
@@ -396,7 +415,7 @@ fn a_session_sees_its_own_share_only(engine: Engine) -> TestResult {
     check_eq("bytes", after.session_bytes, share.session_bytes)?;
     check_eq("refusals", after.session_refusals, share.session_refusals)?;
     if has_pool(engine) {
-        check_eq("my charge", share.session_bytes, 64)?;
+        check_eq("session_bytes", share.session_bytes, 64)?;
     }
     Ok(())
 }

@@ -46,7 +46,7 @@ fn all_sizes_are_zero(device: &Device, rounds: u32) -> TestResult<Vec<u32>> {
     for size in SIZES {
         for _ in 0..rounds {
             let handle = device.alloc(size, 1)?.handle;
-            zeros(device, handle, 0, size as usize).about(format_args!("{size} bytes"))?;
+            zeros(device, handle, 0, size as usize).about(format_args!("block of {size} bytes"))?;
             handles.push(handle);
         }
     }
@@ -85,7 +85,7 @@ fn a_new_block_has_no_data_of_another_program(engine: Engine) -> TestResult {
     }
     check(
         other.stats()?.session_blocks > small.len() as u64,
-        "there is memory to fill",
+        "at least one large block is allocated and filled",
     )?;
     drop(other);
     all_sizes_are_zero(&shared(engine)?, 70)?;
@@ -119,7 +119,7 @@ fn bytes_that_realloc_adds_are_zero(engine: Engine) -> TestResult {
         write_whole(&device, handle, &vec![0xff; *from as usize])?;
         device.realloc(handle, *to)?;
         zeros(&device, handle, *from as u32, (to - from) as usize)
-            .about(format_args!("{from} to {to} bytes"))?;
+            .about(format_args!("REALLOC from {from} to {to} bytes"))?;
         device.free(handle)?;
     }
     Ok(())
@@ -138,8 +138,9 @@ fn bytes_cut_off_by_realloc_are_zero_after_growing(engine: Engine) -> TestResult
         write_whole(&device, handle, &vec![0xff; large as usize])?;
         device.realloc(handle, small)?;
         device.realloc(handle, large)?;
-        zeros(&device, handle, small as u32, (large - small) as usize)
-            .about(format_args!("{large} to {small} and back"))?;
+        zeros(&device, handle, small as u32, (large - small) as usize).about(format_args!(
+            "REALLOC from {large} to {small} bytes and back"
+        ))?;
     }
     Ok(())
 }

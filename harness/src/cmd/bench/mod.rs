@@ -38,7 +38,7 @@ use suite::Group;
 /// Each call of BENCH creates its own allocator, so the shared pools and other sessions are not
 /// affected. Every loop runs twice: once to check its blocks and once to measure its time. The exit
 /// status is 1 if a block or an engine's metadata was wrong; a slow result does not change it.
-/// Results are instructions where the machine counts them (`scripts/vm.sh -i`), else nanoseconds.
+/// Results are instructions if the machine counts them (`scripts/vm.sh -i`), else nanoseconds.
 /// Needs root. `make bench` runs all patterns on three virtual machines.
 #[derive(Args)]
 pub(crate) struct BenchArgs {
@@ -50,15 +50,15 @@ pub(crate) struct BenchArgs {
     #[arg(long = "engine", value_enum, value_name = "ENGINE")]
     engines: Vec<EngineColumn>,
 
-    /// Fewer sizes and shorter loops, as a quick test
+    /// Measure fewer sizes with shorter loops, as a quick test
     #[arg(long)]
     brief: bool,
 
-    /// Print JSON: a list of runs
+    /// Print a JSON list of runs
     #[arg(long)]
     json: bool,
 
-    /// Measure nothing, show the results that --json printed
+    /// Show the results that --json printed, without a measurement
     #[arg(long, value_name = "FILE", conflicts_with_all = ["patterns", "engines", "brief"])]
     from: Vec<PathBuf>,
 
@@ -81,7 +81,7 @@ enum EngineColumn {
     Seed,
     /// __kmalloc and kfree
     Kmalloc,
-    /// A kmem_cache of the size
+    /// A kmem_cache for blocks of the size
     #[value(name = "kmem_cache")]
     KmemCache,
 }
@@ -125,7 +125,7 @@ pub(crate) fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
     if args.target == Some(TargetKind::Sim) {
         return Err(usage(
             "bench measures in the kernel, through /dev/slablab: 'make bench-host' measures the \
-             engines in a process, beside other allocators",
+             engines in a process, next to other allocators",
         )
         .into());
     }
@@ -137,7 +137,7 @@ pub(crate) fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
     if documents.iter().all(BenchDocument::is_empty) {
         let why: Vec<_> = documents.iter().flat_map(|run| &run.left_out).collect();
         match why[..] {
-            [] => bail!("the files contain no run"),
+            [] => bail!("the files of --from contain no run"),
             [first, ..] => bail!("nothing was measured: {first}"),
         }
     }

@@ -123,7 +123,7 @@ fn groups(document: &BenchDocument) -> String {
         rows = rest;
     }
     if !document.calls.is_empty() {
-        let mut table = Table::new([("", Side::Left), ("a call", Side::Right)]);
+        let mut table = Table::new([("", Side::Left), ("per call", Side::Right)]);
         for call in &document.calls {
             table.row([call.name.clone().into(), figure(call.cost).into()]);
         }
@@ -142,7 +142,7 @@ fn table(rows: &[BenchRow]) -> String {
         (COLUMNS[3].name(), Side::Right),
         ("(loop)", Side::Right),
         ("locks: hybrid", Side::Right),
-        ("seed", Side::Right),
+        ("locks: seed", Side::Right),
     ]);
     for row in rows {
         let mut cells = vec![row.name.clone()];

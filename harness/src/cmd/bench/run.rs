@@ -127,8 +127,8 @@ fn obstacle(group: Group, device: &Device, cpus: usize) -> anyhow::Result<Option
         .saturating_sub(info.private_bytes_used);
     if needed.is_some_and(|needed| needed >= free) {
         return Ok(Some(format!(
-            "{}, {group:?}: private pools may have {} MiB only; the module's parameter \
-             private_mib_total changes that",
+            "{}: private pools may have only {} MiB more; the module parameter private_mib_total \
+             raises the limit",
             group.title(),
             free >> 20
         )));

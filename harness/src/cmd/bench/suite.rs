@@ -29,25 +29,25 @@ const ROUND: u64 = uapi::SLABLAB_BENCH_ROUND as u64;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Group {
-    /// A block is allocated and freed
+    /// Allocate and free one block
     Pair,
-    /// A batch is allocated, and freed backwards
+    /// Allocate a batch, free it in reverse order
     Lifo,
-    /// A batch is allocated, and freed in the same order
+    /// Allocate a batch, free it in the same order
     Fifo,
-    /// Blocks of random size in place of others
+    /// Free a block, allocate one of random size
     Replace,
-    /// 4160 bytes, allocated and freed at random
+    /// Free or allocate a random block of 4160 bytes
     Churn,
-    /// One free among 8,149 blocks, every other one free
+    /// Free one of 8,149 blocks, of which every other one is free
     Fragments,
-    /// One free among 100,000: needs 2 GiB, and private_mib_total=1200
+    /// Free one of 100,000 blocks; needs 2 GiB, and the module parameter private_mib_total=1200
     ManyFragments,
-    /// One CPU allocates, the other one frees
+    /// Allocate on one CPU, free on another
     Handover,
-    /// Pairs of one class on two CPUs at once, and on one
+    /// Pairs of one size class on two CPUs at once, and on one CPU
     TwoCpus,
-    /// System calls
+    /// System calls, such as an ALLOC and a FREE
     Calls,
 }
 
@@ -59,12 +59,14 @@ impl Group {
             Self::Lifo => "LIFO: allocate a batch, free it in reverse order; per block",
             Self::Fifo => "FIFO: allocate a batch, free it in the same order; per block",
             Self::Replace => "Replace: free a block, allocate one of random size",
-            Self::Churn => "Churn: free or allocate a random one of many blocks; per operation",
+            Self::Churn => "Churn: free or allocate a random block of many; per operation",
             Self::Fragments | Self::ManyFragments => {
-                "Fragments: one free, initially with every other block free"
+                "Fragments: free one block; at first, every other block is free"
             }
             Self::Handover => "Handover: one CPU allocates, another CPU frees; per block",
-            Self::TwoCpus => "Two CPUs: pairs of one class on both at the same time",
+            Self::TwoCpus => {
+                "Two CPUs: pairs of one size class on one CPU, and on two CPUs at once"
+            }
             Self::Calls => "System calls",
         }
     }

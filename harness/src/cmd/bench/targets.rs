@@ -55,14 +55,14 @@ pub(super) fn targets(
     let two_cpus: Vec<_> = of(Group::TwoCpus).collect();
     vec![
         PerformanceTarget {
-            what: "pair, each class, instructions",
+            what: "pair of each size class, instructions",
             limit: "≤ 80",
             found: most(classes(), |row| row.net(BenchSubject::Hybrid))
                 .map(|(cost, row)| (tenths(cost), row))
                 .map(|(cost, row)| (format!("{cost:.1} ({})", row.name), cost <= 80.0)),
         },
         PerformanceTarget {
-            what: "pair, each class, of kmem_cache's",
+            what: "pair of each size class, divided by kmem_cache",
             limit: "≤ 0.57",
             found: most(classes(), |row| {
                 Some(row.net(BenchSubject::Hybrid)? / row.net(BenchSubject::KmemCache)?)
@@ -70,7 +70,7 @@ pub(super) fn targets(
             .map(|(ratio, row)| (format!("{ratio:.3} ({})", row.name), ratio <= 0.57)),
         },
         PerformanceTarget {
-            what: "lock prefixes on the fast path of a pair",
+            what: "instructions with a lock prefix in a pair",
             limit: "0",
             found: lock_prefixes.map(|count| (count.to_string(), count == 0)),
         },
@@ -82,19 +82,19 @@ pub(super) fn targets(
             pair_of(65536),
         ),
         at_most(
-            "one free at 8,149 fragments, the longest",
+            "one free of 8 KiB among 8,149 blocks, maximum",
             "≤ 1,500",
             1500.0,
             worst_free(Group::Fragments),
         ),
         at_most(
-            "one free at 100,000 fragments, the longest",
+            "one free of 8 KiB among 100,000 blocks, maximum",
             "≤ 1,500",
             1500.0,
             worst_free(Group::ManyFragments),
         ),
         PerformanceTarget {
-            what: "pairs on two CPUs at once, over one CPU's",
+            what: "pair on two CPUs at once, divided by the pair on one CPU",
             limit: "≤ 1.05",
             found: most(two_cpus.iter().copied(), |row| {
                 let alone = two_cpus
@@ -106,7 +106,7 @@ pub(super) fn targets(
             .map(|(ratio, row)| (format!("{ratio:.3} ({})", row.name), ratio <= 1.05)),
         },
         PerformanceTarget {
-            what: "the shared lock, for each of these pairs",
+            what: "lock acquisitions per pair on two CPUs",
             limit: "≤ 1/32",
             found: most(two_cpus.iter().copied(), |row| {
                 row.of(BenchSubject::Hybrid)
@@ -115,7 +115,7 @@ pub(super) fn targets(
             .map(|(locks, row)| (format!("{locks:.3} ({})", row.name), locks <= 1.0 / 32.0)),
         },
         at_most(
-            "ALLOC and FREE, over two null ioctls",
+            "ALLOC and FREE of 64 B, divided by two null ioctls",
             "≤ 1.65",
             1.65,
             counted.iter().find_map(|document| {
@@ -124,7 +124,7 @@ pub(super) fn targets(
             }),
         ),
         at_most(
-            "SUBMIT of 64, an operation, over a null ioctl",
+            "one operation in a SUBMIT of 64, divided by a null ioctl",
             "≤ 0.45",
             0.45,
             counted.iter().find_map(|document| {
@@ -242,14 +242,14 @@ mod tests {
         let counted = told(&[run(Clock::Instructions, 67.0)]);
         let rows: Vec<_> = counted.lines().take(4).collect();
         assert!(
-            rows[1].starts_with("pair, each class, instructions"),
+            rows[1].starts_with("pair of each size class, instructions"),
             "{counted}"
         );
         assert!(
-            rows[2].starts_with("pair, each class, of kmem_cache's"),
+            rows[2].starts_with("pair of each size class, divided by kmem_cache"),
             "{counted}"
         );
-        let rest = "Not part of this run ('make bench' measures all): lock prefixes";
+        let rest = "Not part of this run ('make bench' measures all): instructions with";
         assert!(rows[3].starts_with(rest), "{counted}");
         // A run in nanoseconds has no verdicts, so the text is one line without a table.
         let timed = told(&[run(Clock::Nanoseconds, 20.0)]);

@@ -73,11 +73,11 @@ pub(crate) struct FuzzArgs {
     #[arg(long)]
     json: bool,
 
-    /// Be the process of this number
+    /// Run as the process with this number
     #[arg(long, hide = true, requires = "tally")]
     process: Option<u16>,
 
-    /// Where the count is that all processes share
+    /// The file with the counts that all processes share
     #[arg(long, hide = true)]
     tally: Option<PathBuf>,
 }

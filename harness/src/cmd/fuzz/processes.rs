@@ -3,7 +3,7 @@
 //! Starts, kills and awaits the processes, and checks the state of the device afterwards.
 
 use std::{
-    env,
+    env, fmt,
     fs::File,
     os::fd::{
         AsFd,
@@ -59,7 +59,8 @@ use crate::{
     target::Target,
     uapi::{
         self,
-        Engine, //
+        Engine,
+        Rule, //
     },
 };
 
@@ -85,6 +86,7 @@ pub(super) struct Fuzzed {
 /// Usage of the device that must be the same before and after a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Baseline {
+    engines: Vec<Engine>,
     /// The live blocks in the shared pool of each engine.
     live_blocks: Vec<u64>,
     /// The live bytes in the shared pool of each engine.
@@ -142,7 +144,7 @@ impl Processes {
             SocketFlags::CLOEXEC,
             None,
         )
-        .context("files cannot be passed")?;
+        .context("cannot create the sockets that pass files between the processes")?;
         let begin = |number| self.begin(number, file, &one, &other);
         let mut runners = (0..self.processes)
             .map(begin)
@@ -166,8 +168,15 @@ impl Processes {
             runners.retain_mut(|runner| match runner.process.try_wait() {
                 Ok(None) => true,
                 Ok(Some(status)) if status.success() => false,
-                status => {
-                    failed = Some(format!("process {}: {status:?}", runner.number));
+                Ok(Some(status)) => {
+                    failed = Some(format!("process {} failed: {status}", runner.number));
+                    false
+                }
+                Err(error) => {
+                    failed = Some(format!(
+                        "cannot wait for process {}: {error}",
+                        runner.number
+                    ));
                     false
                 }
             });
@@ -209,6 +218,20 @@ fn shared(engine: Engine) -> Result<Device, Errno> {
     Ok(device)
 }
 
+impl fmt::Display for Baseline {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, engine) in self.engines.iter().enumerate() {
+            let (blocks, bytes) = (self.live_blocks[index], self.live_bytes[index]);
+            write!(f, "{engine}: {blocks} live blocks, {bytes} live bytes; ")?;
+        }
+        let (private, sessions) = (self.private_bytes, self.sessions);
+        write!(
+            f,
+            "private pools: {private} bytes; open sessions: {sessions}"
+        )
+    }
+}
+
 impl Baseline {
     fn now(first: &Device) -> anyhow::Result<Self> {
         let info = first.info()?;
@@ -222,6 +245,7 @@ impl Baseline {
             shared_charge += device.info()?.pool_charge;
         }
         Ok(Self {
+            engines: info.engines().collect(),
             live_blocks,
             live_bytes,
             // A region that a process added to a shared pool stays, and stays charged to the budget. Leave it out.
@@ -241,7 +265,10 @@ fn violations(first: &Device, before: &Baseline) -> anyhow::Result<Vec<String>> 
     }
     let mut violations = Vec::new();
     if after != *before {
-        violations.push(format!("before {before:?}, after {after:?}"));
+        violations.push(format!(
+            "the run has changed the usage of the device: before the run {before}; after the run \
+             {after}"
+        ));
     }
     for engine in first.info()?.engines() {
         let device = shared(engine)?;
@@ -249,24 +276,31 @@ fn violations(first: &Device, before: &Baseline) -> anyhow::Result<Vec<String>> 
             // Only engines with a pool support CHECK and SHRINK.
             continue;
         }
-        let mut complain = |what: &str, is: u64| {
-            if is != 0 {
-                violations.push(format!("{engine}: {what} {is}"));
-            }
-        };
-        complain("CHECK: violated rule", device.check()?.rule.into());
+        let before_shrink = device.check()?.rule;
         device.shrink()?;
         let stats = device.stats()?;
-        complain("bytes in magazines after SHRINK:", stats.magazine_bytes);
-        complain(
-            "CHECK after SHRINK: violated rule",
-            device.check()?.rule.into(),
-        );
+        let after_shrink = device.check()?.rule;
+        for (when, rule) in [("", before_shrink), (" after SHRINK", after_shrink)] {
+            if Rule::from_raw(rule) != Some(Rule::None) {
+                violations.push(format!(
+                    "{engine}: CHECK{when} found a violation of the rule '{}'",
+                    Rule::from_raw(rule).map_or_else(|| rule.to_string(), |rule| rule.to_string())
+                ));
+            }
+        }
+        if stats.magazine_bytes != 0 {
+            violations.push(format!(
+                "{engine}: magazines must be empty after SHRINK, but have {} bytes",
+                stats.magazine_bytes
+            ));
+        }
         let sum = stats.live_bytes + stats.cached_bytes + stats.free_bytes;
-        complain(
-            "bytes neither live, cached nor free:",
-            stats.pool_bytes.abs_diff(sum),
-        );
+        if sum != stats.pool_bytes {
+            violations.push(format!(
+                "{engine}: the pool has {} bytes, but its live, cached and free bytes are {sum}",
+                stats.pool_bytes
+            ));
+        }
     }
     Ok(violations)
 }

@@ -100,7 +100,7 @@ pub(super) fn text(processes: &Processes, fuzzed: &Fuzzed) -> String {
         ("call", Side::Left),
         ("calls", Side::Right),
         ("succeeded", Side::Right),
-        ("µs each", Side::Right),
+        ("µs per call", Side::Right),
         ("failed", Side::Left),
     ]);
     for (number, kind) in KINDS.into_iter().enumerate() {
@@ -133,8 +133,8 @@ pub(super) fn text(processes: &Processes, fuzzed: &Fuzzed) -> String {
         );
     }
     text += &format!(
-        "{} calls of {} processes, {} of them cut short by {} kills; {} forks, {} files received; \
-         {:.1} s\n",
+        "{} calls of {} processes, and {} calls that {} kills interrupted; {} forks, {} files \
+         received; {:.1} s\n",
         count(document.calls),
         document.processes,
         count(document.cut_short),
@@ -147,7 +147,7 @@ pub(super) fn text(processes: &Processes, fuzzed: &Fuzzed) -> String {
         text += &format!("{BAD}FAILED{BAD:#} {violation}\n");
     }
     if document.violations.is_empty() {
-        text += &format!("{GOOD}passed{GOOD:#}: no block is live in any pool\n");
+        text += &format!("{GOOD}passed{GOOD:#}: no block of this run is live in any pool\n");
     } else {
         text += &format!("{}\n", processes.repeat());
     }

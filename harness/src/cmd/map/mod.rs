@@ -60,15 +60,15 @@ const WIDTH: usize = 80;
 /// gives the same picture in the kernel and with --target sim. To see the effect of one allocation,
 /// use the command `map` in `slablab shell --engine hybrid --pool 1`.
 ///
-/// The engine seed has no MAP. Its pool is drawn from a model of the seed that repeats all operations,
-/// so the pool must be new: use --demo, or `slablab shell --engine seed`.
+/// The engine seed does not support MAP. Its pool is drawn from a model of the seed that repeats all
+/// operations, so the pool must be new: use --demo, or `slablab shell --engine seed`.
 #[derive(Args)]
 pub(crate) struct MapArgs {
-    /// Where the engines are
+    /// Where the engines run
     #[arg(long, value_enum, default_value = "device")]
     target: TargetKind,
 
-    /// The engine; of the seed, only a new pool can be drawn
+    /// The engine; for seed, only a new pool can be drawn
     #[arg(long, value_parser = engine_name(), default_value = "hybrid")]
     engine: Engine,
 
@@ -81,7 +81,7 @@ pub(crate) struct MapArgs {
     #[arg(value_parser = seed())]
     demo: Option<u64>,
 
-    /// Size of that pool in MiB
+    /// Size of the pool of --demo in MiB
     #[arg(long, value_name = "MIB", default_value_t = 4, requires = "demo")]
     #[arg(value_parser = pool_mib())]
     pool: u64,

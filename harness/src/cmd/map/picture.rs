@@ -255,9 +255,9 @@ fn free_table(map: &PoolMap) -> Option<String> {
         }
     }
     let mut table = Table::new([
-        ("block", Side::Right),
-        ("free", Side::Right),
-        ("bytes", Side::Right),
+        ("block size", Side::Right),
+        ("free blocks", Side::Right),
+        ("free bytes", Side::Right),
     ]);
     for (number, size) in sums.values() {
         table.row([
@@ -339,10 +339,10 @@ a    8 B      2      2    1,024   512  50 %
 b   16 B      1      1      256     3   1 %
 d  3 KiB      1      3        4     2  50 %
 
- block  free   bytes
- 4 KiB     1   4 KiB
- 8 KiB     2  16 KiB
-64 KiB     1  64 KiB
+block size  free blocks  free bytes
+     4 KiB            1       4 KiB
+     8 KiB            2      16 KiB
+    64 KiB            1      64 KiB
 "
         );
     }
@@ -421,7 +421,7 @@ d  3 KiB      1      3        4     2  50 %
         assert_eq!(draw_demo(1), first);
         assert_ne!(draw_demo(2), first);
         let text = plain(&first);
-        for part in ["#", ".", "block  free", "class  slabs"] {
+        for part in ["#", ".", "block size  free blocks", "class  slabs"] {
             assert!(text.contains(part), "{text}");
         }
     }

@@ -110,9 +110,9 @@ impl WrongAnswer {
         let index = operation.checked_sub(1).map(|index| index as usize);
         let what = index.and_then(|index| words(trace.ops(), index));
         let edge = if index.is_some() {
-            "the end"
+            "after the last operation"
         } else {
-            "the beginning"
+            "before the first operation"
         };
         Self {
             operation,

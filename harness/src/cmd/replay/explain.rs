@@ -66,9 +66,9 @@ impl Operations {
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let (first, last) = text.split_once('-').unwrap_or((text, text));
         let number = |word: &str| match word.parse() {
-            Ok(0) => Err("the first operation is operation 1".to_owned()),
+            Ok(0) => Err("operations are counted from 1".to_owned()),
             Ok(number) => Ok(number),
-            Err(_) => Err("name an operation by its number, or a range such as 1-5".to_owned()),
+            Err(_) => Err("write the number of an operation, or a range such as 1-5".to_owned()),
         };
         let (first, last): (u64, u64) = (number(first)?, number(last)?);
         if first > last {
@@ -122,7 +122,7 @@ pub(super) fn of(
         run.advance(index + 1)?;
         let mut explanation = Explanation {
             op: &trace.ops()[index],
-            answer: *run.answers().last().context("there is no answer")?,
+            answer: *run.answers().last().context("the replay has no answer")?,
             before,
             after: target.stats().context("STATS failed")?,
             searched: 0,
@@ -251,7 +251,7 @@ impl Explanation<'_> {
                 self.taken()
             ),
             Path::Buddy => format!("The request is too large for slabs: {}", self.taken()),
-            Path::Kernel => "kvmalloc allocated the block; it reports no path.".to_owned(),
+            Path::Kernel => "kvmalloc allocated the block; kvmalloc reports no path.".to_owned(),
             Path::InPlace => "The block was resized in place.".to_owned(),
             Path::Other => format!(
                 "The engine allocated the block by another path{}.",
@@ -315,7 +315,7 @@ impl Explanation<'_> {
                 self.answer.cost.fragmentation
             ),
             Cause::Quota => {
-                "quota: the session has all the bytes or blocks that it may have".to_owned()
+                "quota: the session would exceed its quota of bytes or handles".to_owned()
             }
             Cause::Unsupported => {
                 "unsupported: the engine does not support this size and alignment".to_owned()

@@ -63,7 +63,7 @@ pub(in crate::cmd) fn is_possible(trace: &Trace, pool_bytes: u64) -> anyhow::Res
     let align = u64::from(trace.align_max());
     ensure!(
         align <= pool_bytes,
-        "{} aligns a block to {}, but the pool has {}",
+        "{} has a block that is aligned to {}, which is more than the pool of {}",
         trace.name,
         bytes(align),
         bytes(pool_bytes)
@@ -167,7 +167,13 @@ fn space(
     };
     let found = search::smallest(least..=most / POOL_UNIT, |units| {
         let target = plan.open(engine, units * POOL_UNIT)?;
-        let about = || format!("{} on {engine}, {units} × 32 KiB", trace.name);
+        let about = || {
+            format!(
+                "{} on {engine} in a pool of {}",
+                trace.name,
+                bytes(units * POOL_UNIT)
+            )
+        };
         fits(&*target, trace).with_context(about)
     });
     let Some(units) = found? else {

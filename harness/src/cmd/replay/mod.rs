@@ -61,18 +61,19 @@ use plan::Plan;
 ///
 /// Each trace is replayed on each engine, in private pools, for three purposes:
 ///
-/// Correctness: once, with every answer checked. A block must lie in the pool, be aligned, overlap no
+/// Correctness: one replay checks every answer. A block must lie in the pool, be aligned, overlap no
 /// other block, contain zeros when it is new, and contain what was written until it is freed or
 /// resized. The first wrong answer is reported with its operation, and the exit status is 1.
 ///
-/// Space: in smaller and smaller pools, until a request is refused. Utilisation is the live peak of
-/// the trace over the smallest sufficient pool. The rest is, at the moment of the peak, internal
-/// fragmentation (blocks are larger than requested) or external (free or cached memory). For an
-/// engine without a pool, the size of all its blocks takes the place of the pool.
+/// Space: a search finds the smallest pool in which no request is refused. Utilisation is the live
+/// peak of the trace divided by the size of this pool. The rest of the pool is, at the moment of the
+/// peak, internal fragmentation (blocks are larger than requested) or external fragmentation (free or
+/// cached memory). For an engine without a pool, the size of all its blocks takes the place of the
+/// pool.
 ///
-/// Time: several times, with one call per operation. The time of an operation is the minimum over
+/// Time: several replays, with one call per operation. The time of an operation is the minimum over
 /// all passes, minus the time of a call that does nothing; it includes zeroing. Times are instructions
-/// where the machine counts them (as in 'make replay'), else nanoseconds.
+/// if the machine counts them (as in 'make replay'), else nanoseconds.
 ///
 /// All replays run on one CPU, so all results except times are the same on the device and with
 /// --target sim.
@@ -85,7 +86,7 @@ pub(crate) struct ReplayArgs {
     #[command(flatten)]
     plan: PlanArgs,
 
-    /// Explain this operation, or a range such as 1-5, and do nothing else
+    /// Only explain this operation, or a range such as 1-5
     ///
     /// Operations are counted from 1. The explanation names the path through the engine, its cost, or
     /// the cause of a refusal. The trace is replayed up to the operation in a pool of --pool MiB.
@@ -101,7 +102,7 @@ pub(crate) struct ReplayArgs {
     #[arg(long, conflicts_with = "json")]
     csv: bool,
 
-    /// Replay nothing, show the results that --json printed
+    /// Show the results that --json printed, without a replay
     #[arg(long, value_name = "FILE", conflicts_with_all = ["traces", "explain"])]
     from: Option<PathBuf>,
 }
@@ -123,7 +124,7 @@ pub(super) struct PlanArgs {
     #[command(flatten)]
     pub(super) trace_args: TraceArgs,
 
-    /// Where the engines are
+    /// Where the engines run
     #[arg(long, value_enum, default_value = "device")]
     target: TargetKind,
 
@@ -139,7 +140,7 @@ pub(super) struct PlanArgs {
     #[command(flatten)]
     faults: FaultArgs,
 
-    /// Number of timed replays of each trace; 0 measures no times
+    /// Number of timed replays of each trace; with 0, no times are measured
     #[arg(long, default_value_t = 3)]
     #[arg(value_parser = whole::<u16>("the number of passes", 0..=1000))]
     passes: u16,
@@ -216,7 +217,7 @@ pub(crate) fn run(args: ReplayArgs) -> anyhow::Result<ExitCode> {
         Some(file) => Document::read(file)?,
         None => {
             let traces = args.plan.trace_args.load(&args.traces)?;
-            let _cpu = CpuPin::current().context("cannot stay on one CPU")?;
+            let _cpu = CpuPin::current().context("cannot pin the thread to one CPU")?;
             if let Some(operations) = args.explain {
                 return explain(&args.plan, &traces, operations);
             }

@@ -201,8 +201,8 @@ fn about(document: &Document) -> String {
     }
     if let Some(times) = times {
         text += &format!(
-            "p50, p99 and max are {} per operation, with zeroing, minus a call that does nothing \
-             ({}).\n",
+            "p50, p99 and max are {} per operation, including zeroing; the cost of a call that \
+             does nothing ({}) is subtracted.\n",
             times.clock.name(),
             count(times.empty_call)
         );
@@ -211,7 +211,7 @@ fn about(document: &Document) -> String {
         text += "slub was left out: it runs in the kernel only.\n";
     }
     if document.engines().contains(&Engine::Slub) {
-        text += "slub has no pool: the size of its blocks is given in brackets.\n";
+        text += "slub has no pool: the size of all its blocks is shown in brackets.\n";
     }
     text
 }

@@ -81,8 +81,8 @@ const WRITES_TOGETHER: usize = 400_000;
 /// time. Further sections show how long operations took, and which requests were refused and why.
 ///
 /// The results of 'slablab replay' are measured too, and shown on the page and in the terminal. The
-/// page of a long trace is no larger than that of a short one: it has up to 1,000 moments, with the
-/// minimum and maximum of the live bytes between them.
+/// size of the page is limited for long traces: the page has at most 1,000 moments, and the minimum
+/// and maximum of the live bytes between two moments.
 #[derive(Args)]
 pub(crate) struct ReportArgs {
     /// The page to write; with '-' the page goes to standard output and the tables are not printed
@@ -100,8 +100,9 @@ pub(crate) struct ReportArgs {
 
     /// Size in KiB of the pools that are shown
     ///
-    /// The default is the smallest pool in which no engine refuses a request of the trace, or the size
-    /// of --pool if that pool was not searched for. A smaller pool shows refusals and their causes.
+    /// The default is the smallest pool in which no engine refuses a request of the trace, or the size of
+    /// --pool if that pool was not searched for (--no-search). A smaller pool shows refusals and their
+    /// causes.
     #[arg(long, value_name = "KIB")]
     #[arg(value_parser = whole::<u64>("the size of a pool in KiB", 32..=4 << 20))]
     room: Option<u64>,
@@ -110,7 +111,7 @@ pub(crate) struct ReportArgs {
     #[arg(long)]
     json: bool,
 
-    /// Replay nothing, show the results that --json wrote
+    /// Show the results that --json wrote, without a replay
     #[arg(long, value_name = "FILE", conflicts_with = "traces")]
     from: Option<PathBuf>,
 }
@@ -152,12 +153,12 @@ pub(crate) fn run(args: ReportArgs) -> anyhow::Result<ExitCode> {
 fn with_timelines(args: &ReportArgs) -> anyhow::Result<Document> {
     let room = match args.room.map(|kib| kib << 10) {
         Some(room) if room % POOL_UNIT != 0 => {
-            bail!("--room: a pool is a multiple of {} KiB", POOL_UNIT >> 10)
+            bail!("--room must be a multiple of {} (KiB)", POOL_UNIT >> 10)
         }
         room => room,
     };
     let traces = args.plan.trace_args.load(&args.traces)?;
-    let _cpu = CpuPin::current().context("cannot stay on one CPU")?;
+    let _cpu = CpuPin::current().context("cannot pin the thread to one CPU")?;
     let (engines, plan) = args.plan.plan()?;
     let timelines = traces.len() * engines.len();
     let limits = Limits {

@@ -25,16 +25,20 @@ pub(super) const COMMANDS: [CommandEntry; 16] = [
     entry(
         "let",
         "NAME = alloc SIZE [ALIGN]",
-        "name a new block, or BLOCK with NAME = BLOCK",
+        "name a new block; 'let NAME = BLOCK' names an existing one",
     ),
     entry("free", "BLOCK", "free a block"),
     entry("realloc", "BLOCK SIZE", "resize a block"),
     entry(
         "write",
         "BLOCK BYTE TEXT",
-        "write TEXT to a block, from byte BYTE on",
+        "write TEXT into a block at byte BYTE",
     ),
-    entry("read", "BLOCK BYTE LEN", "show bytes of a block"),
+    entry(
+        "read",
+        "BLOCK BYTE LEN",
+        "show LEN bytes of a block from byte BYTE",
+    ),
     entry("names", "", "list the names of blocks"),
     entry("stats", "", "show the engine's statistics"),
     entry("events", "[N]", "show the last N operations (default: 10)"),
@@ -43,9 +47,13 @@ pub(super) const COMMANDS: [CommandEntry; 16] = [
     entry(
         "extend",
         "BYTES",
-        "add memory to the pool, a multiple of 32k",
+        "add BYTES to the pool, a multiple of 32k",
     ),
-    entry("shrink", "", "return cached memory to the page allocator"),
+    entry(
+        "shrink",
+        "",
+        "return cached memory to the buddy system of the pool",
+    ),
     entry("info", "", "show the engines, the pool and the quotas"),
     entry("help", "", "show this list"),
     entry("quit", "", "end the session and free its live blocks"),
@@ -183,7 +191,7 @@ pub(super) fn parse(line: &str) -> Result<ShellCommand<'_>, Problem> {
         ("events", [count]) => match bytes(count)? {
             0 => {
                 return Err(Problem::Word(
-                    "the number of events is at least 1".to_owned(),
+                    "the number of events must be at least 1".to_owned(),
                 ));
             }
             count => ShellCommand::Events(count),
@@ -205,7 +213,7 @@ fn parse_let(rest: &str) -> Result<ShellCommand<'_>, Problem> {
     let name = name.trim();
     if !is_name(name) {
         return Err(Problem::Word(format!(
-            "'{name}' is no name: a name is letters, digits and '_', and begins with a letter"
+            "'{name}' is not a name: a name has only letters, digits and '_', and begins with a letter"
         )));
     }
     let value = value.trim();
@@ -257,7 +265,7 @@ fn block(word: &str) -> Result<BlockReference<'_>, Problem> {
     }
     let handle = word.parse().map_err(|_| {
         Problem::Word(format!(
-            "'{word}' is no block: a block is a name, $last or a handle"
+            "'{word}' is not a block: write a name, $last or a handle"
         ))
     })?;
     Ok(BlockReference::Handle(handle))
@@ -270,5 +278,9 @@ fn bytes(word: &str) -> Result<u64, Problem> {
 
 /// Parses the number of a byte in a block.
 fn small(word: &str) -> Result<u32, Problem> {
-    u32::try_from(bytes(word)?).map_err(|_| Problem::Word(format!("no block has a byte {word}")))
+    u32::try_from(bytes(word)?).map_err(|_| {
+        Problem::Word(format!(
+            "'{word}' is too large: the number of a byte must be less than 4g"
+        ))
+    })
 }

@@ -54,7 +54,7 @@ pub(super) enum Problem {
 /// Returns the problem of a refused allocation.
 pub(super) fn alloc(refused: &Refused, size: u64, align: u64) -> Problem {
     let why = match refused.errno {
-        Errno::INVAL if size == 0 => "a block has at least 1 byte".to_owned(),
+        Errno::INVAL if size == 0 => "the size of a block must be at least 1 byte".to_owned(),
         Errno::INVAL if !align.is_power_of_two() => {
             format!("the alignment {align} is not a power of two")
         }
@@ -70,7 +70,9 @@ pub(super) fn alloc(refused: &Refused, size: u64, align: u64) -> Problem {
 /// Returns the problem of a refused reallocation. `block` names the block in the message.
 pub(super) fn realloc(refused: &Refused, block: &str, size: u64) -> Problem {
     let why = match refused.errno {
-        Errno::INVAL => "a block has at least 1 byte; 'free' frees it".to_owned(),
+        Errno::INVAL => {
+            "the size of a block must be at least 1 byte; use 'free' to free it".to_owned()
+        }
         errno => cause(refused, size)
             .or_else(|| on_block(errno, block))
             .unwrap_or_else(|| call("REALLOC", errno)),
@@ -101,9 +103,9 @@ pub(super) fn transfer(errno: Errno, block: &str, byte: u32) -> Problem {
 /// Returns the problem of a failed extension of the pool.
 pub(super) fn extend(errno: Errno) -> Problem {
     let why = match errno {
-        Errno::INVAL => "the size of a region is a multiple of 32k and at most 4g".to_owned(),
+        Errno::INVAL => "the size of a region must be a multiple of 32k and at most 4g".to_owned(),
         Errno::NOSPC => "the pool already has the maximum number of regions".to_owned(),
-        Errno::DQUOT => "the private pools together would exceed their limit".to_owned(),
+        Errno::DQUOT => "the sum of all private pools would exceed its limit".to_owned(),
         Errno::NOMEM => "there is no memory for a region of this size".to_owned(),
         errno => call("EXTEND", errno),
     };
@@ -133,12 +135,12 @@ fn cause(refused: &Refused, size: u64) -> Option<String> {
     Some(match Cause::from_raw(refused.cost.cause.into())? {
         Cause::None => return None,
         Cause::TooBig => {
-            format!("refused, too big: {size} do not fit into the pool, even if it is empty")
+            format!("refused, too big: {size} do not fit into the pool, even if the pool is empty")
         }
         Cause::Exhausted => format!("refused, exhausted: less than {size} is free"),
-        Cause::Fragmented => format!("refused, fragmented: no free block has {size}"),
+        Cause::Fragmented => format!("refused, fragmented: no free block is as large as {size}"),
         Cause::Quota => {
-            "refused, quota: the session has all the bytes or handles that it may have".to_owned()
+            "refused, quota: the session would exceed its quota of bytes or handles".to_owned()
         }
         Cause::Unsupported => {
             "refused, unsupported: the engine does not support this size and alignment".to_owned()
@@ -148,7 +150,8 @@ fn cause(refused: &Refused, size: u64) -> Option<String> {
             "refused, injected: fault injection (FAIL) refused the request".to_owned()
         }
         Cause::Busy => {
-            "refused, busy: a CPU that may cache free memory could not be reached".to_owned()
+            "refused, busy: a CPU that may cache free memory could not be reached in time"
+                .to_owned()
         }
     })
 }
@@ -169,11 +172,11 @@ fn not_live(block: &str) -> String {
 /// Returns the sentence for an error that has the same meaning for every command.
 fn call(command: &str, errno: Errno) -> String {
     match errno {
-        Errno::PERM => format!("{command} needs CAP_SYS_ADMIN here"),
+        Errno::PERM => format!("{command} needs CAP_SYS_ADMIN for this pool"),
         Errno::BADF => format!("{command} needs a session that is open for writing"),
         Errno::OPNOTSUPP => format!("this engine does not support {command}"),
         Errno::NOMEM => format!("there is no memory for {command}"),
-        Errno::INTR => format!("a signal ended {command}"),
+        Errno::INTR => format!("a signal interrupted {command}"),
         _ => format!("{command} failed"),
     }
 }

@@ -111,12 +111,15 @@ impl<'t> ShellSession<'t> {
             ShellCommand::Extend(more) => {
                 let reply = target.extend(more).map_err(problem::extend)?;
                 let pool = bytes(reply.pool_bytes);
-                format!("region {}, the pool has {pool}\n", reply.region)
+                format!(
+                    "region {} was added; the pool now has {pool}\n",
+                    reply.region
+                )
             }
             ShellCommand::Shrink => {
                 let reply = target.shrink().map_err(problem::plain("SHRINK"))?;
                 let (returned, free) = (bytes(reply.bytes), bytes(reply.free_bytes));
-                format!("{returned} returned, {free} free\n")
+                format!("{returned} returned to the buddy system; {free} free\n")
             }
             ShellCommand::Info => info::lines(target.info().map_err(problem::plain("INFO"))?),
             ShellCommand::Help => command::help(),

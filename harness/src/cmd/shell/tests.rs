@@ -107,7 +107,7 @@ fn a_name_that_is_none_is_explained() {
     ] {
         let printed = say(session, line);
         assert!(
-            printed.contains("is no name: a name is letters"),
+            printed.contains("is not a name: a name has only letters"),
             "{printed}"
         );
     }
@@ -128,7 +128,7 @@ fn a_name_that_is_none_is_explained() {
         say(session, "let a = realloc"),
         "error: usage: realloc BLOCK SIZE"
     );
-    assert!(say(session, "free a-b").contains("is no block: a block is a name, $last or"));
+    assert!(say(session, "free a-b").contains("is not a block: write a name, $last or"));
     // An allocation that failed names no block.
     assert!(say(session, "let x = alloc 4g").contains("too big"));
     assert_eq!(say(session, "free x"), "error: no block is named 'x'");
@@ -206,7 +206,7 @@ fn events_list_the_operations_of_the_session() {
         say(session, "events"),
         format!(
             "   0  alloc 100 64: {printed}   1  realloc 1048576 2097152: refused, too big: 2 MiB do \
-             not fit into the pool, even if it is empty (ENOMEM)\n   2  alloc 8 ?: the alignment is \
+             not fit into the pool, even if the pool is empty (ENOMEM)\n   2  alloc 8 ?: the alignment is \
              not a power of two (EINVAL)\n   3  free 1048576: handle 1048576, {}path magazine, \
              class 11\n   4  free 1048576: block 1048576 is not live (ENOENT)\n",
             place.split_once("path").unwrap().0,
@@ -229,18 +229,21 @@ fn errors_are_complete_sentences() {
     for (line, printed) in [
         (
             "alloc 2m",
-            "refused, too big: 2 MiB do not fit into the pool, even if it is empty (ENOMEM)",
+            "refused, too big: 2 MiB do not fit into the pool, even if the pool is empty (ENOMEM)",
         ),
         (
             "alloc 64 3",
             "the alignment 3 is not a power of two (EINVAL)",
         ),
-        ("alloc 0", "a block has at least 1 byte (EINVAL)"),
+        (
+            "alloc 0",
+            "the size of a block must be at least 1 byte (EINVAL)",
+        ),
         ("alloc", "usage: alloc SIZE [ALIGN]"),
         ("stats now", "usage: stats"),
         (
             "alloc many",
-            "'many' is no number of bytes: 100, 0x40, 4k, 2m and 1g are (KiB, MiB and GiB)",
+            "'many' is not a number of bytes; write 100, 0x40, 4k, 2m or 1g (KiB, MiB, GiB)",
         ),
         ("free 99", "block 99 is not live (ENOENT)"),
         ("read 99 0 4", "block 99 is not live (ENOENT)"),
@@ -250,7 +253,7 @@ fn errors_are_complete_sentences() {
         ),
         (
             "free 99999999999",
-            "'99999999999' is no block: a block is a name, $last or a handle",
+            "'99999999999' is not a block: write a name, $last or a handle",
         ),
         (
             "aloc 1",
@@ -262,9 +265,9 @@ fn errors_are_complete_sentences() {
         ),
         (
             "extend 1",
-            "the size of a region is a multiple of 32k and at most 4g (EINVAL)",
+            "the size of a region must be a multiple of 32k and at most 4g (EINVAL)",
         ),
-        ("events 0", "the number of events is at least 1"),
+        ("events 0", "the number of events must be at least 1"),
     ] {
         assert_eq!(say(session, line), format!("error: {printed}"), "{line}");
     }
@@ -272,13 +275,16 @@ fn errors_are_complete_sentences() {
     for (line, printed) in [
         (
             "realloc a 0",
-            "a block has at least 1 byte; 'free' frees it (EINVAL)",
+            "the size of a block must be at least 1 byte; use 'free' to free it (EINVAL)",
         ),
         (
             "read a 4096 4",
             "byte 4096 is outside of block a (handle 1048576) (ENXIO)",
         ),
-        ("write a 5g x", "no block has a byte 5g"),
+        (
+            "write a 5g x",
+            "'5g' is too large: the number of a byte must be less than 4g",
+        ),
     ] {
         assert_eq!(say(session, line), format!("error: {printed}"), "{line}");
     }

@@ -93,11 +93,10 @@ const SECONDS: f64 = 2.0;
 /// aligned and overlaps no other block; new bytes are zero; old bytes have the value that was written;
 /// when the workload ends, no block is live.
 ///
-/// With --ops, the figures under "Final statistics" (of the workload `threads` only the sums) depend
-/// on nothing but the engine, --seed, --ops, --threads, --pool, --debug and --fail-*. Two runs with
-/// the same values report the same figures on every target and machine. With --fail-*, the workload
-/// `threads` has no final statistics, because the order of its threads decides which requests are
-/// refused.
+/// With --ops, the figures under "Final statistics" (for the workload `threads`: only the sums) depend
+/// only on the engine, --seed, --ops, --threads, --pool, --debug and --fail-*. Two runs with the same
+/// values report the same figures on every target and machine. With --fail-*, the workload `threads` has
+/// no final statistics, because the order of its threads decides which requests are refused.
 #[derive(Args)]
 pub(crate) struct StressArgs {
     /// Workloads to run [default: all]
@@ -123,7 +122,7 @@ pub(crate) struct StressArgs {
     #[arg(long, value_parser = whole::<u64>("the number of operations", 1..=u64::MAX))]
     ops: Option<u64>,
 
-    /// Threads of the workload that has several
+    /// Number of threads of the workload `threads`
     #[arg(long, default_value_t = 4)]
     #[arg(value_parser = whole::<u16>("the number of threads", 1..=256))]
     threads: u16,
@@ -134,8 +133,8 @@ pub(crate) struct StressArgs {
     /// Record the operations of each workload as a trace for `slablab replay`
     ///
     /// For one workload on one engine, PATH is the file or an existing folder. For several, PATH is a
-    /// folder, which is created; each trace is ENGINE-WORKLOAD.trace in it. The names are printed
-    /// before the first workload starts. An existing file is overwritten only if it is a trace.
+    /// folder, which is created, and each trace is the file ENGINE-WORKLOAD.trace in it. The names are
+    /// printed before the first workload starts. An existing file is overwritten only if it is a trace.
     #[arg(long, value_name = "PATH")]
     record: Option<PathBuf>,
 
@@ -226,7 +225,8 @@ pub(crate) fn run(args: StressArgs) -> anyhow::Result<ExitCode> {
             match (&mut recorded, trail) {
                 (Some(destination), Some(trail)) => keep(destination, index, &outcome, &trail)?,
                 (Some(_), None) => eprintln!(
-                    "{}: no trace is written: its recording was lost with its process",
+                    "{}: no trace was written, because the process of the workload ended before it sent the \
+                     recorded operations",
                     trace_name(engine, workload)
                 ),
                 (None, _) => {}
@@ -236,7 +236,9 @@ pub(crate) fn run(args: StressArgs) -> anyhow::Result<ExitCode> {
             }
             report.outcomes.push(outcome);
             if is_stuck {
-                eprintln!("the kernel does not return from a request: no further workload is run");
+                eprintln!(
+                    "the kernel does not return from a request: the remaining workloads are skipped"
+                );
                 break 'runs;
             }
         }
@@ -373,11 +375,11 @@ fn run_one(
     if args.record.is_none() {
         return Ok((run(&target)?, None));
     }
-    let recording = Recording::begin(&target).context("operations cannot be recorded")?;
+    let recording = Recording::begin(&target).context("cannot record the operations")?;
     let outcome = run(&recording)?;
     let recorded = recording
         .end(&outcome.name(), "")
-        .context("what was recorded cannot be read")?;
+        .context("cannot read the recorded operations")?;
     let trail = Trail {
         text: text::write(&recorded.trace),
         lost: recorded.lost,
@@ -399,7 +401,8 @@ fn keep(
     destination.write(index, &trace)?;
     if trail.lost > 0 {
         eprintln!(
-            "{name}: {} operations came too fast to be recorded, and {} that need them are left out",
+            "{name}: {} operations were not recorded, because the event buffer was full; {} later \
+             operations on their blocks were left out",
             count(trail.lost),
             count(trail.left_out),
         );

@@ -101,7 +101,7 @@ impl Destination {
     ) -> anyhow::Result<Self> {
         let output = match (names, out) {
             ([_], None) => TraceOutput::Stdout,
-            (_, None) => bail!("several traces need a folder to be written to: --out FOLDER"),
+            (_, None) => bail!("several traces need a folder: use --out FOLDER"),
             ([_], Some(path)) if !path.is_dir() => {
                 TraceOutput::files([path.to_owned()], None, format.kind())?
             }
@@ -140,7 +140,7 @@ impl Destination {
             }
             TraceOutput::Files { files, .. } => {
                 let file = files.get_mut(index).and_then(Option::take);
-                file.context("a trace has no file")?
+                file.context("no file was opened for the trace")?
                     .write(text.as_bytes())?;
             }
         }
@@ -172,14 +172,14 @@ fn create(folder: &Path, traces: usize) -> anyhow::Result<Option<Created>> {
     let is_a_file_name = extension.is_some_and(|extension| ["trace", "rep"].contains(&extension));
     if is_a_file_name || folder.exists() {
         return Err(usage(format_args!(
-            "{}: {traces} traces need a folder, and this is a file's name",
+            "{}: {traces} traces need a folder, but this is the name of a file",
             folder.display()
         ))
         .into());
     }
     fs::create_dir(folder).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => {
-            anyhow::anyhow!("{}: there is no folder to create it in", folder.display())
+            anyhow::anyhow!("{}: the parent folder does not exist", folder.display())
         }
         io::ErrorKind::PermissionDenied => anyhow::anyhow!(
             "{}: this user has no permission to create this folder",
@@ -198,7 +198,9 @@ fn file_names(traces: &[String], format: FileFormat) -> anyhow::Result<Vec<Strin
         let name = name.replace('/', "-");
         let name = format!("{name}.{}", format.extension());
         if names.contains(&name) {
-            bail!("two traces would both be {name}: write them one by one");
+            bail!(
+                "two traces have the same file name {name}: write each trace with a separate command"
+            );
         }
         names.push(name);
     }

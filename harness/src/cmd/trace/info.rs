@@ -70,7 +70,7 @@ pub(super) fn text(trace: &Trace, shape: &Shape) -> String {
     line(
         "live peak",
         format!(
-            "{} after operation {}; peak of {}",
+            "{} after operation {}; at most {}",
             bytes(shape.peak_bytes),
             count(shape.peak_operation),
             blocks(shape.peak_blocks)
@@ -79,7 +79,7 @@ pub(super) fn text(trace: &Trace, shape: &Shape) -> String {
     line(
         "at the end",
         match shape.left_bytes {
-            0 => "nothing is live".to_owned(),
+            0 => "no live block".to_owned(),
             left => format!(
                 "{} live in {}",
                 bytes(left),
@@ -91,7 +91,10 @@ pub(super) fn text(trace: &Trace, shape: &Shape) -> String {
         let share = shape.aligned as f64 / shape.allocations as f64;
         line(
             "aligned",
-            format!("{} of the blocks to more than 8 bytes", percent(share)),
+            format!(
+                "{} of the blocks are aligned to more than 8 bytes",
+                percent(share)
+            ),
         );
     }
     if shape.cpus > 1 {
@@ -160,9 +163,9 @@ mod tests {
     const SMALL: &str = "\
 small  (by hand)
 operations   4: 2 allocated, 1 reallocated, 1 freed
-live peak    3.03 KiB after operation 2; peak of 2 blocks
+live peak    3.03 KiB after operation 2; at most 2 blocks
 at the end   200 B live in 1 block
-aligned      50.0 % of the blocks to more than 8 bytes
+aligned      50.0 % of the blocks are aligned to more than 8 bytes
 
 live bytes over the operations
   3.03 KiB ▕ █▆

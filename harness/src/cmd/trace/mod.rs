@@ -42,18 +42,18 @@ use crate::{
 
 /// Make, record, describe and convert traces of allocations
 ///
-/// A trace is a list of operations, which `slablab replay` executes on an engine. As a file it has a
-/// line for each:
+/// A trace is a list of operations, which `slablab replay` executes on an engine. A trace file has one
+/// line per operation:
 ///
 ///   a 1 100          allocate 100 bytes; 1 is the number of the block in later lines
 ///   a 2 4096 4096    allocate 4096 bytes at a multiple of 4096
-///   r 1 300          give block 1 300 bytes, of which the first 100 stay as they are
-///   f 1              free block 1; its number may then be given to another
-///   f 2 @1           the same for block 2, on CPU 1
+///   r 1 300          resize block 1 to 300 bytes; the first 100 bytes keep their values
+///   f 1              free block 1; a later line may use the number 1 for a new block
+///   f 2 @1           free block 2 on CPU 1
 ///   # ...            a comment
 ///
-/// The lines 'slablab-trace 1', 'name ...' and 'source ...' may come first. The .rep files of the
-/// malloc exercise and the text of the kernel's kmem events can be read, too.
+/// The file may begin with the lines 'slablab-trace 1', 'name ...' and 'source ...'. The command also
+/// reads the .rep files of the malloc exercise and the text of the kernel's kmem events.
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct TraceCommand {
@@ -98,12 +98,12 @@ struct TraceInfoArgs {
     #[command(flatten)]
     trace_args: TraceArgs,
 
-    /// Print JSON: a list
+    /// Print a JSON list with one entry per trace
     #[arg(long)]
     json: bool,
 }
 
-/// Write a trace as another format
+/// Write a trace in another format
 #[derive(Args)]
 struct ConvertArgs {
     #[arg(value_name = "TRACE", help = HELP, long_help = LONG_HELP)]
@@ -126,9 +126,9 @@ struct ConvertArgs {
 /// A format that can be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum FileFormat {
-    /// slablab's own
+    /// The trace format of slablab
     Text,
-    /// The malloc exercise's; alignments and CPUs are lost
+    /// The format of the malloc exercise; alignments and CPUs are lost
     Rep,
 }
 

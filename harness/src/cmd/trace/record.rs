@@ -31,7 +31,7 @@ use crate::{
     report::count, //
 };
 
-/// Record what this machine's kernel allocates while a command runs
+/// Record the allocations of this machine's kernel while a command runs
 ///
 /// The kernel's kmalloc and kmem_cache calls are read from ftrace (events kmem:*) and written as a
 /// trace for 'slablab replay'. The trace has no blocks that were allocated before the recording, and
@@ -39,7 +39,7 @@ use crate::{
 /// Needs root and CONFIG_FTRACE; 'make record' records in the lab's virtual machine.
 #[derive(Args)]
 pub(super) struct RecordArgs {
-    /// The command; its output goes to standard error [default: wait]
+    /// The command to run; its output goes to standard error [default: wait for --seconds]
     #[arg(
         value_name = "COMMAND",
         trailing_var_arg = true,
@@ -47,7 +47,7 @@ pub(super) struct RecordArgs {
     )]
     command: Vec<String>,
 
-    /// Seconds to wait, without a command
+    /// Seconds to record if there is no command
     #[arg(long, default_value_t = 5, conflicts_with = "command")]
     #[arg(value_parser = whole::<u16>("the time in seconds", 1..=65_535))]
     seconds: u16,
@@ -96,9 +96,12 @@ pub(super) fn run(args: &RecordArgs) -> anyhow::Result<ExitCode> {
         "{} operations on {} blocks{}{}{}",
         count(trace.ops().len() as u64),
         count(trace.blocks() as u64),
-        counted(recorded.foreign_frees, "frees of earlier blocks left out"),
-        counted(recorded.missed_frees, "frees missed"),
-        counted(recorded.lost_events, "events lost: try a larger --buffer")
+        counted(
+            recorded.foreign_frees,
+            "frees left out, because their blocks are older than the recording"
+        ),
+        counted(recorded.missed_frees, "frees not recorded"),
+        counted(recorded.lost_events, "events lost: use a larger --buffer")
     );
     destination.write(0, &trace)?;
     Ok(ExitCode::SUCCESS)

@@ -59,14 +59,14 @@ type InvalidRequest = fn(&mut Scene<'_>) -> RefusalCheck;
 
 /// The invalid requests, each with a description.
 const REQUESTS: [(&str, InvalidRequest); 20] = [
-    ("ALLOC of no bytes", |scene| {
+    ("ALLOC of 0 bytes", |scene| {
         scene.alloc(0, 8, Errno::INVAL, Cause::None)
     }),
     ("ALLOC aligned to 0", |scene| {
         scene.alloc(64, 0, Errno::INVAL, Cause::None)
     }),
     (
-        "ALLOC aligned to a number that is no power of two",
+        "ALLOC aligned to a number that is not a power of two",
         |scene| {
             let align = scene.rng.below(1 << 20) * 4 + 3;
             scene.alloc(64, align, Errno::INVAL, Cause::None)
@@ -91,7 +91,7 @@ const REQUESTS: [(&str, InvalidRequest); 20] = [
         let handle = scene.invented();
         scene.free(handle)
     }),
-    ("REALLOC to no bytes", |scene| {
+    ("REALLOC to 0 bytes", |scene| {
         let handle = scene.block().handle();
         scene.realloc(handle, 0, Errno::INVAL, Cause::None)
     }),
@@ -127,7 +127,7 @@ const REQUESTS: [(&str, InvalidRequest); 20] = [
     ("pwrite to a freed handle", |scene| {
         scene.write(scene.stale, 0, Errno::NOENT)
     }),
-    ("BIND after allocating", |scene| RefusalCheck {
+    ("BIND after an allocation", |scene| RefusalCheck {
         call: "BIND",
         found: scene.target.bind(0, 0, 0).map_err(plain),
         errno: Errno::BUSY,
@@ -198,20 +198,19 @@ fn judge(oracle: &Oracle<'_>, what: &str, check: &RefusalCheck) -> Result<(), Vi
         }
     }
     let found = match &check.found {
-        Ok(()) => "it succeeded".to_owned(),
+        Ok(()) => "succeeded".to_owned(),
         Err(refused) => {
             format!(
-                "it failed with {}, cause {}",
+                "failed with {}, cause {}",
                 Name(refused.errno),
-                refused.cost.cause
+                Cause::from_raw(refused.cost.cause.into()).map_or("unknown", Cause::name)
             )
         }
     };
     let call = check.call;
     Err(Violation::Unexpected(format!(
-        "{what}: {call} must fail with {}, cause {}; {found}",
-        Name(errno),
-        cause.raw()
+        "{what}: {call} must fail with {}, cause {cause}, but {found}",
+        Name(errno)
     )))
 }
 
@@ -285,14 +284,14 @@ fn short_at_the_end(scene: &Scene<'_>) -> Result<(), Violation> {
     match scene.target.read(block.handle(), byte as u32, &mut buffer) {
         Ok(3) => Ok(()),
         Ok(moved) => Err(Violation::Short {
-            call: "pread over the end",
+            call: "pread across the end of the block",
             handle: block.handle(),
             byte,
             expected: 3,
             moved,
         }),
         Err(errno) => Err(Violation::Failed {
-            call: "pread over the end",
+            call: "pread across the end of the block",
             errno,
         }),
     }

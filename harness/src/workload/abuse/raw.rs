@@ -117,11 +117,11 @@ pub(super) fn send_all(target: &dyn Target) -> Result<(), Violation> {
         let result = unsafe { raw_ioctl(file, *request, address) };
         if result != Err(*errno) {
             let found = match result {
-                Ok(value) => format!("it returned {value}"),
-                Err(errno) => format!("it failed with {}", Name(errno)),
+                Ok(value) => format!("returned {value}"),
+                Err(errno) => format!("failed with {}", Name(errno)),
             };
             return Err(Violation::Unexpected(format!(
-                "a request with {what} must fail with {}; {found}",
+                "a request with {what} must fail with {}, but {found}",
                 Name(*errno)
             )));
         }

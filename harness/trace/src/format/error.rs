@@ -60,7 +60,7 @@ pub enum LineError {
     TooLong,
     /// The header of a `.rep` file differs from the counts in the file.
     #[error(
-        "the header is {header:?}, but the file has {blocks} blocks and {operations} operations"
+        "the header has {header:?}, but the file has {blocks} blocks and {operations} operations"
     )]
     Counts {
         /// The numbers of the header.
@@ -71,7 +71,7 @@ pub enum LineError {
         operations: u64,
     },
     /// The header of a `.rep` file has neither two nor four numbers.
-    #[error("the header must have two or four numbers, one per line, and has {0}")]
+    #[error("the header must have two or four numbers, one per line, but has {0}")]
     Header(usize),
     /// A kernel event lacks a field.
     #[error("the event {event} has no {field}")]

@@ -12,8 +12,8 @@ use super::{
 
 patterns! { Classic:
     "coalescing", coalescing, "frees two neighbours and allocates a block of their joint size";
-    "binary", binary_large, "allocates 64 and 448 B in turns, frees the large blocks, allocates 512 B";
-    "binary-small", binary_small, "allocates 16 and 112 B in turns, frees the large blocks, allocates 128 B";
+    "binary", binary_large, "allocates 64 and 448 B alternately, frees the large blocks, allocates 512 B";
+    "binary-small", binary_small, "allocates 16 and 112 B alternately, frees the large blocks, allocates 128 B";
     "growth", growth_large, "grows one block by 128 B many times, with small blocks between";
     "growth-small", growth_small, "grows one block by 5 B 20,000 times, with small blocks between";
     "random-large", random_large, "about 500 live blocks of up to 32 KiB, freed at random";
@@ -38,7 +38,7 @@ fn coalescing(trace: &mut Maker) {
     }
 }
 
-/// Allocates small and large blocks in turns, frees the large ones, and allocates larger ones that do
+/// Allocates small and large blocks alternately, frees the large ones, and allocates larger ones that do
 /// not fit into the gaps.
 fn binary(trace: &mut Maker, count: usize, small: u64, large: u64, larger: u64) {
     let mut freed = Vec::new();

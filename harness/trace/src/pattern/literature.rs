@@ -19,7 +19,7 @@ use super::{
 };
 
 patterns! { Literature:
-    "larson", larson, "server threads replace random blocks and inherit each other's blocks";
+    "larson", larson, "server threads replace random blocks, also blocks of an earlier thread";
     "xmalloc", xmalloc, "producers allocate, consumers on other CPUs free";
     "walk", walk, "the live bytes are a random walk, and one block in fifty survives";
     "log-uniform", log_uniform, "log-uniform sizes from 8 B to 64 KiB, replaced at random";

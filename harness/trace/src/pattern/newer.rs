@@ -14,7 +14,7 @@ patterns! { Newer:
     "tiny-stack", tiny_stack, "a stack of blocks of 10 to 40 B that grows and shrinks in waves";
     "strings", strings, "strings replaced at random";
     "strings-longer", strings_longer, "frees two thirds of the strings and allocates longer ones";
-    "lists", lists, "grows two lists in turns, frees one, and grows a third";
+    "lists", lists, "grows two lists alternately, frees one, and grows a third";
     "tree", tree, "tree nodes with keys, freed at random";
     "radix", radix, "radix tree nodes, replaced by larger ones as children are added";
     "chained", chained, "a chained hash table: entries, and an array that doubles";
@@ -111,7 +111,7 @@ fn strings_longer(trace: &mut Maker) {
     }
 }
 
-/// Grows two lists in turns, frees one, and grows a third with larger nodes.
+/// Grows two lists alternately, frees one, and grows a third with larger nodes.
 fn lists(trace: &mut Maker) {
     let mut first = Vec::new();
     for _ in 0..trace.times(15_000) {

@@ -41,7 +41,7 @@ fn report_of_write_around<E: TestEngine>(
     report
 }
 
-/// Writes to free memory, and expects the next allocation of it to report that.
+/// Writes to free memory, and expects that the next allocation of this memory reports the write.
 fn expect_report_of_write_after_free<E: TestEngine>(size: usize, byte: usize) {
     let memory = HostMemory::new(POOL_BYTES);
     let guard = Guarded::<E>::over(&memory);
@@ -133,7 +133,8 @@ on_each_engine! {
         let block = allocate(guard, 7, larger);
         scribble(block.start, 0, 3000);
         assert!(guard.fits_in_place(larger, smaller));
-        // SAFETY: The block is live, with that layout, and nothing uses it meanwhile.
+        // SAFETY: The block is live with this layout, the new layout has the same alignment, and nothing uses
+        // the block during the call.
         let resized = unsafe { guard.resize(block, larger, smaller, &mut Cost::default()) };
         assert!(resized);
         assert_eq!(totals(guard).requested_bytes, 2999);
@@ -148,7 +149,8 @@ on_each_engine! {
         let (smaller, larger) = (layout(100, 8), layout(101, 8));
         let block = allocate(guard, 7, smaller);
         assert!(!guard.fits_in_place(smaller, larger));
-        // SAFETY: The block is live, with that layout, and nothing uses it meanwhile.
+        // SAFETY: The block is live with this layout, the new layout has the same alignment, and nothing uses
+        // the block during the call.
         let resized = unsafe { guard.resize(block, smaller, larger, &mut Cost::default()) };
         assert!(!resized);
         free(guard, 7, block.start, smaller).unwrap();
@@ -157,7 +159,7 @@ on_each_engine! {
     }
 
     fn the_last_of_several_owners_is_named(guard) {
-        // A large block replaces many small ones, so the records nearest to the write are outdated.
+        // A large block replaces many small blocks, so the records nearest to the write are outdated.
         let small = layout(5000, 8);
         let blocks: Vec<_> = (0..20).map(|_| allocate(guard, 5, small)).collect();
         for block in &blocks {
@@ -173,7 +175,7 @@ on_each_engine! {
         let inside = inside.filter(|start| *start > first && *start + 5000 < first + large.size());
         let byte = inside.max().unwrap() + 2500 - first;
         scribble(block.start, byte as isize, 3);
-        // The allocation may be refused, because the only place is damaged.
+        // The allocation may be refused, because only the damaged memory is large enough.
         let _ = guard.allocate(large, &mut Cost::default());
         let report = only(guard, Fault::WriteAfterFree, 1);
         assert_eq!((report.offset, report.size), (guard.offset(block.start), large.size()));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Bad frees, and the report of each.
+//! Bad frees, and their reports.
 
 use super::*;
 use crate::{
@@ -62,7 +62,7 @@ on_each_engine! {
     }
 
     fn a_free_of_an_address_of_an_earlier_block_is_interior(guard) {
-        // A large block replaces many small ones, whose records are outdated.
+        // A large block replaces many small blocks, whose records are then outdated.
         let small = layout(5000, 8);
         let blocks: Vec<_> = (0..20).map(|_| allocate(guard, 1, small)).collect();
         for block in &blocks {

@@ -27,8 +27,8 @@ use crate::{
     },
 };
 
-/// The seed, but each free overwrites the first `written` bytes of the block, and `free_block_bytes`
-/// returns `declared`.
+/// The seed with two changes: each free overwrites the first `written` bytes of the block, and
+/// `free_block_bytes` is `declared`.
 struct WideLinks {
     engine: HostSeed,
     written: usize,
@@ -46,8 +46,8 @@ impl WideLinks {
     }
 }
 
-// SAFETY: All methods are those of the seed. The additional write is to a block that its owner has
-// freed.
+// SAFETY: All methods call the methods of the seed, which meets the contract. The additional write is to a
+// block that its owner has freed.
 unsafe impl Engine for WideLinks {
     fn capabilities(&self) -> Capabilities {
         Capabilities {
@@ -74,7 +74,7 @@ unsafe impl Engine for WideLinks {
 
     unsafe fn free(&self, block: Block, layout: Layout, cost: &mut Cost) -> Result<(), BadFree> {
         scribble(block.start, 8, self.written - 8);
-        // SAFETY: The contract is that of the same method of the seed.
+        // SAFETY: The contract of this function is the contract of the same method of the seed.
         unsafe { self.engine.free(block, layout, cost) }
     }
 
@@ -83,7 +83,7 @@ unsafe impl Engine for WideLinks {
     }
 
     unsafe fn resize(&self, block: Block, layout: Layout, new: Layout, cost: &mut Cost) -> bool {
-        // SAFETY: The contract is that of the same method of the seed.
+        // SAFETY: The contract of this function is the contract of the same method of the seed.
         unsafe { self.engine.resize(block, layout, new, cost) }
     }
 
@@ -154,7 +154,7 @@ fn a_request_ends_if_all_free_memory_is_damaged() {
         assert_eq!(quarantined, request * QUARANTINE_MAX as u64);
     }
     sound(guard.engine());
-    // A check finds the damage of the memory that is not yet in quarantine.
+    // A check finds the damage of the free memory that is not in quarantine.
     let broken = check::run(&mut Walk::new(), |walk| guard.check(walk)).unwrap_err();
     assert_eq!(broken.rule, Rule::Poison);
 }

@@ -48,7 +48,7 @@ fn damaged(misuse: Misuse, size: usize) -> usize {
     }
 }
 
-/// Injects each misuse with each size, in a new pool that has other live blocks.
+/// Injects each misuse with each size, each time in a new pool with other live blocks.
 fn each<E: TestEngine>(region_bytes: &[usize]) {
     for misuse in Misuse::ALL {
         for size in [1, 8, 17, 64, 100, 1000, 3968, 4096, 8192, 20_000] {
@@ -132,7 +132,8 @@ on_each_engine! {
         while guard.inject(Misuse::WriteAfterFree, 1000).is_ok_and(|report| report.is_some()) {
             done += 1;
         }
-        // On the seed a padded block of 1000 bytes takes 2048, and other classes have some memory.
+        // On the seed a padded block of 1000 bytes takes 2048 bytes, and slabs of other classes have taken
+        // some memory.
         assert!(done > POOL_BYTES / 4096, "{done}");
         assert_eq!(stats(guard).quarantined_blocks, done as u64);
         assert_eq!(stats(guard).reports.iter().sum::<u64>(), done as u64);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tests of debug mode, in the manner of `lib/tests/slub_kunit.c`: a test damages one thing on purpose
-//! and expects exactly one report, of that fault.
+//! Tests of debug mode, modelled on `lib/tests/slub_kunit.c`: a test damages one thing on purpose, and
+//! expects exactly one report of the matching fault.
 
 mod damage;
 mod frees;
@@ -44,13 +44,13 @@ use crate::{
 };
 
 std::thread_local! {
-    /// The number of the process that the thread plays.
+    /// The number of the process that the thread simulates.
     static PID: Cell<u32> = const { Cell::new(1) };
     /// Whether the process has a fatal signal.
     static ENDS: Cell<bool> = const { Cell::new(false) };
 }
 
-/// The process that the test chooses.
+/// The simulated process of the current thread.
 struct Played;
 
 impl Caller for Played {
@@ -72,7 +72,7 @@ impl<E: TestEngine> TestEngine for Guarded<E> {
     }
 }
 
-/// The size of the pool in tests for which any size will do.
+/// The size of the pool in tests that do not need a particular size.
 const POOL_BYTES: usize = 1 << 20;
 
 /// Allocates as process `pid`.
@@ -83,8 +83,8 @@ fn allocate<E: Engine>(guard: &Guarded<E>, pid: u32, layout: Layout) -> Block {
 
 /// Frees as process `pid`, also if the free is bad.
 ///
-/// An engine's contract forbids a bad free. A guard allows it: it accesses no memory unless a live block
-/// begins at `start`.
+/// The contract of an engine forbids a bad free. Debug mode accepts a bad free, because it accesses no memory
+/// unless a live block begins at `start`.
 fn free<E: Engine>(
     guard: &Guarded<E>,
     pid: u32,
@@ -93,14 +93,14 @@ fn free<E: Engine>(
 ) -> Result<(), BadFree> {
     PID.set(pid);
     let block = Block { start };
-    // SAFETY: A guard accepts a bad free, as described above. Tests use a freed block only for a write
-    // after free, of memory that stays valid.
+    // SAFETY: The free may violate the contract of `Engine` on purpose: debug mode accepts a bad free, as
+    // described above. Tests use a freed block only for a write after free, to memory that stays valid.
     unsafe { guard.free(block, layout, &mut Cost::default()) }
 }
 
 /// Writes `bytes` bytes from `byte` on, relative to a block.
 fn scribble(start: NonNull<u8>, byte: isize, bytes: usize) {
-    // SAFETY: The bytes are memory of the test's pool. The damage is on purpose.
+    // SAFETY: The bytes lie in the pool of the test, so they are writable. The damage is on purpose.
     unsafe { start.offset(byte).write_bytes(0x42, bytes) };
 }
 
@@ -122,7 +122,7 @@ fn reports<E: Engine>(guard: &Guarded<E>) -> Vec<Report> {
     (0..).map_while(|number| guard.report(number)).collect()
 }
 
-/// Expects exactly one report, of this fault, and this number of blocks in quarantine.
+/// Expects exactly one report of this fault, and this number of blocks in quarantine. Returns the report.
 #[track_caller]
 fn only<E: Engine>(guard: &Guarded<E>, fault: Fault, quarantined: u64) -> Report {
     let reports = reports(guard);
@@ -138,8 +138,8 @@ fn only<E: Engine>(guard: &Guarded<E>, fault: Fault, quarantined: u64) -> Report
     reports[0]
 }
 
-/// Expects the pool to work: all live blocks are in quarantine, and all other memory can be allocated,
-/// filled, verified and freed.
+/// Expects that all live blocks are in quarantine, and that all other memory can be allocated, filled,
+/// verified and freed.
 #[track_caller]
 fn goes_on<E: Engine>(guard: &Guarded<E>) {
     let before = stats(guard);
@@ -182,7 +182,7 @@ macro_rules! on_each_engine {
 }
 use on_each_engine;
 
-/// Runs a test on a new guard.
+/// Runs a test on a new engine in debug mode.
 fn over<E: TestEngine>(test: fn(&Guarded<E>)) {
     let memory = HostMemory::new(POOL_BYTES);
     let guard = Guarded::over(&memory);

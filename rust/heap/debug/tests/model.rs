@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Correct use, compared with a shadow map: it is never reported, and the statistics stay exact.
+//! Correct use of the blocks, compared with a shadow map: debug mode reports nothing, and the statistics stay
+//! exact.
 
 use super::*;
 use crate::{
@@ -61,7 +62,7 @@ fn is_quiet<E: Engine>(guard: &Guarded<E>, operations: &[ModelOperation]) {
             }
         }
         compare(guard, &blocks);
-        // A check compares every byte of the pool, so it runs only now and then.
+        // A check compares every byte of the pool, so it runs only after every 32 operations.
         if number % 32 == 31 {
             sound(guard);
         }
@@ -87,7 +88,8 @@ fn resize<E: Engine>(
     let live = blocks.remove(offset);
     let new = layout(size, live.layout.align());
     let keeps = guard.fits_in_place(live.layout, new);
-    // SAFETY: The block is live with this layout, and nothing uses it meanwhile.
+    // SAFETY: The block is live with this layout, the new layout has the same alignment, and nothing uses the
+    // block during the call.
     let resized = unsafe { guard.resize(live.block, live.layout, new, &mut Cost::default()) };
     assert_eq!(resized, keeps);
     let now = if resized { new } else { live.layout };
@@ -173,7 +175,7 @@ fn each_thread_gets_the_report_of_its_own_misuse() {
                 for round in 0..200 {
                     let misuse = Misuse::ALL[round % Misuse::ALL.len()];
                     if let Ok(Some(report)) = guard.inject(misuse, 1 + round * 31 % 5000) {
-                        // Another thread may detect the write, if it allocates the memory first.
+                        // Another thread detects the write if it allocates the memory first.
                         if report.fault != Fault::WriteAfterFree {
                             assert_eq!(report.noticed.pid, 100 + thread);
                         }

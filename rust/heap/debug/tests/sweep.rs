@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A check compares every byte of the pool, and names the first wrong one.
+//! A check compares every byte of the pool, and names the first wrong byte.
 
 use super::*;
 use crate::{
@@ -25,7 +25,7 @@ use proptest::prelude::*;
 /// The size of the pool in tests that damage many bytes, one after the other.
 const EVERY_BYTES: usize = 512 << 10;
 
-/// Returns the rule that a check finds broken, and its byte in the first region.
+/// Returns the rule that a check finds broken, and the offset of the wrong byte in the region.
 fn broken(engine: &impl Engine) -> Option<(Rule, u64)> {
     match crate::testing::check(engine) {
         Ok(progress) => {
@@ -57,13 +57,13 @@ fn in_use<E: TestEngine>(guard: &Guarded<E>) -> ShadowMap {
     blocks
 }
 
-/// Changes a byte, returns the finding of a check, and restores the byte.
+/// Changes a byte, returns the rule that a check finds broken, and restores the byte.
 fn found<E: TestEngine>(
     guard: &Guarded<E>,
     memory: &HostMemory,
     byte: usize,
 ) -> Option<(Rule, u64)> {
-    // SAFETY: The byte is memory of the test's pool.
+    // SAFETY: The byte lies in the pool of the test.
     let place = unsafe { memory.start().add(byte) };
     // SAFETY: The byte is valid, and no other thread uses debug mode.
     let before = unsafe { place.read() };
@@ -76,8 +76,8 @@ fn found<E: TestEngine>(
     found
 }
 
-/// Changes bytes of a pool, one at a time, and compares the finding of a check with the oracle's: the
-/// list of live blocks says whether a byte belongs to a block, to a red zone or to free memory.
+/// Changes bytes of a pool, one at a time, and compares the result of a check with the expected result. By
+/// the list of live blocks, a byte belongs to a block, to a red zone or to free memory.
 fn every_byte<E: TestEngine>(
     bytes: impl Iterator<Item = usize>,
     is_engine_byte: fn(usize) -> bool,
@@ -148,7 +148,7 @@ proptest! {
         scribble(block.start, (size + skip) as isize, 1);
         let byte = guard.offset(block.start).unwrap().byte() + (size + skip) as u64;
         prop_assert_eq!(broken(&guard), Some((Rule::RedZones, byte)));
-        // A check makes no report. The free makes it.
+        // The check makes no report. The free makes the report.
         prop_assert_eq!(reports(&guard), []);
         free(&guard, 7, block.start, layout).unwrap();
         only(&guard, Fault::Overflow, 1);
@@ -176,7 +176,7 @@ on_each_engine! {
         while guard.check(&mut walk).unwrap() == Progress::More {
             steps += 1;
         }
-        // One step for each page, and some for records and for the engine's metadata.
+        // A check takes one step for each page, and some steps for records and for the engine's metadata.
         let pages = POOL_BYTES / 4096;
         assert!((0..3 * pages).contains(&steps), "{steps}");
     }
@@ -219,7 +219,8 @@ fn checks_concurrent_with_threads_find_nothing() {
                 let block = allocate(&guard, 1, layout);
                 scribble(block.start, 0, layout.size());
                 let new = self::layout(layout.size() / 2 + 1, 8);
-                // SAFETY: The block is live, with that layout.
+                // SAFETY: The block is live with this layout, the new layout has the same alignment, and
+                // nothing uses the block during the call.
                 let resized = unsafe { guard.resize(block, layout, new, &mut Cost::default()) };
                 let layout = if resized { new } else { layout };
                 free(&guard, 1, block.start, layout).unwrap();

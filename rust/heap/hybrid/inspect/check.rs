@@ -2,10 +2,11 @@
 
 //! The check of a [`Heap`].
 //!
-//! First the check visits the pages of each region: the blocks must cover the region without gaps, and the bitmap
-//! of each slab must agree with its page descriptor. Then it visits the lists: each entry must belong into its
-//! list, and the lists together must have as many entries as there are free blocks and partial slabs, so that
-//! none is missing. Last, it compares the counters with the sums of what it visited.
+//! First the check visits the pages of each region: the blocks must cover the region without gaps, and the
+//! bitmap of each slab must agree with its page descriptor. Then the check visits the lists: each entry must
+//! belong to its list, and the lists together must have as many entries as there are free blocks and partial
+//! slabs, so that no block or slab is missing. Last, the check compares the counters with the sums over the
+//! visited pages and lists.
 
 use crate::hybrid::{
     buddy::{
@@ -41,16 +42,16 @@ use crate::{
     },
 };
 
-/// The first part that walks a list of free blocks, after one for each region.
+/// The first part that visits a list of free blocks. The parts before visit one region each.
 const ORDER_PARTS: usize = REGIONS_MAX;
 
-/// The first part that walks a list of partial slabs.
+/// The first part that visits a list of partial slabs.
 const SLAB_PARTS: usize = ORDER_PARTS + ORDERS;
 
-/// The part that compares counters, the last.
+/// The last part, which compares counters.
 const COUNTERS: usize = SLAB_PARTS + CLASSES;
 
-/// Returns a broken rule, at a page and in a class.
+/// Returns an error with a broken rule, a class and the offset of a page.
 fn broken<T>(rule: Rule, class: Option<Class>, page: Option<Page>) -> Result<T, Broken> {
     Err(Broken {
         rule,
@@ -209,8 +210,8 @@ impl Heap {
         Ok(())
     }
 
-    /// Checks a list, all of whose entries must be members. `walk.seen` is the number of entries that were
-    /// visited, and `walk.place` the link to the next one.
+    /// Checks a list. `member` must return `true` for each entry. `walk.seen` is the number of visited
+    /// entries, and `walk.place` the link to the next entry.
     fn check_list(
         &self,
         walk: &mut Walk,
@@ -239,7 +240,7 @@ impl Heap {
             }
             let links = self.buddy.metadata.links(page).unwrap_or_default();
             next = links.next.into();
-            // If each entry is the next one's previous entry, no other list shares the entries.
+            // If the next entry of each entry links back to the entry, no other list shares the entries.
             let back = next.map(|next| self.buddy.metadata.links(next).unwrap_or_default().prev);
             if back.is_some_and(|back| back != Some(page).into())
                 || (walk.seen == 0 && links.prev != Link::default())
@@ -250,11 +251,11 @@ impl Heap {
             walk.walked += 1;
             walk.place = Link::from(next).0 as usize;
         }
-        // The next step finds the end of a list that ends here.
+        // If the list ends here, the next step finds the end.
         Ok(())
     }
 
-    /// Compares the counters with the sums over what was visited.
+    /// Compares the counters with the sums over the visited pages and lists.
     fn check_counters(&self, walk: &Walk) -> Result<(), Broken> {
         let sums = &walk.sums;
         if sums.listed != sums.free_blocks + sums.partial {
@@ -291,8 +292,8 @@ impl Heap {
         Ok(())
     }
 
-    /// Returns the number of allocated objects of a slab by its bitmap, or `None` if a bit is set that stands for
-    /// no object.
+    /// Returns the number of allocated objects in the bitmap of a slab, or `None` if a bit without an object
+    /// is set.
     fn allocated_objects(&mut self, class: Class, slab: Page) -> Option<usize> {
         let mut live = 0;
         for (number, word) in self.buddy.metadata.bitmap(slab)?.iter().enumerate() {
@@ -304,8 +305,8 @@ impl Heap {
         Some(live)
     }
 
-    /// Returns a class for which `borrowed` is too large: from that class on, more objects of larger
-    /// classes are counted as borrowed than are live.
+    /// Returns a class for which `borrowed` is too large, if there is one: this class and the larger classes
+    /// have together borrowed more objects than are live in the classes above this class.
     fn overborrowed(&self, objects: &[u64; CLASSES]) -> Option<Class> {
         let (mut borrowed, mut larger) = (0_u64, 0_u64);
         for number in (0..CLASSES).rev() {
@@ -320,7 +321,7 @@ impl Heap {
 }
 
 impl Buddy {
-    /// Returns whether exactly the bits of `orders` are set whose lists have blocks.
+    /// Returns whether the bits that are set in `orders` are exactly the orders whose lists have blocks.
     pub(in crate::hybrid) fn agrees_with_lists(&self) -> bool {
         let lists = self.lists.iter().enumerate();
         let bit = |(order, list): (usize, &List)| u32::from(list.first().is_some()) << order;

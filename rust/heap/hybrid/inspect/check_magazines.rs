@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The check of the magazines, after that of the heap.
+//! The check of the magazines, which follows the check of the heap.
 //!
-//! Magazines change without the lock. The walk therefore reads two epochs before the first magazine and after the
-//! last one: the sum of the CPUs' epochs, and the epoch of the state. Each change of a magazine or of the heap changes
-//! one of them. Blocks move only under the lock, and the epochs are read under it, so no move is in progress. If an
-//! epoch has changed, the walk begins again, and its result is discarded.
+//! Magazines change without the lock. The walk therefore reads two epochs before the first magazine and after
+//! the last one: the sum of the CPUs' epochs, and the epoch of the state. Each change of a magazine or of the
+//! heap changes one of the two epochs. Blocks move only under the lock, and the epochs are read under the
+//! lock, so no move is in progress. If an epoch has changed, the result is discarded and the walk begins
+//! again.
 
 use crate::{
     Block, Offset,
@@ -90,8 +91,7 @@ where
         walk.cpu_epochs = self.epochs();
     }
 
-    /// Returns a number that changes with every change of a magazine, or `None` where a CPU cannot be
-    /// reached.
+    /// Returns a number that changes with every change of a magazine, or `None` if a CPU cannot be reached.
     fn epochs(&self) -> Option<u64> {
         let mut epochs = 0_u64;
         for (cpu, cache) in self.per_cpu.iter() {
@@ -142,7 +142,7 @@ where
                 return Err(broken(Rule::Magazines, Some(kind), None));
             }
             let Some(block) = cache.block(kind, slot) else {
-                // The slots after it contain no blocks either.
+                // The later slots of the magazine contain no blocks either.
                 walk.place = (magazine + 1) * BLOCKS_MAX;
                 compared += 1;
                 continue;
@@ -155,7 +155,7 @@ where
         Ok(Progress::Sound)
     }
 
-    /// Checks a block, and returns with how many others it was compared.
+    /// Checks a block, and returns the number of comparisons.
     fn check_block(&self, walk: &Walk, kind: MagazineKind, block: Block) -> Result<usize, Broken> {
         let offset = self.index.offset(block.start);
         let is_allocated = |offset| {
@@ -166,7 +166,7 @@ where
             return Err(broken(Rule::Magazines, Some(kind), offset));
         }
         let mut compared = 1;
-        // It must not be in a slot before, of this magazine or another CPU's.
+        // The block must not be in an earlier slot, of this magazine or of the same magazine of another CPU.
         for (cpu, cache) in self.per_cpu.iter() {
             let first = (cpu * KINDS + kind.number()) * BLOCKS_MAX;
             for slot in 0..cache.len(kind).min(BLOCKS_MAX) {
@@ -181,7 +181,7 @@ where
 
     /// Compares the counters of capacities and of live blocks.
     fn check_counters(&self, walk: &mut Walk, state: &State<H>) -> Result<(), Broken> {
-        // Counters of other CPUs may be read at different moments, or be damaged: the sums wrap.
+        // The sums wrap, because the counters of other CPUs may be read at different moments or be damaged.
         let (mut held, mut reserved) = (0_usize, 0_usize);
         for (cache, kind) in self
             .per_cpu
@@ -197,7 +197,7 @@ where
             return Err(broken(Rule::Magazines, None, None));
         }
         let counts = self.counts(state);
-        // Counters that are read one after the other may have more frees than allocations.
+        // Because the counters are read one after the other, they may show more frees than allocations.
         let live = counts.allocations.wrapping_sub(counts.frees);
         let in_heap = state.heap.totals().allocated_blocks;
         if in_heap as u64 != live.wrapping_add(held as u64) {

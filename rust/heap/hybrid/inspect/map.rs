@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The map of a [`Heap`]: from block to block, as the page descriptors say.
+//! The map of a [`Heap`], which is read from the page descriptors, block by block.
 //!
-//! The map shows the page descriptors and does not check them. A map of damaged descriptors is wrong, but
-//! it stays within the region and comes to an end.
+//! The map shows the page descriptors and does not check them. A map of damaged descriptors is wrong, but it
+//! ends, and all its extents lie in the region.
 
 use crate::{
     backing_heap::InspectHeap,
@@ -42,7 +42,7 @@ where
 }
 
 impl Heap {
-    /// Does the work of [`Map::map`], for up to [`STEP`] pages.
+    /// Implements [`Map::map`] and visits up to [`STEP`] pages.
     pub(super) fn map_part(
         &mut self,
         region: usize,
@@ -54,7 +54,7 @@ impl Heap {
         if end == 0 {
             return Err(NoMap);
         }
-        // A program chose the page, which may be the one after the last.
+        // A program has chosen the page. The page after the last page is allowed.
         let mut index = nospec::clamp((page as usize).min(end), end + 1);
         let mut extents = 0;
         for _ in 0..STEP {
@@ -80,7 +80,8 @@ impl Heap {
                     (class.pages(), what)
                 }
             };
-            // A damaged descriptor may say anything. An extent has at least a page and ends with the region.
+            // A damaged descriptor may contain any number of pages. An extent has at least one page and ends
+            // within the region.
             let pages = pages.clamp(1, end - index);
             out[extents] = Extent {
                 page: index as u32,

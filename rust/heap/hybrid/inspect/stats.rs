@@ -39,15 +39,15 @@ use crate::{
     },
 };
 
-/// The number of times that the blocks in magazines are counted, at most.
+/// The maximum number of times that the blocks in magazines are counted.
 const COUNTING_ATTEMPTS: usize = 4;
 
-/// Operations of all CPUs and under the lock.
+/// The numbers of operations of all CPUs and of operations under the lock.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Counts {
     pub(super) allocations: u64,
     pub(super) frees: u64,
-    /// Bytes requested by the allocations, minus those of the frees.
+    /// The bytes that the allocations requested, minus the requested bytes of the freed blocks.
     requested_bytes: u64,
 }
 
@@ -56,7 +56,7 @@ impl<H: InspectHeap> State<H> {
     pub(in crate::hybrid) fn epoch(&self) -> u64 {
         [
             self.allocations,
-            // A double free that is found late subtracts one from `frees`.
+            // A double free that is detected late subtracts 1 from `frees`.
             self.frees,
             self.late_double_frees,
             self.transfers,
@@ -78,8 +78,9 @@ where
     /// Passes all statistics to a visitor.
     ///
     /// The blocks in magazines are counted without the lock, and counted again if blocks moved between
-    /// magazines and heap meanwhile. If that happens again and again, the figures are of different moments,
-    /// as they are while CPUs allocate from their magazines.
+    /// magazines and the heap during the count. After `COUNTING_ATTEMPTS` counts, the figures may be of
+    /// different moments. The figures are also of different moments if CPUs allocate from their magazines
+    /// during the count.
     fn visit(&self, visitor: &mut dyn Visitor) {
         let mut attempts = COUNTING_ATTEMPTS;
         loop {
@@ -108,7 +109,7 @@ where
     L: Lock<State<H>> + Sync,
     P: PerCpu<CpuCache>,
 {
-    /// Passes all statistics to a visitor, with these numbers of blocks in magazines.
+    /// Passes all statistics to a visitor. `cached` contains the numbers of blocks in magazines.
     fn report_with(&self, state: &State<H>, cached: &CachedBlocks, visitor: &mut dyn Visitor) {
         let heap = state.heap.totals();
         let kinds = MagazineKind::all().zip(cached);
@@ -140,7 +141,7 @@ where
         });
     }
 
-    /// Returns the operations of all CPUs and under the lock.
+    /// Returns the numbers of operations of all CPUs and of operations under the lock.
     pub(super) fn counts(&self, state: &State<H>) -> Counts {
         let mut counts = Counts {
             allocations: state.allocations,
@@ -175,7 +176,7 @@ impl Heap {
     }
 
     /// Passes the statistics of each class and order to a visitor.
-    // Not inlined: with the variables of its caller it would have a large stack frame.
+    // Not inlined, because the stack frame of the caller would become too large.
     #[inline(never)]
     pub(super) fn report(&self, cached: &CachedBlocks, visitor: &mut dyn Visitor) {
         for ((class, slabs), cached) in Class::all().zip(&self.classes).zip(cached) {

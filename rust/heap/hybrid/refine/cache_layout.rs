@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The memory of a CPU's cache, whose size depends on the pool.
+//! The memory layout of a CPU's cache, whose size depends on the size of the pool.
 //!
-//! A small pool has small magazines, and the kernel allocates a cache with as many slots as they need: 2 KiB for each
-//! CPU in a pool of 32 KiB, and 18 KiB in a pool of 864 KiB or more.
+//! A small pool has small magazines, and the kernel allocates a cache with only the slots that the magazines
+//! need: 2 KiB for each CPU in a pool of 32 KiB, and 18 KiB in a pool of 864 KiB or more.
 
 use core::ptr::{
     self,
@@ -48,7 +48,7 @@ pub struct CacheSize {
 }
 
 impl CacheSize {
-    /// The size for large pools.
+    /// The cache size for large pools.
     pub const FULL: Self = Self {
         blocks_max: BLOCKS_MAX,
     };
@@ -56,8 +56,8 @@ impl CacheSize {
     /// The number of slots of a cache of the size [`CacheSize::FULL`].
     pub const FULL_SLOTS: usize = Self::FULL.slots();
 
-    /// Returns the size for a pool whose first region has `bytes` bytes: the limit of a magazine is a third
-    /// of the number of pages, from 4 to 72 blocks.
+    /// Returns the cache size for a pool whose first region has `bytes` bytes. The limit of a magazine is a
+    /// third of the number of pages of this region, but at least 4 and at most 72 blocks.
     #[must_use]
     pub const fn for_pool(bytes: usize) -> Self {
         let blocks_max = match bytes / PAGE_BYTES / 3 {
@@ -90,7 +90,7 @@ impl CacheSize {
     }
 }
 
-// All slots of a cache have 16-bit indexes.
+// A slot of a cache has a 16-bit index.
 const _: () = assert!(CacheSize::FULL_SLOTS <= u16::MAX as usize);
 
 impl<const SLOTS: usize> CpuCache<[Slot; SLOTS]> {
@@ -122,7 +122,8 @@ impl<const SLOTS: usize> CpuCache<[Slot; SLOTS]> {
 fn place(magazines: &mut [Magazine; MAGAZINE_KINDS], size: CacheSize) {
     let mut first = 0;
     for (magazine, kind) in magazines.iter_mut().zip(MagazineKind::all()) {
-        // INVARIANT: The slots follow those of the magazine before. There are no blocks.
+        // INVARIANT: The slots of a magazine follow the slots of the magazine before, and the magazine has no
+        // blocks.
         let limit = first + size.limit(kind) as u16;
         *magazine = Magazine {
             begin: first,
@@ -149,8 +150,8 @@ impl CpuCache {
     ///
     /// # Safety
     ///
-    /// `memory` points to [`CpuCache::bytes`] bytes, which are zero and aligned to [`CpuCache::ALIGN`], and
-    /// which nobody else accesses during the call.
+    /// `memory` points to [`CpuCache::bytes`] bytes. These bytes are zero and aligned to [`CpuCache::ALIGN`],
+    /// and nobody else accesses them during the call.
     pub unsafe fn new_in(memory: NonNull<u8>, size: CacheSize) {
         let slots = NonNull::slice_from_raw_parts(memory.cast::<Slot>(), size.slots());
         let cache = slots.as_ptr() as *mut Self;
@@ -165,16 +166,17 @@ impl CpuCache {
     ///
     /// # Safety
     ///
-    /// - `new_in` was called with this memory and a size of so many slots, which placed an aligned and initialized
-    ///   cache there.
-    /// - The memory is valid as long as the result is used, and accessed by shared references only.
+    /// - [`CpuCache::new_in`] was called with this memory and a size of `slots` slots, and so has placed an
+    ///   aligned and initialized cache there.
+    /// - The memory is valid, and accessed only through shared references, as long as the result is used.
     #[inline(always)]
     #[must_use]
     pub unsafe fn from_memory<'m>(memory: NonNull<u8>, slots: usize) -> &'m Self {
         let slots = NonNull::slice_from_raw_parts(memory.cast::<Slot>(), slots);
-        // SAFETY: A shared reference requires valid, aligned and initialized memory, which changes through atomics
-        // only: that is this function's contract, and all fields that change are atomic. The length of a `CpuCache`
-        // is that of its slots.
+        // SAFETY: A shared reference requires valid, aligned and initialized memory that changes only through
+        // atomics. The first three are this function's contract. The memory is accessed only through shared
+        // references, and all fields that change are atomic. The length of a `CpuCache` is the number of its
+        // slots.
         unsafe { &*(slots.as_ptr() as *const Self) }
     }
 }

@@ -2,9 +2,9 @@
 
 //! The capacities of magazines, and their budget.
 //!
-//! A magazine begins without capacity, and its capacity doubles when it is found empty or full. Only sizes that a CPU
-//! uses often therefore hold many free blocks. With the full capacity at once and without a budget, the utilisation is
-//! 84.1 % and 85.2 %.
+//! A magazine begins without capacity. Its capacity doubles when an operation finds the magazine empty or
+//! full. Therefore only the magazines of sizes that a CPU uses often hold many free blocks. With the full
+//! capacity at once and without a budget, the utilisation is 84.1 % and 85.2 %.
 
 use crate::{
     hybrid::{
@@ -30,8 +30,8 @@ impl<H> State<H> {
         self.reclaimers > 0
     }
 
-    /// Doubles the capacity of a magazine that is empty or full, as far as the budget allows; returns by how
-    /// many blocks it grew. While any caller is reclaiming, no magazine grows.
+    /// Doubles the capacity of a magazine that is empty or full, as far as the budget allows, and returns by
+    /// how many blocks the capacity grew. While any caller is reclaiming, no magazine grows.
     pub(in crate::hybrid) fn grow_magazine(
         &mut self,
         cache: &Exclusive<'_, CpuCache>,

@@ -3,15 +3,15 @@
 //! Fallbacks before a request is refused: an object of a larger class, or a page instead of a slab of
 //! several pages.
 //!
-//! They run after the heap refused the request; if it was exhausted or fragmented, also after the
-//! magazines of all CPUs that could be reached were flushed. They use memory that the ordinary paths do not reach, and
-//! waste more than these, which is better than a refusal. At most 32 classes are visited. Without the fallbacks, the
-//! utilisation is 88.6 % and 85.4 %.
+//! The fallbacks run after the heap refused the request. If the cause was exhaustion or fragmentation, the
+//! magazines of all CPUs that could be reached were flushed before. The fallbacks use memory that the
+//! ordinary paths do not use. The fallbacks waste more memory than the ordinary paths, which is better than a
+//! refusal. At most 32 classes are visited. Without the fallbacks, the utilisation is 88.6 % and 85.4 %.
 
 use core::alloc::Layout;
 
 use crate::{
-    Cost, Offset, Path,
+    Offset, Path,
     engine::BadFree,
     hybrid::{
         buddy::Buddy,
@@ -24,7 +24,7 @@ use crate::{
     size_class::Class,
 };
 
-/// Returns the class of the slab that contains an offset, if one does.
+/// Returns the class of the slab that contains an offset, if a slab contains it.
 fn class_at(buddy: &Buddy, offset: Offset) -> Option<Class> {
     match buddy.metadata.get(Page::of(offset)?)?.kind() {
         PageKind::Slab { class, .. } | PageKind::SlabTail { class, .. } => Some(class),
@@ -34,44 +34,41 @@ fn class_at(buddy: &Buddy, offset: Offset) -> Option<Class> {
 
 impl Heap {
     /// Allocates an object of a larger class, or a page instead of a slab of several pages.
-    pub(in crate::hybrid) fn allocate_larger(
-        &mut self,
-        layout: Layout,
-        cost: &mut Cost,
-    ) -> Option<Offset> {
+    pub(in crate::hybrid) fn allocate_larger(&mut self, layout: Layout) -> Option<Offset> {
         let class = Class::of(&layout)?;
-        match self.borrow(class, &layout, cost) {
+        match self.borrow(class, &layout) {
             Some(object) => Some(object),
-            None if class.pages() > 1 => Some(self.allocate_pages(&layout, cost).ok()?.offset(0)),
+            None if class.pages() > 1 => Some(self.allocate_pages(&layout).ok()?.offset(0)),
             None => None,
         }
     }
 
-    /// Allocates a free object of the smallest larger class that has one.
-    fn borrow(&mut self, class: Class, layout: &Layout, cost: &mut Cost) -> Option<Offset> {
+    /// Allocates an object of the smallest larger class that has a partial slab and objects with the
+    /// alignment of the layout.
+    fn borrow(&mut self, class: Class, layout: &Layout) -> Option<Offset> {
         let larger = Class::all().skip(class.index() + 1);
         let mut larger = larger.filter(|donor| donor.bytes() % layout.align() == 0);
         let donor = larger.find(|donor| self.classes[donor.index()].has_partial())?;
         let mut object = [Offset::NOWHERE];
-        // No object is allocated if the bitmap of the slab is damaged. A check names the slab.
+        // If the bitmap of the slab is damaged, no object is allocated. A check reports the damage.
         let (1, _) = self.classes[donor.index()].allocate(&mut self.buddy, &mut object)? else {
             return None;
         };
         self.borrowed[class.index()] += 1;
-        *cost = self.cost(Path::Slab, Some(donor), None);
+        self.set_cost(Path::Slab, Some(donor), None);
         Some(object[0])
     }
 
     /// Frees a block that [`Heap::allocate_larger`] allocated for a request of `class`, and returns the larger
     /// class, or `None` for a page.
     ///
-    /// While objects are borrowed, a free with too small a size is accepted for any object of the larger
-    /// class, and a free of a borrowed object with the larger size is not refused. The check finds the latter
-    /// when fewer objects are live than were borrowed.
+    /// While objects are borrowed, a free with a size that is too small is accepted for any object of the
+    /// larger class, and a free of a borrowed object with the larger size is not refused. The check detects
+    /// the second case if fewer objects are live than were borrowed.
     ///
     /// # Errors
     ///
-    /// [`BadFree::WrongSize`] when the block serves no request of `class`, and those of
+    /// [`BadFree::WrongSize`] if the block cannot be a block of a request of `class`, and the errors of
     /// [`BackingHeap::free`](crate::backing_heap::BackingHeap::free).
     #[cold]
     pub(in crate::hybrid) fn free_larger(

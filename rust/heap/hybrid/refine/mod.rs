@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Refinements: policies and rare paths, which the textbook's algorithm does not have.
+//! Refinements: policies and rare paths that the textbook algorithm does not have.
 //!
-//! Each file says what it buys.
+//! The documentation of each file names the advantage of the refinement.
 //!
 //! Figures are utilisations, the means of the eleven classic and the sixteen newer traces of
 //! `make bench-host BENCH='--heap hybrid --pattern space'`, measured on 2026-11-30 with the refinement (89.5 % and

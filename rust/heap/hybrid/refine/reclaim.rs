@@ -2,26 +2,27 @@
 
 //! Reclaim: the blocks in the magazines of all CPUs return to the heap, under memory pressure or on request.
 //!
-//! It lets a request be served as long as there is memory anywhere. Without it, the utilisation on one CPU is 88.8 %
-//! and 86.1 %.
+//! With reclaim, a request can use the free memory of all CPUs. Without reclaim, the utilisation on one CPU
+//! is 88.8 % and 86.1 %.
 //!
 //! # When a refusal is final
 //!
-//! A request is refused as exhausted or fragmented only if the memory is not there, whatever other tasks
-//! do and however they are preempted:
+//! A request is refused as exhausted or fragmented only if the pool really lacks the memory, independent of
+//! the operations of other tasks and of preemption:
 //!
-//! 1. The caller increments [`State::reclaimers`]. While that is not 0, no magazine grows and no block is
-//!    prefetched, so a magazine that has no capacity stays empty.
-//! 2. The caller takes the blocks and the capacity from every magazine of every CPU, under one hold of the
-//!    lock for each magazine, which moves at most [`BLOCKS_MAX`](crate::hybrid::magazine::BLOCKS_MAX) blocks.
-//!    [`PerCpu::with_remote`] interrupts another CPU to use its cache, and never waits for its scheduler.
-//! 3. Under the lock the caller tries once more. Now all magazines are empty, and because blocks move only
-//!    under the lock, each block is in the heap or live. The heap alone decides.
+//! 1. The caller increments [`State::reclaimers`]. While `reclaimers` is not 0, no magazine grows and no
+//!    block is prefetched, so a magazine without capacity stays empty.
+//! 2. The caller takes the blocks and the capacity from every magazine of every CPU. The caller takes the
+//!    lock once for each magazine, and so moves at most [`BLOCKS_MAX`](crate::hybrid::magazine::BLOCKS_MAX)
+//!    blocks at a time. [`PerCpu::with_remote`] interrupts another CPU to use its cache, and never waits for
+//!    its scheduler.
+//! 3. The caller takes the lock and tries once more. Now all magazines are empty. Because blocks move only
+//!    under the lock, each block is in the heap or live, and the heap alone determines the result.
 //!
-//! While any CPU goes on- or offline, the magazines of offline CPUs cannot be reached; nor can those of a CPU
-//! whose cache was in use each time the interrupt arrived. The caller tries again
-//! for up to [`ATTEMPTS`] pauses. Then the fallbacks of the heap serve the request, or it is refused as
-//! [`Refusal::Busy`].
+//! While any CPU goes online or offline, the magazines of offline CPUs cannot be reached. A CPU whose cache
+//! was in use each time the interrupt arrived cannot be reached either. The caller tries again for up to
+//! [`ATTEMPTS`] pauses. After the last pause, the fallbacks of the heap serve the request, or the request is
+//! refused as [`Refusal::Busy`].
 
 use core::{
     alloc::Layout,
@@ -53,15 +54,16 @@ use crate::{
     },
 };
 
-/// Pauses after which a CPU that cannot be reached is given up: each is at most a millisecond.
+/// The maximum number of pauses to wait for a CPU that cannot be reached. A pause takes at most a
+/// millisecond.
 const ATTEMPTS: usize = 10;
 
 /// The result of a flush of magazines.
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::hybrid) struct Flushed {
-    /// Blocks that moved to the heap.
+    /// The number of blocks that moved to the heap.
     blocks: usize,
-    /// Bytes that became free thereby.
+    /// The number of bytes by which the free pages of the heap grew.
     free_bytes: usize,
     /// Whether a CPU could not be reached.
     incomplete: bool,
@@ -78,15 +80,15 @@ impl Flushed {
 /// The CPU whose magazines are flushed.
 #[derive(Clone, Copy)]
 pub(in crate::hybrid) enum CpuChoice {
-    /// The current CPU. The task may move to another one between two magazines.
+    /// The current CPU. The task may move to another CPU between two magazines.
     Current,
     /// The CPU with this number.
     Number(usize),
 }
 
 impl Exclusive<'_, CpuCache> {
-    /// Removes all blocks of the first magazine with a capacity, from kind `from` on, passes each to `take`,
-    /// and takes the capacity away. Returns the kind and the capacity.
+    /// Removes all blocks of the first magazine with a capacity, from kind number `from` on, passes each
+    /// block to `take`, and sets the capacity to 0. Returns the kind and the old capacity.
     pub(in crate::hybrid) fn empty_next_magazine(
         &self,
         from: usize,
@@ -108,8 +110,8 @@ where
     L: Lock<State<H>> + Sync,
     P: PerCpu<CpuCache>,
 {
-    /// Allocates a block after the heap refused with `refusal`: flushes the magazines, the CPU's own first, then
-    /// uses the fallbacks of the heap. The caller counts a refusal.
+    /// Allocates a block after the heap refused the request with `refusal`. Flushes the magazines, first
+    /// those of the current CPU, and then uses the fallbacks of the heap. The caller counts a refusal.
     #[cold]
     pub(in crate::hybrid) fn allocate_under_pressure(
         &self,
@@ -119,13 +121,19 @@ where
     ) -> Result<Offset, Refusal> {
         if !matches!(refusal, Refusal::Exhausted | Refusal::Fragmented) {
             // The blocks in magazines would not help.
-            let fallback = self
-                .state
-                .with(|state| state.allocate_fallback(layout, cost));
+            let fallback = self.state.with(|state| {
+                let block = state.allocate_fallback(layout)?;
+                *cost = *state.heap.cost();
+                Some(block)
+            });
             return fallback.ok_or(refusal);
         }
         if self.flush_cpu(CpuChoice::Current).blocks > 0 {
-            let allocated = self.state.with(|state| state.allocate_one(layout, cost));
+            let allocated = self.state.with(|state| {
+                let allocated = state.allocate_one(layout);
+                *cost = *state.heap.cost();
+                allocated
+            });
             if allocated.is_ok() {
                 return allocated;
             }
@@ -134,19 +142,21 @@ where
         let flushed = self.flush_all();
         self.state.with(|state| {
             state.reclaimers = state.reclaimers.saturating_sub(1);
-            state.allocate_one(layout, cost).or_else(|refusal| {
-                let fallback = state.allocate_fallback(layout, cost);
+            let allocated = state.allocate_one(layout).or_else(|refusal| {
+                let fallback = state.allocate_fallback(layout);
                 fallback.ok_or(if flushed.incomplete {
                     Refusal::Busy
                 } else {
                     refusal
                 })
-            })
+            });
+            *cost = *state.heap.cost();
+            allocated
         })
     }
 
-    /// Moves all blocks of all CPUs' magazines to the heap. A CPU that cannot be reached is tried again,
-    /// for up to [`ATTEMPTS`] pauses.
+    /// Moves all blocks of all CPUs' magazines to the heap. If a CPU cannot be reached, tries again for up to
+    /// [`ATTEMPTS`] pauses.
     fn flush_all(&self) -> Flushed {
         let mut all = self.flush_all_once();
         for _ in 0..ATTEMPTS {
@@ -159,11 +169,12 @@ where
         all
     }
 
-    /// Moves the blocks of all CPUs' magazines to the heap, as far as the CPUs can be reached now.
+    /// Moves the blocks of the magazines of all CPUs that can be reached now to the heap.
     fn flush_all_once(&self) -> Flushed {
         let mut all = Flushed::default();
         for (cpu, cache) in self.per_cpu.iter() {
-            // A CPU without capacity has no blocks. It gets no capacity while `reclaimers` is not 0.
+            // A CPU whose magazines have no capacity has no blocks. The magazines get no capacity while
+            // `reclaimers` is not 0.
             if cache.capacity_bytes.load(Relaxed) > 0 {
                 all.add(self.flush_cpu(CpuChoice::Number(cpu)));
             }
@@ -171,8 +182,8 @@ where
         all
     }
 
-    /// Moves all blocks of a CPU's magazines to the heap and takes the magazines' capacity away, one magazine
-    /// at a time.
+    /// Moves all blocks of a CPU's magazines to the heap and sets the capacity of the magazines to 0, one
+    /// magazine at a time.
     pub(in crate::hybrid) fn flush_cpu(&self, cpu: CpuChoice) -> Flushed {
         let mut flushed = Flushed::default();
         let mut next = 0;
@@ -184,8 +195,8 @@ where
         flushed
     }
 
-    /// Moves all blocks of the CPU's first magazine with a capacity, from kind number `from` on, to the heap, and takes
-    /// the capacity away. Returns the kind.
+    /// Moves all blocks of the CPU's first magazine with a capacity, from kind number `from` on, to the heap,
+    /// and sets the capacity to 0. Returns the kind.
     fn flush_next_magazine(
         &self,
         state: &mut State<H>,
@@ -214,23 +225,22 @@ where
         Some(kind)
     }
 
-    /// Resizes a block in place after that was not possible: flushes the CPU's magazines and tries again, if
-    /// the pool has not enough free memory for a copy either.
+    /// Calls `resize` again after it could not resize a block in place to the layout `new`. If the pool has enough
+    /// free memory for a copy, returns `None`. Otherwise flushes the current CPU's magazines and frees the empty slabs
+    /// before the call.
     #[cold]
     pub(in crate::hybrid) fn resize_under_pressure(
         &self,
-        block: Offset,
-        layout: Layout,
         new: Layout,
-        cost: &mut Cost,
-    ) -> bool {
+        resize: impl FnOnce(&mut State<H>) -> Option<Cost>,
+    ) -> Option<Cost> {
         if self.state.with(|state| state.heap.free_bytes()) >= new.size() {
-            return false;
+            return None;
         }
         self.flush_cpu(CpuChoice::Current);
         self.state.with(|state| {
             state.heap.shrink();
-            state.resize(block, layout, new, cost)
+            resize(state)
         })
     }
 }

@@ -2,11 +2,12 @@
 
 //! Redistribution of the budget of magazines.
 //!
-//! All magazines together hold at most a sixteenth of the pool: see [`State::grow_magazine`]. If this budget is used
-//! up, no magazine can grow. After [`GROW_FAILURES_MAX`] failures of a CPU to grow a magazine, the CPU's next
-//! allocation under the lock flushes all magazines of the CPU and returns their capacity, because they may be of sizes
-//! that the CPU no longer uses. If they have no capacity, the CPU that was least active since the last redistribution
-//! returns its capacity, so an idle CPU does not keep a part of the budget.
+//! All magazines together hold at most a sixteenth of the pool: see [`State::grow_magazine`]. If this budget
+//! is used up, no magazine can grow. If a CPU has failed [`GROW_FAILURES_MAX`] times to grow a magazine, the
+//! CPU's next allocation under the lock flushes all magazines of the CPU and returns their capacity to the
+//! budget, because the CPU may no longer use the sizes of these magazines. If the magazines of the CPU have
+//! no capacity, the magazines of the CPU that was least active since the last redistribution are flushed
+//! instead, so an idle CPU does not keep a part of the budget.
 //!
 //! Without redistribution, the utilisation is 89.5 % and 85.9 %; with a budget of a quarter of the pool, 88.9 % and
 //! 86.2 %.
@@ -28,8 +29,8 @@ use crate::{
 const GROW_FAILURES_MAX: u64 = 64;
 
 impl CpuCache {
-    /// Returns by how much the epoch has grown since the last call. Two CPUs may call this at the same time: an
-    /// inexact activity does no harm.
+    /// Returns the difference between the epoch and the epoch of the last call. Two CPUs may call this method
+    /// at the same time, because an inexact activity does no harm.
     fn activity(&self) -> u64 {
         let epoch = self.epoch();
         let last = self.last_epoch.load(Relaxed);
@@ -44,8 +45,9 @@ where
     L: Lock<State<H>> + Sync,
     P: PerCpu<CpuCache>,
 {
-    /// Returns capacity to the budget if magazines of the current CPU could not grow too often: the capacity of the
-    /// CPU's magazines, or if they have none, that of the least active CPU.
+    /// Returns capacity to the budget if magazines of the current CPU have failed to grow
+    /// [`GROW_FAILURES_MAX`] times: the capacity of the CPU's magazines or, if they have no capacity, the
+    /// capacity of the least active CPU.
     pub(in crate::hybrid) fn redistribute_budget(&self) {
         let failures = |cache: &Exclusive<'_, CpuCache>| cache.grow_failures.load(Relaxed);
         if self
@@ -69,7 +71,7 @@ where
             self.flush_cpu(CpuChoice::Current);
             return;
         }
-        // Every CPU's activity is read, so that all are measured over the same time.
+        // The activity of every CPU is read, so that the activities of all CPUs cover the same time.
         let caches = self.per_cpu.iter();
         let activities = caches.map(|(cpu, cache)| (cache.activity(), cpu, cache));
         let least = activities

@@ -2,9 +2,9 @@
 
 //! The causes of refused requests and frees.
 //!
-//! The cause of a refused request says whether to wait for frees ([`Refusal::Exhausted`]), to ask for smaller
-//! blocks ([`Refusal::Fragmented`]), or to give up ([`Refusal::TooBig`], [`Refusal::Unsupported`]). Finding a
-//! cause costs nothing unless a request or a free is refused.
+//! From the cause of a refused request the caller knows whether to wait for frees ([`Refusal::Exhausted`]),
+//! to ask for smaller blocks ([`Refusal::Fragmented`]), or to give up ([`Refusal::TooBig`],
+//! [`Refusal::Unsupported`]). Finding a cause costs nothing unless a request or a free is refused.
 
 use crate::{
     Cost, Refusal,
@@ -25,7 +25,7 @@ use crate::{
 };
 
 impl Heap {
-    /// Refuses a request for pages that would not be served even if the heap were empty.
+    /// Refuses a request for pages that an empty heap could not serve.
     ///
     /// # Errors
     ///
@@ -45,39 +45,33 @@ impl Heap {
         }
     }
 
-    /// Returns whether an empty buddy system would have no block for so many pages.
+    /// Returns whether an empty buddy system would have no block of this number of pages and this alignment.
     fn is_too_big(&self, pages: usize, align_order: u32) -> bool {
         1_usize << order_of(pages).max(align_order) > self.largest_block
     }
 
-    /// Returns the cause for which `pages` pages in one piece are refused. For [`Refusal::Fragmented`] the
-    /// cost gets the fragmentation index.
+    /// Returns the cause for which a request for `pages` pages in one piece is refused. If the cause is
+    /// [`Refusal::Fragmented`], stores the fragmentation index in `cost`.
     #[cold]
-    pub(in crate::hybrid) fn refusal(
-        &self,
-        pages: usize,
-        align_order: u32,
-        cost: &mut Cost,
-    ) -> Refusal {
-        *cost = Cost::default();
+    pub(in crate::hybrid) fn refusal(&mut self, pages: usize, align_order: u32) -> Refusal {
         if self.is_too_big(pages, align_order) {
             Refusal::TooBig
         } else if pages > self.buddy.free_pages {
             Refusal::Exhausted
         } else {
             let order = order_of(pages).max(align_order);
-            *cost = cost.with_fragmentation(self.buddy.fragmentation(order));
+            self.cost = Cost::default().with_fragmentation(self.buddy.fragmentation(order));
             Refusal::Fragmented
         }
     }
 }
 
 impl Buddy {
-    /// Returns why a block of `order` cannot be allocated: near 0 because few pages are free, near 1000
-    /// because the free pages are in many pieces.
+    /// Returns the fragmentation index of a refused request for a block of `order`. The index is near 0 if
+    /// few pages are free, and near 1000 if the free pages are in many pieces.
     ///
-    /// This is Linux's fragmentation index (`__fragmentation_index` in `mm/vmstat.c`), except that it is not
-    /// below 0.
+    /// This is Linux's index (`__fragmentation_index` in `mm/vmstat.c`), except that a negative index becomes
+    /// 0.
     fn fragmentation(&self, order: u32) -> u16 {
         let blocks: u64 = self.lists.iter().map(|list| u64::from(list.len)).sum();
         let whole = (self.free_pages as u64 * 1000) >> order;
@@ -88,7 +82,8 @@ impl Buddy {
 }
 
 impl PageMetadata {
-    /// Returns why a free is refused at a page that is not the first one of a block of the freed size. O(log n).
+    /// Returns the rule that a free breaks. `page` is not the first page of a block of the freed size. O(log
+    /// n).
     #[cold]
     pub(in crate::hybrid) fn bad_free(&self, page: Page) -> BadFree {
         match self.kind(page) {
@@ -99,7 +94,8 @@ impl PageMetadata {
         }
     }
 
-    /// Returns whether an interior page is in a free block: tries every first page that the block could have.
+    /// Returns whether an interior page is in a free block. Compares every page that could be the first page
+    /// of such a block.
     pub(in crate::hybrid) fn is_free(&self, page: Page) -> bool {
         (0..ORDERS as u8).any(|order| {
             let first = Page::new(page.region(), page.index() >> order << order);

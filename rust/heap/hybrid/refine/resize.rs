@@ -2,18 +2,17 @@
 
 //! Resizing in place: a block of whole pages grows into the free pages after it, or frees its last pages.
 //!
-//! It saves the copy of a reallocation. Without growth in place, the utilisation is 78.3 % and 86.2 %, because a copy
-//! needs both blocks at once. Blocks of pages are allocated from the beginning of a free block and
-//! slabs from the end, so free pages often follow a block.
+//! A resize in place saves the copy of a reallocation. Without growth in place, the utilisation is 78.3 % and
+//! 86.2 %, because both blocks are live during a copy. Large blocks are allocated from the beginning of a
+//! free block, and slabs from its end, so free pages often follow a large block.
 
 use core::alloc::Layout;
 
 use crate::{
-    Cost, Offset, Path,
+    Offset, Path,
     hybrid::{
         buddy::{
             Buddy,
-            Work,
             order_of, //
         },
         heap::Heap,
@@ -27,7 +26,8 @@ use crate::{
 };
 
 impl Heap {
-    /// Resizes a block in place, and returns whether that was possible. If not, nothing is changed.
+    /// Resizes a block in place, and returns whether that was possible. Changes nothing if it was not
+    /// possible.
     ///
     /// O(1) within a size class, else O(log n).
     pub(in crate::hybrid) fn resize_in_place(
@@ -35,9 +35,8 @@ impl Heap {
         block: Offset,
         layout: Layout,
         new: Layout,
-        cost: &mut Cost,
     ) -> bool {
-        self.buddy.work = Work::default();
+        self.begin_cost();
         let class = Class::of(&layout);
         if class != Class::of(&new) {
             return false;
@@ -46,7 +45,7 @@ impl Heap {
             return false;
         }
         let order = class.is_none().then(|| order_of(page_count(&new)));
-        *cost = self.cost(Path::InPlace, class, order);
+        self.set_cost(Path::InPlace, class, order);
         true
     }
 
@@ -71,15 +70,16 @@ impl Heap {
 }
 
 impl Buddy {
-    /// Allocates the `pages` pages from `page` on, which follow an allocated or a free block, if they are all free;
-    /// returns whether they were. O(log n) for each of O(log n) blocks.
+    /// Allocates the `pages` pages from `page` on if all of them are free, and returns whether they were
+    /// free. `page` follows another block, or is the first page of a region. O(log n) for each of O(log n)
+    /// blocks.
     pub(in crate::hybrid) fn allocate_at(&mut self, page: Page, pages: usize) -> bool {
         let (region, first) = (page.region(), page.index());
         let end = first + pages;
         if end > self.metadata.pages(region) {
             return false;
         }
-        // A free page that follows an allocated or a free block is the first page of a free block.
+        // A free page that follows another block is the first page of a free block.
         let (mut past, mut last_order) = (first, 0);
         while past < end {
             let PageKind::Free { order } = self.metadata.kind(Page::new(region, past)) else {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The statements of the architecture (`docs/seed-design.md`), one test for each.
+//! One test for each statement of the design in `docs/seed-design.md`.
 
 use super::{
     heap,
@@ -97,8 +97,8 @@ fn a_slab_without_free_blocks_grows_by_one_set() {
 
 #[test]
 fn a_new_set_is_allocated_from_its_end() {
-    // `grow` makes a list in order of address and moves its blocks one by one to the main list,
-    // which reverses their order.
+    // `grow` creates a list in order of address and moves the blocks of this list one by one to the main
+    // list, which reverses their order.
     let memory = HostMemory::new(1 << 20);
     let mut heap = heap(&memory);
     let blocks: Vec<_> = (0..SET_SIZE)
@@ -160,7 +160,7 @@ fn the_statistics_follow_the_formulas_of_the_design() {
             heap.allocate(layout(size, 8)).unwrap();
         }
     }
-    // Two sets of 64, one of 1024, two buddy blocks of 8192.
+    // The blocks take two sets of 64 bytes, one set of 1024 bytes, and two buddy blocks of 8192 bytes.
     let slabs = 2 * 64 * 64 + 64 * 1024;
     assert_eq!(heap.total_bytes(), slabs + (1 << 20));
     assert_eq!(heap.used_bytes(), (70 * 64 + 3 * 1024) + (slabs + 2 * 8192));

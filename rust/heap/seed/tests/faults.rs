@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Each test damages one field, and expects the check to name exactly the rule that this breaks.
+//! Each test damages one field, and expects the check to name exactly the rule that the damage breaks.
 
 use crate::{
     Cost, Engine,
@@ -27,8 +27,8 @@ use core::ptr;
 /// Damages an engine that has live blocks of two classes and of the buddy system, and returns the
 /// rule and the class that the check names.
 ///
-/// The arguments of `damage` are the engine's state, and the address and the link of a free block
-/// of 64 bytes.
+/// The arguments of `damage` are the state of the engine, the address of a free block of 64 bytes, and the
+/// link of this block.
 fn broken_rule(damage: impl FnOnce(&mut State, usize, usize)) -> (Rule, Option<u8>) {
     let memory = HostMemory::new(1 << 20);
     let engine = HostSeed::over(&memory);
@@ -40,7 +40,8 @@ fn broken_rule(damage: impl FnOnce(&mut State, usize, usize)) -> (Rule, Option<u
     engine.state.with(|state| {
         let heap = state.heap.as_ref().unwrap();
         let first = heap.slab_64_bytes.free_blocks().1.unwrap();
-        // SAFETY: The block is free, so its first word is its link.
+        // SAFETY: The block is free memory of the engine, aligned to 64 bytes, so its first word is readable:
+        // it is the link.
         let link = unsafe { super::super::free_list::link(first) };
         damage(state, first, link);
     });
@@ -50,7 +51,8 @@ fn broken_rule(damage: impl FnOnce(&mut State, usize, usize)) -> (Rule, Option<u
 
 /// Overwrites the link of a free block.
 fn overwrite(block: usize, link: usize) {
-    // SAFETY: The block is free memory of the engine of `broken_rule`.
+    // SAFETY: The block is free memory of the engine of `broken_rule`, aligned to 64 bytes, so its first word
+    // is writable.
     unsafe { ptr::with_exposed_provenance_mut::<usize>(block).write(link) };
 }
 
@@ -93,8 +95,8 @@ fn a_link_into_a_block_is_found() {
 #[test]
 fn a_block_freed_twice_is_found() {
     let rule = broken_rule(|state, block, _| {
-        // SAFETY: The block is memory of the engine of `broken_rule`. The test violates the contract
-        // on purpose: the block is free already. A push writes only the link.
+        // SAFETY: The test violates the contract on purpose: the block is already free. `deallocate` only
+        // writes the link of the block, which is memory of the engine of `broken_rule`.
         unsafe { state.heap.as_mut().unwrap().slab_64_bytes.deallocate(block) };
     });
     assert_eq!(rule, (Rule::ListLength, Some(0)));
@@ -106,9 +108,9 @@ fn more_free_blocks_than_blocks_are_found() {
     let rule = broken_rule(|state, _, _| {
         let slab = &mut state.heap.as_mut().unwrap().slab_64_bytes;
         for n in 0..3 {
-            // SAFETY: Nothing but this test uses the memory, which outlives the engine. The test
-            // violates the contract on purpose: the slab has two live blocks, and three foreign
-            // blocks are freed.
+            // SAFETY: The test violates the contract on purpose: the slab has two live blocks, and three
+            // other blocks are freed. `deallocate` only writes links into memory that nothing but this test
+            // uses, and that outlives the engine.
             unsafe { slab.deallocate(more.addr() + n * 64) };
         }
     });
@@ -118,8 +120,8 @@ fn more_free_blocks_than_blocks_are_found() {
 #[test]
 fn slab_memory_that_is_not_from_the_buddy_system_is_found() {
     let rule = broken_rule(|state, block, _| {
-        // SAFETY: The memory is free memory of the engine of `broken_rule`. The test violates the
-        // contract on purpose: the buddy system did not allocate the memory to the slab.
+        // SAFETY: The test violates the contract on purpose: the buddy system did not allocate the memory.
+        // `grow` only writes links into the memory, which is free memory of the engine of `broken_rule`.
         unsafe {
             state
                 .heap
@@ -167,7 +169,7 @@ fn memory_that_is_in_no_region_is_found() {
 
 #[test]
 fn a_wrong_count_of_frees_is_found() {
-    // With two frees too many counted, the slabs have more live blocks than the engine.
+    // If two frees too many are counted, the slabs have more live blocks than the engine has counted.
     assert_eq!(
         broken_rule(|state, _, _| state.frees += 2),
         (Rule::LiveBlocks, None)

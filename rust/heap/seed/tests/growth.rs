@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Fault injection: growths of a slab that are refused.
+//! Fault injection into the growth of slabs.
 
 use crate::testing::{
     HostSeed,

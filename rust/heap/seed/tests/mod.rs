@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tests of the seed: `design` tests the statements of the design, `weaknesses` its weaknesses,
-//! `model` compares the engine with a shadow map, `faults` damages it and expects the check to name
-//! the damage, `growth` injects refused growths.
+//! Tests of `seed`: `design` tests the statements of the design, and `weaknesses` the weaknesses of the
+//! design. `model` compares the engine with a shadow map. `faults` damages the engine and expects the check
+//! to name the broken rule. `growth` injects refusals of growths.
 
 mod design;
 mod faults;

@@ -70,7 +70,7 @@ fn a_refused_request_has_its_cause_and_changes_nothing() {
     };
     assert_eq!(refused(8192), Refusal::Exhausted);
     for block in blocks.iter().step_by(2) {
-        // SAFETY: Allocated above with this layout.
+        // SAFETY: The block was allocated above with this layout, and is freed once.
         unsafe { engine.free(*block, layout(8192, 1), &mut cost) }.unwrap();
     }
     assert_eq!(refused(16_384), Refusal::Fragmented);

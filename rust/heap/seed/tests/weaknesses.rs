@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The weaknesses of the design, one test for each.
+//! One test for each weakness of the design.
 //!
-//! `hybrid::tests::unit::weaknesses` runs the same functions of `testing::weaknesses` on `hybrid` and
+//! `hybrid::tests::unit::weaknesses` runs the same functions of `testing::weaknesses` on `hybrid`, and
 //! expects other results.
 
 use super::{
@@ -45,9 +45,8 @@ fn freed_slabs_serve_no_other_size() {
 
 #[test]
 fn a_free_searches_every_free_block_of_its_size() {
-    // `dealloc` searches the list of the block's size for its buddy, from the head. The test
-    // counts the list's length by its links. The head is the last block that was freed without
-    // coalescing.
+    // `dealloc` searches for the buddy in the list of the block's size, from the head. The test follows the
+    // links and counts the blocks of this list. The head is the last block that was freed without coalescing.
     let memory = HostMemory::new(64 << 20);
     let mut heap = heap(&memory);
     let large = layout(8192, 8);
@@ -60,7 +59,8 @@ fn a_free_searches_every_free_block_of_its_size() {
         head = *block;
     }
     let next = |block: usize| {
-        // SAFETY: The block is free, so its first word is a link of the buddy system.
+        // SAFETY: The block is free memory of the test, aligned to its size, so its first word is readable:
+        // it is a link of the buddy system.
         let link = unsafe { ptr::with_exposed_provenance::<usize>(block).read() };
         (link != 0).then_some(link)
     };
@@ -85,11 +85,11 @@ fn adjacent_regions_serve_no_request_across_their_boundary() {
 
     // SAFETY: Nothing but this test uses the memory, and the first heap is not used any more.
     let mut heap = unsafe { Heap::try_new(memory.addr(), MIN_HEAP_SIZE) }.unwrap();
-    // SAFETY: Nothing but this test uses the memory, and the heap has only its first half.
+    // SAFETY: Nothing but this test uses the memory, and the heap has only the first half of it.
     unsafe { heap.add_memory(memory.addr() + MIN_HEAP_SIZE, MIN_HEAP_SIZE) };
     assert_eq!(heap.available_bytes(), 2 * MIN_HEAP_SIZE);
     assert!(heap.allocate(whole).is_err());
-    // A free searches the buddy by its address, and finds it in the other region.
+    // A free searches for the buddy by address, and finds it in the other region.
     let half = layout(MIN_HEAP_SIZE, 8);
     let block = heap.allocate(half).unwrap();
     // SAFETY: The block was allocated above with this layout, and is freed once.
@@ -100,7 +100,7 @@ fn adjacent_regions_serve_no_request_across_their_boundary() {
 #[test]
 fn sizes_are_rounded_up_to_powers_of_two() {
     assert_eq!([1, 4097, 8193].map(ask::taken::<Heap>), [64, 8192, 16_384]);
-    // All sizes of the classes but the smallest class.
+    // These are all sizes that a slab serves, except for the sizes of the smallest slab.
     assert_eq!(ask::waste::<Heap>(65..=4096), 24);
     assert_eq!(ask::waste::<Heap>((4097..=65_536).step_by(61)), 24);
 }

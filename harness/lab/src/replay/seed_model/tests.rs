@@ -201,10 +201,10 @@ fn a_mismatch_is_told_in_words() {
     };
     assert_eq!(
         mismatch(Some(0x2040)),
-        "the seed differs from its model: the block has offset 0x1000, in the model 0x2040"
+        "the seed differs from its model: the block has offset 0x1000, but 0x2040 in the model"
     );
     assert_eq!(
         mismatch(None),
-        "the seed differs from its model: the block has offset 0x1000, and the model refuses the request"
+        "the seed differs from its model: the block has offset 0x1000, but the model refuses the request"
     );
 }

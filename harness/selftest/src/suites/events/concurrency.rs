@@ -58,7 +58,7 @@ fn possible(events: &[slablab_event]) -> TestResult {
             _ if event.error == 0 => last.is_some_and(|last| last.offset == event.offset),
             _ => last.is_none() && event.error == Errno::NOENT.raw_os_error() as u32,
         };
-        check(is_live, format_args!("{event:?} can be, after {last:?}"))?;
+        check(is_live, format_args!("{event:?} is valid after {last:?}"))?;
         if u32::from(event.kind) == uapi::SLABLAB_EVENT_FREE {
             continue;
         }
@@ -144,7 +144,7 @@ fn operations_of_a_child_are_recorded_with_its_name(engine: Engine) -> TestResul
     check_eq("events", events.len(), handles.len() + 1)?;
     let (last, first) = events
         .split_last()
-        .ok_or_else(|| TestError::failed("no events"))?;
+        .ok_or_else(|| TestError::failed("no event was recorded"))?;
     for (event, handle) in first.iter().zip(&handles) {
         let got = (
             u32::from(event.kind),

@@ -113,7 +113,10 @@ fn all(device: &Device) -> TestResult<Vec<slablab_event>> {
         check_eq("number", reply.number, all.len() as u64)?;
         if reply.count < 100 {
             let numbers = all.iter().map(|event| event.number);
-            check(numbers.eq(0..all.len() as u64), "events are numbered")?;
+            check(
+                numbers.eq(0..all.len() as u64),
+                "the events are numbered without a gap",
+            )?;
             return Ok(all);
         }
     }
@@ -208,7 +211,10 @@ impl Recorded {
                 .compare(event)
                 .about(format_args!("event {}", event.number))?;
             check_eq("thread", event.thread, me)?;
-            check(event.time_ns >= last, "time goes on")?;
+            check(
+                event.time_ns >= last,
+                "the times of the events do not decrease",
+            )?;
             last = event.time_ns;
         }
         Ok(events)
@@ -259,7 +265,7 @@ fn every_operation_is_recorded_with_its_answer(engine: Engine) -> TestResult {
     let refusals = events.iter().filter(|event| event.cost.cause != 0).count();
     check(
         !has_pool(engine) || refusals > 50,
-        format_args!("{refusals} refusals"),
+        format_args!("more than 50 requests are refused, not {refusals}"),
     )?;
     // An invalid command is not recorded.
     let fence = GuardedBuffer::new(1)?;
@@ -337,7 +343,8 @@ fn operations_of_submit_are_recorded(engine: Engine) -> TestResult {
             let came = events
                 .iter()
                 .rfind(|other| other.handle == event.handle && other.number < event.number);
-            let came = came.ok_or_else(|| TestError::failed("a block that never came"))?;
+            let came =
+                came.ok_or_else(|| TestError::failed("the freed block has no earlier event"))?;
             let block = |event: &slablab_event| (event.size, event.usable, event.offset);
             check_eq("block", block(event), block(came))?;
         } else {
@@ -385,7 +392,9 @@ fn an_allocation_without_a_reply_is_recorded_as_undone(engine: Engine) -> TestRe
     refused(poke(&device, request::REALLOC, address), Errno::FAULT)?;
     let events = all(&device)?;
     let [came, went, undone] = events[..] else {
-        return Err(TestError::failed(format!("three events: {events:?}")));
+        return Err(TestError::failed(format!(
+            "expected three events, got {events:?}"
+        )));
     };
     check_eq("kind", u32::from(came.kind), uapi::SLABLAB_EVENT_ALLOC)?;
     check_eq("kind", u32::from(went.kind), uapi::SLABLAB_EVENT_REVOKE)?;

@@ -90,7 +90,7 @@ fn reading_continues_at_the_next_event(engine: Engine) -> TestResult {
     }
     check(
         seen > 500 && lost > 100,
-        format_args!("{seen} seen, {lost} lost"),
+        format_args!("more than 500 events are read and more than 100 lost, not {seen} and {lost}"),
     )
 }
 
@@ -151,7 +151,10 @@ fn event_rings_leave_memory_for_other_sessions() -> TestResult {
         if let Err(errno) = device.record(uapi::SLABLAB_EVENTS_MAX) {
             break errno;
         }
-        check(sessions.len() < 60, "there is an end to recordings")?;
+        check(
+            sessions.len() < 60,
+            "a recording is refused before 60 sessions record",
+        )?;
         sessions.push(device);
     };
     check_eq("refusal", errno, Errno::DQUOT)?;

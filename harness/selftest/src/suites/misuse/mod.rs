@@ -88,7 +88,9 @@ fn inject(device: &Device, misuse: Misuse, size: u64) -> TestResult<slablab_repo
             result => return Ok(result?),
         }
     }
-    Err(TestError::failed("the block never came back"))
+    Err(TestError::failed(format!(
+        "INJECT failed {TRIES} times with EAGAIN"
+    )))
 }
 
 /// Returns all reports that the pool keeps.
@@ -107,7 +109,7 @@ fn quarantined(misuse: Misuse) -> u64 {
 #[track_caller]
 fn adds_up(stats: &slablab_stats) -> TestResult {
     let parts = stats.live_bytes + stats.cached_bytes + stats.free_bytes;
-    check_eq("bytes in all", parts, stats.pool_bytes)
+    check_eq("live + cached + free", parts, stats.pool_bytes)
 }
 
 /// Checks the report of a misuse by this process, with a block of `size` bytes.
@@ -120,22 +122,34 @@ fn is_of(report: &slablab_report, misuse: Misuse, size: u64, pool_bytes: u64) ->
     )?;
     check_eq("damaged", report.damaged_bytes, misuse.damaged_bytes(size))?;
     if misuse.expected() == Fault::None {
-        return check_eq("who noticed", report.noticed.pid, 0);
+        return check_eq("process that noticed the misuse", report.noticed.pid, 0);
     }
-    check_eq("who noticed", report.noticed.pid, process::id())?;
+    check_eq(
+        "process that noticed the misuse",
+        report.noticed.pid,
+        process::id(),
+    )?;
     // An address outside of any block has no owner.
     let is_block = !matches!(misuse, Misuse::SlabFreeForeign | Misuse::SlabFreeInvented);
     let owner = if is_block { process::id() } else { 0 };
-    check_eq("who allocated", report.allocated.pid, owner)?;
+    check_eq(
+        "process that allocated the block",
+        report.allocated.pid,
+        owner,
+    )?;
     let of_free = [Fault::DoubleFree, Fault::ReallocAfterFree].contains(&misuse.expected());
     let was_freed = quarantined(misuse) > 0 || of_free;
     let owner = if was_freed { process::id() } else { 0 };
-    check_eq("who freed", report.freed.pid, owner)?;
-    check_eq("a block", report.size >= size, is_block)?;
+    check_eq("process that freed the block", report.freed.pid, owner)?;
+    check_eq(
+        "the report is about a block of this size",
+        report.size >= size,
+        is_block,
+    )?;
     let order = [report.allocated, report.freed, report.noticed].map(|owner| owner.operation);
     check(
         order.iter().filter(|number| **number > 0).is_sorted(),
-        format_args!("operations are in order: {order:?}"),
+        format_args!("the operations of allocation, free and report are in order: {order:?}"),
     )?;
     // A report has offsets and sizes, but no addresses.
     if misuse == Misuse::SlabFreeForeign {
@@ -145,14 +159,15 @@ fn is_of(report: &slablab_report, misuse: Misuse, size: u64, pool_bytes: u64) ->
     }
     check(
         report.byte.unsigned_abs() <= report.size + 8,
-        "the byte is near the block",
+        "the byte is at most 8 bytes outside of the block",
     )
 }
 
 fn each_misuse_is_reported_once_and_the_pool_stays_usable(engine: Engine) -> TestResult {
     for misuse in misuses() {
         for size in [1, 24, 100, 4000, 20_000] {
-            is_named_once(engine, misuse, size).about(format_args!("{misuse} of {size} bytes"))?;
+            is_named_once(engine, misuse, size)
+                .about(format_args!("{misuse} with a block of {size} bytes"))?;
         }
     }
     Ok(())
@@ -212,7 +227,7 @@ fn is_named_once(engine: Engine, misuse: Misuse, size: u64) -> TestResult {
         }
         rest.extend(handles);
     }
-    check(!rest.is_empty(), "there is memory left")?;
+    check(!rest.is_empty(), "the pool has memory for more blocks")?;
     for handle in rest {
         device.free(handle)?;
     }
@@ -276,7 +291,11 @@ fn correct_use_is_not_reported(engine: Engine) -> TestResult {
 
 fn the_last_reports_can_be_read(engine: Engine) -> TestResult {
     let device = debug(engine, MIB)?;
-    check_eq("none yet", reports(&device)?.len(), 0)?;
+    check_eq(
+        "reports before the first misuse",
+        reports(&device)?.len(),
+        0,
+    )?;
     for _ in 0..40 {
         inject(&device, Misuse::SlabFreeCross, 100)?;
     }
@@ -284,7 +303,7 @@ fn the_last_reports_can_be_read(engine: Engine) -> TestResult {
         .iter()
         .map(|report| report.number)
         .collect();
-    check_eq("numbers", numbers, (24..40).collect())?;
+    check_eq("numbers of the reports", numbers, (24..40).collect())?;
     // A short array receives a part of the reports, from any number on.
     let mut part = [slablab_report::default(); 3];
     for (from, first, count, next) in [
@@ -296,9 +315,9 @@ fn the_last_reports_can_be_read(engine: Engine) -> TestResult {
     ] {
         let reply = device.reports(from, &mut part)?;
         check_eq("count", reply.count, count)?;
-        check_eq("next", reply.number, next)?;
+        check_eq("number of the next report", reply.number, next)?;
         if count > 0 {
-            check_eq("first", part[0].number, first)?;
+            check_eq("number of the first report", part[0].number, first)?;
         }
     }
     Ok(())
@@ -376,7 +395,7 @@ fn programs_misuse_pools_at_once() -> TestResult {
             vandals.push(Child::start(ChildRole::Vandal, engine)?);
         }
         let pids: HashSet<_> = vandals.iter().map(Child::id).collect();
-        check_eq("processes", pids.len(), vandals.len())?;
+        check_eq("processes with a report", pids.len(), vandals.len())?;
         for vandal in vandals {
             vandal.succeeds()?;
         }

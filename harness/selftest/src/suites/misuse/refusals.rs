@@ -200,18 +200,27 @@ fn owner_records_are_charged_as_private_memory() -> TestResult {
         let before = shared(engine)?.info()?.private_bytes_used;
         let device = debug(engine, 512 * KIB)?;
         let used = device.info()?.private_bytes_used - before;
-        check_eq("the pool's charge", device.info()?.pool_charge, used)?;
+        check_eq("pool_charge", device.info()?.pool_charge, used)?;
         // The charge covers the pool, owner records of 3/8 of its size, and the engine's metadata.
         let least = 512 * KIB / 8 * 11;
-        check(used >= least, format_args!("{used} bytes of a new pool"))?;
+        check(
+            used >= least,
+            format_args!("the charge of a new pool is at least {least} bytes, not {used}"),
+        )?;
         device.extend(512 * KIB)?;
         let more = device.info()?.pool_charge - used;
         check(
             (least..least + 16 * KIB).contains(&more),
-            format_args!("{more} bytes of another region"),
+            format_args!(
+                "the charge of another region is {least} bytes or less than 16 KiB above, not {more}"
+            ),
         )?;
         drop(device);
-        check_eq("none", shared(engine)?.info()?.private_bytes_used, before)?;
+        check_eq(
+            "private_bytes_used",
+            shared(engine)?.info()?.private_bytes_used,
+            before,
+        )?;
     }
     Ok(())
 }

@@ -119,7 +119,7 @@ fn a_mapping_moves_and_shrinks_but_never_grows() -> TestResult {
         let how = MremapFlags::MAYMOVE;
         for (old, new) in [(4, 5), (4, 400), (0, 4), (3, 5)] {
             refused(mapping.resize(old * page, new * page, how), Errno::FAULT)
-                .about(format_args!("{old} pages to {new}"))?;
+                .about(format_args!("mremap from {old} to {new} pages"))?;
         }
         let left = mapping.resize(4 * page, 4 * page, how | MremapFlags::DONTUNMAP);
         refused(left, Errno::INVAL)?;
@@ -127,7 +127,8 @@ fn a_mapping_moves_and_shrinks_but_never_grows() -> TestResult {
         same_bytes(&mapping.whole(), &pattern(1, 4 * page))?;
         mapping.resize(4 * page, 2 * page, how)?;
         same_bytes(&mapping.whole(), &pattern(1, 4 * page)[..2 * page])?;
-        refused(mapping.resize(2 * page, 4 * page, how), Errno::FAULT).about("back")
+        refused(mapping.resize(2 * page, 4 * page, how), Errno::FAULT)
+            .about("mremap from 2 to 4 pages")
     })
 }
 
@@ -138,7 +139,7 @@ fn a_part_of_a_mapping_can_be_unmapped() -> TestResult {
         let (handle, mapping) = mapped(&device, 5 * PAGE, 1)?;
         mapping.punch(1, 2)?;
         for (n, there) in [true, false, false, true, true].into_iter().enumerate() {
-            check_eq("page is there", mapping.has(n), there).about(n)?;
+            check_eq("page is mapped", mapping.has(n), there).about(n)?;
             if there {
                 let expected = &pattern(1, 5 * page)[n * page..][..page];
                 same_bytes(&mapping.read(n * page, page), expected).about(n)?;
@@ -210,11 +211,11 @@ fn every_part_and_copy_of_a_mapping_holds_the_block() -> TestResult {
         // Parts of a mapping that munmap leaves, or that mprotect splits off.
         let (handle, mapping) = mapped(&device, 6 * PAGE, 1)?;
         mapping.protect_part(2, 1, MprotectFlags::READ)?;
-        held(handle, "three parts")?;
+        held(handle, "mapping in three parts")?;
         mapping.punch(3, 3)?;
-        held(handle, "without the last one")?;
+        held(handle, "mapping without its last part")?;
         mapping.punch(0, 2)?;
-        held(handle, "without the first one, too")?;
+        held(handle, "mapping without its first and last part")?;
         mapping.punch(2, 1)?;
         device.free(handle)?;
         // All pages are unmapped already, so the mapping must not be unmapped again.
@@ -239,7 +240,7 @@ fn every_part_and_copy_of_a_mapping_holds_the_block() -> TestResult {
             thread::yield_now();
         }
         drop(mapping);
-        held(handle, "in the child")?;
+        held(handle, "mapping in the child")?;
         drop(child);
         device.free(handle)?;
         sound(&device)
@@ -258,7 +259,11 @@ fn a_shared_futex_in_a_mapping_is_refused() -> TestResult {
         let wait = futex::wait(word, futex::Flags::empty(), 1, None);
         refused(wait, Errno::FAULT)?;
         // A private futex is identified by its address and needs no page, so it works.
-        check_eq("woken", futex::wake(word, futex::Flags::PRIVATE, 1)?, 0)?;
+        check_eq(
+            "threads that futex_wake woke",
+            futex::wake(word, futex::Flags::PRIVATE, 1)?,
+            0,
+        )?;
         let wait = futex::wait(word, futex::Flags::PRIVATE, 1, None);
         refused(wait, Errno::AGAIN)
     })
@@ -268,7 +273,11 @@ fn pages_of_a_mapping_cannot_be_pinned() -> TestResult {
     // A page of anonymous memory can be pinned, so the refusal below is not due to the pipe.
     let (_output, input) = pipe()?;
     let page = to_len(PAGE);
-    check_eq("kept", MappedPages::anonymous(1)?.splice_to(&input)?, page)?;
+    check_eq(
+        "spliced bytes",
+        MappedPages::anonymous(1)?.splice_to(&input)?,
+        page,
+    )?;
     on_each(|engine| {
         let device = session(engine)?;
         let (_, mapping) = mapped(&device, PAGE, 1)?;
@@ -279,7 +288,7 @@ fn pages_of_a_mapping_cannot_be_pinned() -> TestResult {
         refused(peek, Errno::IO)?;
         // A copy does not change when the mapping is written.
         let (output, input) = pipe()?;
-        check_eq("copied", mapping.copy_to(&input)?, page)?;
+        check_eq("copied bytes", mapping.copy_to(&input)?, page)?;
         mapping.write(0, &pattern(2, page));
         let mut bytes = vec![0; page];
         check_eq("read", rustix::io::read(&output, &mut bytes[..])?, page)?;

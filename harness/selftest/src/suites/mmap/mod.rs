@@ -93,7 +93,7 @@ fn on_each(test: impl Fn(Engine) -> TestResult) -> TestResult {
         let reply = session(engine)?.info()?.capabilities;
         check(
             reply & uapi::SLABLAB_CAP_MMAP != 0,
-            "the capability is reported",
+            "INFO reports the capability MMAP",
         )?;
         test(engine).about(engine)?;
     }
@@ -147,7 +147,10 @@ fn mappings_show_no_data_of_other_sessions() -> TestResult {
                         .write(0, &[0xfe; 64 * KIB as usize]);
                 }
             }
-            check(filled > 100, format_args!("{filled} blocks are filled"))?;
+            check(
+                filled > 100,
+                format_args!("more than 100 blocks are filled, not {filled}"),
+            )?;
             drop(other);
 
             let device = shared(engine)?;
@@ -162,7 +165,7 @@ fn mappings_show_no_data_of_other_sessions() -> TestResult {
                 let handle = aligned(&device, from)?;
                 device.realloc(handle, to)?;
                 let mapping = MappedPages::new(&device, handle, 0, pages(to))?;
-                nothing_in(&mapping).about(format_args!("{from} to {to} bytes"))?;
+                nothing_in(&mapping).about(format_args!("REALLOC from {from} to {to} bytes"))?;
             }
         }
         Ok(())
@@ -179,7 +182,8 @@ fn bytes_beyond_the_block_are_zero_in_a_mapping() -> TestResult {
             let mapping = MappedPages::new(&device, handle, 0, pages(to))?;
             let mut expected = pattern(1, to_len(to));
             expected.resize(pages(to) * to_len(PAGE), 0);
-            same_bytes(&mapping.whole(), &expected).about(format_args!("{from} to {to}"))?;
+            same_bytes(&mapping.whole(), &expected)
+                .about(format_args!("REALLOC from {from} to {to} bytes"))?;
         }
         Ok(())
     })
@@ -203,16 +207,16 @@ fn a_mapped_block_stays_until_its_last_page_is_unmapped() -> TestResult {
                 }];
                 let submit = device.submit(&mut operations)?;
                 let reply = (submit.done, submit.error as i32);
-                check_eq("submission", reply, (0, Errno::BUSY.raw_os_error()))
+                check_eq("done and error", reply, (0, Errno::BUSY.raw_os_error()))
             })?;
             intact(&device, handle, 10_000, 1)
         };
         stays()?;
         mapping.punch(1, 1)?;
-        stays().about("unmapped in part")?;
+        stays().about("after a part was unmapped")?;
         let again = MappedPages::new(&device, handle, 1, 2)?;
         drop(mapping);
-        stays().about("mapped once more")?;
+        stays().about("with another mapping")?;
         drop(again);
         // A refused mapping does not pin the block.
         refused(MappedPages::new(&device, handle, 1, 3), Errno::NXIO)?;
@@ -268,7 +272,7 @@ fn a_block_is_mapped_by_an_offset_of_32_bits() -> TestResult {
             let position = narrow_position(handle);
             check(
                 position / PAGE <= u64::from(u32::MAX),
-                format_args!("{position:#x} fits"),
+                format_args!("the page number of the position {position:#x} is below 2^32"),
             )?;
             let map =
                 |pages| MappedPages::with(&device, position, pages, READ_WRITE, MapFlags::SHARED);
@@ -381,7 +385,7 @@ fn blocks_that_share_pages_cannot_be_mapped(engine: Engine) -> TestResult {
         MappedPages::new(Device::open()?, handle, 0, 1),
         Errno::NOENT,
     )
-    .about("no session")?;
+    .about("file without a session")?;
     // None of the refused mappings pins the block.
     device.free(handle)?;
     check_eq("blocks", device.stats()?.session_blocks, 0)
@@ -462,14 +466,21 @@ fn concurrent_mmap_realloc_and_free_keep_a_block_intact() -> TestResult {
                 refusal => {
                     refused(refusal, Errno::BUSY)?;
                     kept += 1;
-                    let mapping = map()?.ok_or_else(|| TestError::failed("it was mapped"))?;
+                    let mapping = map()?.ok_or_else(|| {
+                        TestError::failed(
+                            "FREE failed with EBUSY, but mmap does not find the block",
+                        )
+                    })?;
                     same_bytes(&mapping.whole(), &pattern(round, 8192))?;
                     drop((mapping, held));
                     device.free(handle)?;
                 }
             }
         }
-        check(kept > 0, "some were mapped")?;
+        check(
+            kept > 0,
+            "FREE fails at least once with EBUSY during a mapping",
+        )?;
         check_eq("blocks", device.stats()?.session_blocks, 0)?;
         sound(&device)
     })

@@ -79,7 +79,7 @@ fn an_array_that_cannot_be_read_or_written_is_efault(engine: Engine) -> TestResu
             unchanged(&device, || {
                 ended(submit_at(&device, address, count), 0, Errno::FAULT)
             })
-            .about(format_args!("{count} at {address:#x}"))?;
+            .about(format_args!("{count} operations at {address:#x}"))?;
         }
     }
     for count in [1, 2, LOT, LOT + 1] {
@@ -90,7 +90,7 @@ fn an_array_that_cannot_be_read_or_written_is_efault(engine: Engine) -> TestResu
         unchanged(&device, || {
             ended(submit_at(&device, address, count), 0, Errno::FAULT)
         })
-        .about(format_args!("{count} that cannot be written"))?;
+        .about(format_args!("{count} operations in read-only memory"))?;
     }
     // If the reply cannot be written, the call fails before it executes an operation.
     let mut operations = [free(handle)];
@@ -124,8 +124,9 @@ fn an_array_that_ends_in_unmapped_memory_is_executed_in_whole_chunks(engine: Eng
         let operations = bytes_of(&vec![alloc(10); count]);
         let address = fence.place(&operations, outside);
         let before = device.stats()?.session_blocks;
-        ended(submit_at(&device, address, count), done, Errno::FAULT)
-            .about(format_args!("{count}, {outside} bytes outside"))?;
+        ended(submit_at(&device, address, count), done, Errno::FAULT).about(format_args!(
+            "{count} operations, of which {outside} bytes are inaccessible"
+        ))?;
         check_eq(
             "new blocks",
             device.stats()?.session_blocks - before,
@@ -165,8 +166,12 @@ fn an_array_may_lie_anywhere(engine: Engine) -> TestResult {
             bytes.resize(count * 32 + odd, 0x77);
             let address = fence.place(&bytes, 0);
             all_done(submit_at(&device, address, count), count)
-                .about(format_args!("{count} at {odd}"))?;
-            check_eq("what is behind", fence.last(odd), vec![0x77; odd])?;
+                .about(format_args!("{count} operations, followed by {odd} bytes"))?;
+            check_eq(
+                "bytes after the operations",
+                fence.last(odd),
+                vec![0x77; odd],
+            )?;
         }
     }
     Ok(())

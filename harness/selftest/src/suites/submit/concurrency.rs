@@ -138,7 +138,7 @@ fn a_signal_ends_a_call_between_operations(engine: Engine) -> TestResult {
             while interrupted < 3 {
                 check(
                     begun.elapsed().as_secs() < 60,
-                    "a signal meets a call within a minute",
+                    "signals interrupt three calls within a minute",
                 )?;
                 let mut operations: Vec<_> = vec![alloc(16); MOST];
                 interrupted += to_the_end(&device, &mut operations)?;
@@ -163,7 +163,10 @@ fn to_the_end(device: &Device, operations: &mut [slablab_operation]) -> TestResu
         done += answer.done as usize;
         if answer.error != 0 {
             check_eq("error", answer.error, Errno::INTR.raw_os_error() as u32)?;
-            check(answer.done > 0, "a call that did nothing is made again")?;
+            check(
+                answer.done > 0,
+                "an interrupted call has executed at least one operation",
+            )?;
             interrupted += 1;
         }
     }

@@ -145,11 +145,11 @@ fn every_kind_of_operation_is_done_and_answered(engine: Engine) -> TestResult {
     )?;
     check(
         operations.iter().all(|operation| operation.flags == 0),
-        "no flag is left",
+        "SUBMIT clears all flags",
     )?;
     check(
         first.bytes >= 300 && grown.bytes >= 9000 && moved.bytes >= 5000 && last.bytes >= 20,
-        "no less is set aside than was asked for",
+        "the usable size is at least the requested size",
     )?;
     if engine != Engine::Slub {
         check_eq("offset % align", aligned.offset % 64, 0)?;
@@ -188,7 +188,10 @@ fn a_no_op_operation_succeeds(engine: Engine) -> TestResult {
         })?;
         all_done(device.submit(&mut operations), operations.len())?;
         for operation in &operations[before..before + nothings] {
-            check(operation.bytes() == sent, "it is as it was")?;
+            check(
+                operation.bytes() == sent,
+                "SUBMIT does not change a no-op operation",
+            )?;
         }
         // A no-op is no allocation, so no operation can refer to it.
         let mut named = [nop(), earlier(free(0))];
@@ -345,7 +348,11 @@ fn an_invalid_operation_ends_the_call(engine: Engine) -> TestResult {
             let mut operations = [bad, alloc(10), free(handle)];
             let behind = operations[1].bytes();
             ended(device.submit(&mut operations), 0, errno)?;
-            check_eq("operation behind it", operations[1].bytes(), behind)?;
+            check_eq(
+                "operation after the invalid operation",
+                operations[1].bytes(),
+                behind,
+            )?;
             let cause = if errno == Errno::NOMEM {
                 uapi::SLABLAB_CAUSE_TOO_BIG
             } else {
@@ -360,7 +367,7 @@ fn an_invalid_operation_ends_the_call(engine: Engine) -> TestResult {
             operations.push(bad);
             operations.push(free(handle));
             ended(device.submit(&mut operations), place, errno)
-                .about(format_args!("case {number} at {place}"))?;
+                .about(format_args!("case {number} after {place} operations"))?;
             for operation in &operations[..place] {
                 device.free(operation.handle)?;
             }
@@ -386,7 +393,10 @@ fn stale_handles_and_second_frees_are_enoent(engine: Engine) -> TestResult {
     let mut operations = vec![alloc(10); 2048];
     operations.push(free(next));
     let answer = device.submit(&mut operations)?;
-    check(answer.done >= 2048, "the blocks before it are allocated")?;
+    check(
+        answer.done >= 2048,
+        "the operations before the FREE are executed",
+    )?;
     let mut stale = [free(handle)];
     ended(device.submit(&mut stale), 0, Errno::NOENT)?;
     intact(&device, other, 100, 2)
@@ -468,7 +478,7 @@ fn the_quota_ends_the_call_with_the_cause() -> TestResult {
     let pool = most + 32 * MIB;
     if pool > info.private_bytes_max {
         return Err(TestError::skipped(
-            "no private pool is larger than the quota",
+            "no private pool can be larger than the quota of a session",
         ));
     }
     let device = private(pool)?;

@@ -2,12 +2,12 @@
 
 //! Magazines under the model checker shuttle.
 //!
-//! There is a scheduling point at every lock, at every pin of a CPU and at every access to a magazine:
-//! there the model checker chooses the thread that runs next. A thread migrates to a random CPU at every
-//! pin, so slow paths begin on one CPU and end on another.
+//! There is a scheduling point at every lock, at every pin of a CPU and at every access to a magazine. At a
+//! scheduling point the model checker chooses the thread that runs next. A thread migrates to a random CPU at
+//! every pin, so slow paths begin on one CPU and end on another.
 //!
-//! Interleavings are chosen at random from a fixed seed, half of them with few preemptions (PCT, Burckhardt
-//! et al., 2010). A failure prints the schedule, which `shuttle::replay` repeats.
+//! Interleavings are chosen at random from a fixed seed. Half of the interleavings have few preemptions (PCT,
+//! Burckhardt et al., 2010). A test that fails prints the schedule, which `shuttle::replay` repeats.
 
 use core::ops::Range;
 use std::{
@@ -48,7 +48,7 @@ use crate::{
     },
 };
 
-/// A small pool, few threads, and sizes whose slabs have one page.
+/// A scenario with a small pool, few threads, and sizes whose slabs have one page.
 const SMALL: Scenario = Scenario {
     threads: 2,
     cpus: 2,
@@ -115,8 +115,9 @@ fn three_threads_share_a_pool_with_magazines_of_pages() {
     explore_both(1600, scenario);
 }
 
-/// Runs `before`, then both `threads` under [`Relay`]: the second one begins in the middle of the first.
-/// `steps` are the numbers of steps after which each of them is preempted, all of which are tried.
+/// Runs `before`, and then both `threads` under [`Relay`]: the second thread begins in the middle of the
+/// first thread. `steps` contains, for each thread, the range of the numbers of steps after which the thread
+/// is preempted. All pairs of numbers are tried.
 fn explore_relay(
     steps: [Range<usize>; 2],
     scenario: Scenario,
@@ -138,7 +139,8 @@ fn explore_relay(
     });
 }
 
-/// One CPU, and objects of the first class: a shrink and a check both begin with its magazine.
+/// A scenario with one CPU and objects of the first class. A shrink and a check both begin with the magazine
+/// of this class.
 const ONE_CPU: Scenario = Scenario {
     cpus: 1,
     caches: 1,
@@ -147,17 +149,18 @@ const ONE_CPU: Scenario = Scenario {
 };
 
 /// Continues a walk over the magazines in the middle of `operation`, and finishes the operation near the end
-/// of the walk: there the walk has visited all slots and reads the epochs, which say whether its result
-/// counts.
+/// of the walk. At this point the walk has visited all slots and reads the epochs, which determine whether
+/// its result is valid.
 fn walk_in_the_middle(before: fn(&World), operation: fn(&World)) {
     // A step is the run of a thread from one scheduling point to the next. The first range stops the
     // operation after each of its first steps, in which it changes the magazine of 8 bytes. The second range
     // stops the walk after each step of its last half, up to the reads of the epochs. A walk over the
-    // magazines that nothing disturbs has 269 to 277 steps; the ranges must follow if this number changes.
+    // magazines that nothing disturbs has 269 to 277 steps. If this number changes, the ranges must be
+    // changed, too.
     walk_at([2..18, 140..280], before, operation);
 }
 
-/// Does the same as [`walk_in_the_middle`], with other ranges of steps.
+/// Runs the test of [`walk_in_the_middle`] with these ranges of steps.
 fn walk_at(steps: [Range<usize>; 2], before: fn(&World), operation: fn(&World)) {
     explore_relay(steps, ONE_CPU, before, [operation, World::end_walk]);
 }
@@ -208,14 +211,14 @@ fn a_walk_during_a_refill_finds_nothing_broken() {
         allocate(world, 66);
         world.begin_walk();
     };
-    // The refill takes its blocks from the heap before the walk continues. This raises the heap's epoch, so
-    // the walk begins again after its first pass. The second range is the last half of the second pass, which
-    // ends after about 600 steps.
+    // The refill takes its blocks from the heap before the walk continues, which raises the epoch of the
+    // state, so the walk begins again after its first pass. The second range is the last half of the second
+    // pass, which ends after about 600 steps.
     walk_at([6..13, 470..600], before, |world| allocate(world, 1));
 }
 
-/// Allocates and frees blocks of 1024 bytes, at most `most` of them live at a time, and panics if a request
-/// is refused.
+/// Allocates and frees blocks of 1024 bytes, of which at most `most` are live at the same time. Panics if a
+/// request is refused.
 fn allocate_up_to(world: &World, most: usize) {
     let layout = layout(1024, 8);
     let mut held = Vec::new();
@@ -273,8 +276,8 @@ fn a_check_during_operations_finds_nothing_broken() {
     explore_both(400, scenario);
 }
 
-/// Panics unless `scheduler` finds an interleaving in which two closures overlap on one CPU, when CPUs do not
-/// make the second one wait.
+/// Panics unless `scheduler` finds an interleaving in which two closures overlap on one CPU, in a scenario in
+/// which CPUs do not exclude the second closure.
 fn assert_overlap(scheduler: impl Scheduler + 'static) {
     let scenario = Scenario {
         exclusive: false,

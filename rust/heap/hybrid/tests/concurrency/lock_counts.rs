@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The number of times that operations take the heap's lock. The counts are the same in every run; the
-//! comments name them, and the bounds are about a tenth higher, so that small changes of the code pass.
+//! The number of times that operations take the heap's lock. The counts are the same in every run. Comments
+//! contain the counts, and the bounds are about a tenth higher, so that small changes of the code pass.
 
 use super::Machine;
 use crate::{
@@ -17,10 +17,11 @@ use std::{
     vec::Vec, //
 };
 
-/// Measured operations of each pattern.
+/// The number of measured operations of each pattern.
 const OPERATIONS: usize = 20_000;
 
-/// Warms a pattern up, runs it for [`OPERATIONS`] operations, and returns how often these took the lock.
+/// Runs a pattern to warm up, then for [`OPERATIONS`] operations, and returns how often these operations took
+/// the lock.
 fn locks(mut operation: impl FnMut(&Machine)) -> usize {
     let machine = Machine::new(1, 16 << 20);
     for _ in 0..2_000 {
@@ -36,7 +37,7 @@ fn allocate(machine: &Machine, size: usize) -> Offset {
     machine.serve_unchecked(layout(size, 8)).unwrap().0
 }
 
-/// Repeats: allocates `depth` blocks, then frees them, the last one first.
+/// Measures a pattern that repeatedly allocates `depth` blocks and frees them, the last block first.
 fn stack(size: usize, depth: usize) -> usize {
     let (mut blocks, mut frees) = (Vec::new(), false);
     locks(|machine| {
@@ -50,7 +51,7 @@ fn stack(size: usize, depth: usize) -> usize {
     })
 }
 
-/// Alternates: frees the oldest of `depth` blocks, allocates a new one.
+/// Measures a pattern that alternately frees the oldest of `depth` blocks and allocates a new block.
 fn queue(size: usize, depth: usize) -> usize {
     let mut blocks = VecDeque::new();
     locks(|machine| {
@@ -62,7 +63,7 @@ fn queue(size: usize, depth: usize) -> usize {
     })
 }
 
-/// Repeats: allocates `depth` blocks, then frees them, the first one first.
+/// Measures a pattern that repeatedly allocates `depth` blocks and frees them, the first block first.
 fn waves(size: usize, depth: usize) -> usize {
     let (mut blocks, mut frees) = (VecDeque::new(), false);
     locks(|machine| {
@@ -76,7 +77,7 @@ fn waves(size: usize, depth: usize) -> usize {
     })
 }
 
-/// Allocates or frees, at random, one of at most `depth` blocks of these sizes.
+/// Measures a pattern that randomly allocates or frees one of at most `depth` blocks of these sizes.
 fn random(sizes: &[usize], depth: usize) -> usize {
     let mut numbers = Numbers(0x5eed);
     let mut blocks = Vec::new();
@@ -90,7 +91,7 @@ fn random(sizes: &[usize], depth: usize) -> usize {
     })
 }
 
-/// Panics if `locks` is more than `most` in a thousand operations.
+/// Panics if `locks` is more than `most` for each thousand operations.
 #[track_caller]
 fn at_most(most: usize, locks: usize) {
     assert!(locks * 1000 <= most * OPERATIONS, "{locks} in {OPERATIONS}");
@@ -120,8 +121,8 @@ fn blocks_that_fill_half_a_magazine_take_no_lock_in_any_order() {
 
 #[test]
 fn blocks_that_fill_a_magazine_take_no_lock_after_some_rounds() {
-    // After some rounds the magazine has so many blocks left over that a round needs no refill and no
-    // flush. Until then there are at most 6 locks in 1000 operations.
+    // After some rounds the magazine has so many blocks left over that a round needs no refill and no flush.
+    // Before, operations take the lock at most 6 times in 1000.
     for depth in [32, 33, 48, 63, 64, 70, BLOCKS_MAX] {
         for size in [8, 64, 1024] {
             at_most(6, stack(size, depth));
@@ -132,7 +133,7 @@ fn blocks_that_fill_a_magazine_take_no_lock_after_some_rounds() {
 
 #[test]
 fn deep_stacks_and_waves_of_small_objects_take_the_lock_once_in_28_operations() {
-    // The highest count is 31.5 in 1000, as 32 blocks move at once.
+    // The highest count is 31.5 in 1000, because 32 blocks move at a time.
     for depth in [64, 65, 100, 133, 193, 1000] {
         for size in [8, 64] {
             at_most(35, stack(size, depth));
@@ -143,26 +144,27 @@ fn deep_stacks_and_waves_of_small_objects_take_the_lock_once_in_28_operations() 
 
 #[test]
 fn deep_waves_of_large_objects_take_the_lock_more_often_the_smaller_the_magazine() {
-    // The counts are 32, 28, 28, 43 and 56 in 1000: a magazine is refilled from several slabs, and its
+    // The counts are 32, 28, 28, 43 and 56 in 1000. A magazine is refilled from several slabs, and its
     // capacity is 42 for blocks of 3000 bytes and 32 for blocks of 4096 bytes.
     at_most(35, waves(512, 1000));
     at_most(31, waves(1024, 300));
     at_most(31, waves(2048, 300));
     at_most(48, waves(3000, 300));
     at_most(62, waves(4096, 300));
-    // The count is 946 in 1000: page blocks are not prefetched, and a page block that does not fit into
-    // its magazine goes to the heap alone.
+    // The count is 946 in 1000, because page blocks are not prefetched, and a page block that does not fit
+    // into its magazine is freed to the heap alone.
     at_most(1041, waves(8192, 300));
 }
 
 #[test]
 fn random_operations_take_the_lock_once_in_hundreds() {
-    // One size, at most 300 blocks: 0.6 in 1000 for 64 bytes, 0.9 for 3000, 3 for 4096, 41 for two pages.
+    // With one size and at most 300 blocks, the counts are 0.6 in 1000 for 64 bytes, 0.9 for 3000 bytes, 3
+    // for 4096 bytes, and 41 for two pages.
     at_most(1, random(&[64], 300));
     at_most(1, random(&[3000], 300));
     at_most(3, random(&[4096], 300));
     at_most(45, random(&[8192], 300));
-    // Several sizes, at most 1000 blocks: 0.4 and 1 in 1000.
+    // With several sizes and at most 1000 blocks, the counts are 0.4 and 1 in 1000.
     at_most(1, random(&[8, 64, 200, 512], 1000));
     at_most(2, random(&[64, 1024, 4096], 1000));
 }

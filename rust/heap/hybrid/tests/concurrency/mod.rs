@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Several CPUs and threads: `interleavings` under a model checker, `threads` on threads of the host,
-//! `lock_counts` for how often operations take the heap's lock, `pressure` for the memory that CPUs give up
-//! for each other.
+//! Several CPUs and threads. `interleavings` runs under a model checker, and `threads` on threads of the
+//! host. `lock_counts` counts how often operations take the heap's lock. `pressure` tests flushes of other
+//! CPUs' magazines and the redistribution of the budget.
 
 mod interleavings;
 mod lock_counts;

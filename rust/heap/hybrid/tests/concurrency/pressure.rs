@@ -26,8 +26,8 @@ fn pair() -> Layout {
     layout(2 * PAGE_BYTES, 2 * PAGE_BYTES)
 }
 
-/// Returns a machine, on its first CPU, where each CPU of `caching` has two blocks of two pages in its
-/// magazine. The rest of the pool is live.
+/// Returns a machine whose current CPU is the first one. Each CPU in `caching` has two blocks of two pages in
+/// its magazine, and the rest of the pool is live.
 fn under_pressure(cpus: usize, caching: &[usize]) -> Machine {
     let machine = Machine::new(cpus, 4 << 20);
     for cpu in caching {
@@ -83,7 +83,8 @@ fn cpus_with_empty_magazines_are_not_reached() {
 fn one_request_flushes_all_other_cpus_at_once() {
     let machine = under_pressure(4, &[0, 1, 2, 3]);
     let four = layout(4 * PAGE_BYTES, 8);
-    // The two cached blocks of a CPU are one run of four pages, so each request needs one more CPU.
+    // The two cached blocks of a CPU are one run of four pages, so each request needs the blocks of another
+    // CPU.
     let (served, reached) = machine.reached(|| machine.serve_unchecked(four));
     assert_eq!((served.is_ok(), reached), (true, std::vec![]));
     let (served, reached) = machine.reached(|| machine.serve_unchecked(four));
@@ -124,7 +125,8 @@ fn a_request_flushes_magazines_when_free_memory_is_fragmented() {
     let blocks = machine.allocate_all(8192, 2);
     machine.free_all(blocks);
     machine.on(0);
-    // Only the blocks that the other CPU caches are not free. When they are flushed, the pool is one block.
+    // Only the blocks that the other CPU caches are not free. After a flush of these blocks, the pool is one
+    // free block.
     let (block, _) = machine.serve(layout(1 << 20, 8)).unwrap();
     assert_eq!((block, machine.magazine_bytes()), (at(0), 0));
 }
@@ -137,7 +139,7 @@ fn the_cause_of_a_refusal_is_found_after_all_magazines_were_flushed() {
         machine.serve_unchecked(pair()).unwrap();
     }
     machine.free_all([blocks[0], blocks[2]]);
-    // No page is free until the magazine is flushed. Then four pages are free, as two blocks.
+    // No page is free until the magazine is flushed. After the flush four pages are free, in two blocks.
     let four = layout(4 * PAGE_BYTES, 8);
     assert_eq!(totals(&machine.engine).free_bytes, 0);
     assert_eq!(machine.serve(four), Err(Refusal::Fragmented));
@@ -167,18 +169,18 @@ fn a_refused_request_reserves_nothing_for_magazines() {
     machine.free(whole);
 }
 
-/// Makes one CPU own the whole budget of 64 KiB, as a magazine with 16 blocks of one page, without a failure
-/// to grow.
+/// Gives one CPU the whole budget of 64 KiB, as the capacity of a magazine with 16 blocks of one page, and no
+/// failures to grow.
 fn take_whole_budget(machine: &Machine, owner: usize) {
     let blocks = machine.on(owner).allocate_all(4096, 16);
-    // A CPU that returns its capacity counts its failures to grow from 0 again.
+    // The shrink takes the capacity of the CPU, which sets its failures to grow to 0.
     machine.engine.shrink();
     machine.free_all(blocks);
     assert_eq!(machine.capacity_bytes(), 64 << 10);
     assert_eq!(machine.held(owner, 4096).len(), 16);
 }
 
-/// Returns a machine with two CPUs, on the first one, where `owner` has the whole budget.
+/// Returns a machine with two CPUs whose current CPU is the first one. CPU `owner` has the whole budget.
 fn budget_owned_by(owner: usize) -> Machine {
     let machine = Machine::new(2, 1 << 20);
     take_whole_budget(&machine, owner);
@@ -196,7 +198,7 @@ fn a_cpu_returns_its_capacity_after_64_failures_to_grow() {
         assert_eq!(machine.free(block), Path::Slab);
         assert_eq!(machine.capacity(0, 64), 0);
     }
-    // The loop caused 64 failures to grow. With the next allocation the CPU returns its capacity.
+    // The loop has caused 64 failures to grow. At its next allocation the CPU returns its capacity.
     assert_eq!(machine.held(0, 4096).len(), 16);
     machine.allocate(64);
     assert_eq!((machine.magazine_bytes(), machine.capacity_bytes()), (0, 0));
@@ -233,11 +235,12 @@ fn an_idle_cpu_loses_its_reserve_to_a_cpu_with_64_failures_to_grow() {
     let machine = budget_owned_by(1);
     let capacities = || (machine.capacity(0, 64), machine.capacity(1, 4096));
     for _ in 0..32 {
-        // The allocation takes the lock once, and so does the free.
+        // The allocation and the free take the lock once each.
         assert_eq!(locks_of_pair(&machine), 2);
         assert_eq!(capacities(), (0, 16));
     }
-    // The allocation moves the budget to this CPU, so the free finds room in the magazine.
+    // The allocation returns the capacity of the other CPU to the budget, so the magazine of this CPU can
+    // grow at the free.
     locks_of_pair(&machine);
     assert_eq!(capacities(), (4, 0));
     assert_eq!(locks_of_pair(&machine), 0);
@@ -249,8 +252,8 @@ fn failures_to_grow_are_counted_from_0_again_when_no_reserve_can_be_taken() {
     let machine = budget_owned_by(1);
     *machine.engine.per_cpu.unreachable.lock().unwrap() = std::vec![1];
     let locks: usize = (0..650).map(|_| locks_of_pair(&machine)).sum();
-    // After every 64 of the 1300 failures, the next one takes the lock twice more: to give up the CPU's own
-    // reserve, which is empty, and to take the other CPU's.
+    // The number of failures reaches 64 in 20 of the allocations. Each of these takes the lock twice more:
+    // once to read the CPU's own capacity, which is 0, and once to try to flush the other CPU.
     assert_eq!(locks, 1300 + 2 * 1300 / 65);
     let capacities = (machine.capacity(0, 64), machine.capacity(1, 4096));
     assert_eq!(capacities, (0, 16));
@@ -259,7 +262,7 @@ fn failures_to_grow_are_counted_from_0_again_when_no_reserve_can_be_taken() {
 #[test]
 fn the_least_active_cpu_loses_the_reserve() {
     let machine = Machine::new(3, 1 << 20);
-    // Two CPUs have half of the budget each. Only the first one goes on to allocate and free.
+    // Two CPUs have half of the budget each. Only the first of these CPUs continues to allocate and free.
     let blocks = [0, 1].map(|cpu| machine.on(cpu).allocate_all(4096, 5));
     assert_eq!(machine.capacity_bytes(), 64 << 10);
     for (cpu, blocks) in blocks.into_iter().enumerate() {
@@ -296,16 +299,18 @@ fn a_block_without_room_for_a_copy_grows_into_cached_memory() {
         let (large, small) = (pages(40), layout(64, 8));
         let mut cost = Cost::default();
         let block = machine.engine.allocate(large, &mut cost).unwrap();
-        // Behind the block there is a slab of one page, with no live object or with one.
+        // A slab of one page follows the block. The slab has one live object or none.
         let objects = [(); 2].map(|()| machine.serve_unchecked(small).unwrap().0);
         machine.free_all_unchecked(objects[live..].iter().copied());
         assert!((40..60).contains(&(objects[0].byte() as usize / PAGE_BYTES)));
         assert!(machine.magazine_bytes() > 0);
         let mut resize = |from: usize, to: usize| {
-            // SAFETY: The block is live, with the layout of `from` pages.
+            // SAFETY: The block is live with the layout of `from` pages, the new layout has the same
+            // alignment, and nothing uses the block.
             unsafe { (machine.engine).resize(block, pages(from), pages(to), &mut cost) }
         };
-        // While there is room for a copy, no cached memory is returned: the caller may move the block.
+        // While the pool has room for a copy, no cached memory is returned, because the caller can move the
+        // block.
         assert!(resize(40, 8));
         assert!(!resize(8, 50));
         assert!(machine.magazine_bytes() > 0);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Threads of the host on fewer CPUs than threads: they allocate, free, send blocks to each other and
-//! migrate, while another thread checks the engine.
+//! Threads of the host on a smaller number of simulated CPUs. The threads allocate and free blocks, send
+//! blocks to each other and migrate, while another thread checks the engine.
 
 use core::sync::atomic::{
     AtomicBool,
@@ -53,18 +53,18 @@ const OPERATIONS: usize = 30_000;
 /// The sizes that the threads request.
 const SIZES: [usize; 8] = [8, 64, 100, 512, 3000, 4096, 8192, 20_000];
 
-/// One of the threads.
+/// A thread that allocates and frees blocks.
 struct WorkerThread<'a> {
     engine: &'a HostHybrid,
     /// The live blocks of all threads.
     blocks: &'a Mutex<ShadowMap>,
-    /// The live blocks that this thread will free or send.
+    /// The live blocks that the thread will free or send.
     own: Vec<Offset>,
     numbers: Numbers,
     cpus: usize,
-    /// Blocks that other threads sent to this one.
+    /// The receiver of blocks that other threads send to the thread.
     inbox: Receiver<Offset>,
-    /// Senders to all threads.
+    /// The senders to all threads.
     outboxes: Vec<Sender<Offset>>,
 }
 
@@ -101,7 +101,7 @@ impl WorkerThread<'_> {
     fn allocate(&mut self) {
         let layout = layout(SIZES[self.numbers.below(SIZES.len())], 8);
         let mut cost = Cost::default();
-        // The lock of the blocks is not held here, so that threads call the engine concurrently.
+        // The lock of `blocks` is not held here, so that threads call the engine concurrently.
         if let Ok(block) = self.engine.allocate(layout, &mut cost) {
             let fill = self.numbers.below(256) as u8;
             let mut blocks = self.blocks.lock().unwrap();
@@ -180,6 +180,6 @@ fn four_threads_on_two_cpus_keep_the_engine_sound() {
 
 #[test]
 fn four_threads_on_three_cpus_keep_a_small_pool_sound() {
-    // The pool is so small that requests are refused and every CPU's magazines are flushed for others.
+    // The pool is so small that requests are refused, and that requests flush the magazines of other CPUs.
     run_threads(3, 32 * PAGE_BYTES);
 }

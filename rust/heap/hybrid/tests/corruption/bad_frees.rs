@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Bad frees: each is refused with its cause, and changes nothing.
+//! Bad frees. The engine must refuse each with the broken rule, and change nothing.
 
 use super::{
     BareHeap,
@@ -39,8 +39,8 @@ const SLAB_80: usize = 14 << 12;
 /// The first byte of a live block of two pages.
 const LARGE: usize = 12 << 12;
 
-/// Constructs a heap of 16 pages with the three blocks above. Another block of two pages was allocated and
-/// freed.
+/// Constructs a heap of 16 pages with the three blocks at the offsets above. Another block of two pages was
+/// allocated and freed.
 fn heap() -> BareHeap {
     let mut heap = BareHeap::new(&[16]);
     for (size, byte) in [
@@ -80,7 +80,7 @@ fn an_offset_inside_of_an_object_is_interior() {
     }
     let inside = at(SLAB_80 + 64);
     assert_eq!(refused(&mut heap, inside, (80, 8)), BadFree::Interior);
-    // Behind the 51 objects of 80 bytes the slab has 16 unused bytes, in which no object begins.
+    // After the 51 objects of 80 bytes the slab has 16 unused bytes, in which no object begins.
     let rest = at(SLAB_80 + 51 * 80);
     assert_eq!(refused(&mut heap, rest, (80, 8)), BadFree::Interior);
 }
@@ -178,8 +178,8 @@ fn a_bad_free_changes_no_total() {
         let wrong = Block {
             start: core::ptr::NonNull::new(address).unwrap(),
         };
-        // SAFETY: The free breaks the contract on purpose. Without magazines the engine refuses it under
-        // the lock, and changes nothing.
+        // SAFETY: The free breaks the contract on purpose, with a wrong address or a wrong size. Without
+        // magazines the engine refuses the free under the lock, and changes nothing.
         let result = unsafe { engine.free(wrong, layout(size, 4), &mut cost) };
         sound(&engine);
         assert_eq!(totals(&engine), before);
@@ -204,11 +204,12 @@ fn a_size_that_differs_by_16_tib_is_wrong() {
         .unwrap();
     let before = totals(&engine);
     let wrong = layout((1 << 32 | 3) * PAGE_BYTES, 8);
-    // SAFETY: The calls break the contract on purpose. Without magazines the engine refuses them under the lock, and
-    // changes nothing.
+    // SAFETY: The call breaks the contract on purpose, with a layout that is not the layout of the block.
+    // Without magazines the engine refuses the free under the lock, and changes nothing.
     let freed = unsafe { engine.free(block, wrong, &mut cost) };
     assert_eq!(freed, Err(BadFree::WrongSize));
-    // SAFETY: As above.
+    // SAFETY: The call breaks the contract on purpose, with a layout that is not the layout of the block.
+    // Without magazines the engine refuses the resize under the lock, and changes nothing.
     assert!(!unsafe { engine.resize(block, wrong, layout(PAGE_BYTES + 1, 8), &mut cost) });
     sound(&engine);
     assert_eq!(totals(&engine), before);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Damage to one counter at a time, for which the check must name exactly the rule that it breaks; and
-//! changes of the heap, which make a walk begin again.
+//! Damage to one counter at a time, and changes of the heap during a walk. For damage, the check must name
+//! exactly the rule that the damage breaks. After a change, the walk must begin again.
 
 use super::{
     broken,
@@ -71,8 +71,8 @@ fn an_object_counted_in_the_wrong_class_is_found_though_the_sum_is_right() {
 
 #[test]
 fn more_borrowed_objects_than_live_ones_are_found() {
-    // Each number is the count of live objects of larger classes: one of 4096 bytes, one of 3072, two of
-    // 1024 and three of 80.
+    // Each `most` is the number of live objects of larger classes. One object of 4096 bytes, one of 3072
+    // bytes, two of 1024 bytes and three of 80 bytes are live.
     for (bytes, most) in [(4096, 0), (3072, 1), (1024, 2), (80, 4), (64, 7)] {
         let number = class(bytes).number();
         let borrow = |state: &mut State, objects| {
@@ -123,7 +123,7 @@ fn every_change_makes_a_walk_begin_again() {
     let memory = HostMemory::new(1 << 20);
     let (engine, _) = prepared(&memory);
     let mut cost = Cost::default();
-    // There are free pages behind this block, so that it can grow in place.
+    // Free pages follow this block, so that it can grow in place.
     let (nine, twelve) = (layout(9 << 12, 8), layout(12 << 12, 8));
     let mut large = engine.allocate(nine, &mut cost).unwrap();
     let mut walk = Walk::new();
@@ -140,7 +140,8 @@ fn every_change_makes_a_walk_begin_again() {
         engine.allocate(layout(8, 8), &mut cost).unwrap();
     });
     disturbed("growth in place", &mut |large| {
-        // SAFETY: The block is live with this layout.
+        // SAFETY: The block is live with this layout, the new layout has the same alignment, and nothing uses
+        // the block.
         assert!(unsafe { engine.resize(*large, nine, twelve, &mut Cost::default()) });
     });
     disturbed("free", &mut |large| {

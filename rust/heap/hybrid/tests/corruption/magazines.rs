@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Damage to magazines, for which the check must name the broken rule; and double frees into magazines,
-//! which must be found at the latest when the magazine is flushed.
+//! Damage to magazines, and double frees into magazines. For damage, the check must name the broken rule. A
+//! double free must be detected at the latest when the magazine is flushed.
 
 use core::sync::atomic::Ordering::Relaxed;
 
@@ -47,8 +47,8 @@ fn checked(machine: &Machine) -> Result<Progress, Broken> {
     check::run(&mut Walk::new(), |walk| machine.engine.check(walk))
 }
 
-/// A machine with two CPUs, each of which caches at least three blocks of 64 bytes and one block of two
-/// pages; and live blocks of 80 bytes, 64 bytes, two pages and three pages.
+/// A machine with two CPUs, and live blocks of 80 bytes, 64 bytes, two pages and three pages. Each CPU caches
+/// at least three blocks of 64 bytes and one block of two pages.
 struct Prepared {
     machine: Machine,
     eighty: Offset,
@@ -236,7 +236,7 @@ fn a_capacity_above_the_limit_is_found() {
         (16 * PAGE_BYTES, 3),
     ] {
         let found = broken(|cache, prepared| {
-            // The budget is made to match, so that only the limit is broken.
+            // `capacity_bytes` is changed accordingly, so that only the limit is broken.
             let more = capacity - cache.capacity(kind(size));
             let more = more * kind(size).bytes();
             let state = &prepared.machine.engine.state;
@@ -285,8 +285,8 @@ fn wrong_counters_of_a_cpu_are_found() {
 
 #[test]
 fn more_frees_than_allocations_are_found() {
-    // A check that reads the counters during a free can also see more frees than allocations; it begins
-    // again then. Here nothing changes, so the counters are wrong.
+    // A check that reads the counters during a free can also see more frees than allocations, and then begins
+    // again. Here nothing changes during the check, so the counters must be wrong.
     let machine = Machine::new(1, 1 << 20);
     machine.free(machine.allocate(64));
     let frees = &machine.cache(0).frees;
@@ -398,8 +398,8 @@ fn a_bad_free_is_refused_before_it_reaches_a_magazine() {
 
 #[test]
 fn a_late_double_free_does_not_free_a_block_that_is_there_now() {
-    // A slab of the class has three pages. In its place there are live blocks of one page now, one of which
-    // begins where the object began.
+    // A slab of the class has three pages. After the slab was returned, live blocks of one page take its
+    // place, and one of them begins at the address of the freed object.
     let memory = HostMemory::new(8 * PAGE_BYTES);
     let engine = LockedHybrid::over(&memory);
     let mut cost = Cost::default();

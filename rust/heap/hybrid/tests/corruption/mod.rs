@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Damage and misuse. `pages_and_lists`, `counters` and `magazines` damage metadata, and the check must name
-//! the broken rule. `bad_frees` frees blocks that are not live, and each free must be refused.
+//! the broken rule. `bad_frees` makes bad frees, and the engine must refuse each of them.
 
 mod bad_frees;
 mod counters;

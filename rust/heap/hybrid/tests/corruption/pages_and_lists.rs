@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Damage to one field at a time, for which the check must name exactly the rule that it breaks.
+//! Damage to one field at a time. The check must name exactly the rule that the damage breaks.
 
 use super::{
     Places,
@@ -232,8 +232,8 @@ fn an_object_that_was_never_allocated_is_found() {
     assert_eq!((wrong.rule, wrong.class), expected);
 }
 
-/// Overwrites the link of a page to the next one, then in another engine the link to the previous one,
-/// and returns the rules that the check reports.
+/// Overwrites the link from a page to the next page in one engine, and the link to the previous page in
+/// another engine. Returns the two rules that the checks report.
 fn links(to: u32, place: impl Fn(&Places) -> Page) -> [Rule; 2] {
     let damaged = |damage: &dyn Fn(&mut Links)| {
         rule(|heap, at| heap.buddy.metadata.damage(place(at), damage))
@@ -258,7 +258,7 @@ fn a_list_that_ends_too_early_is_found() {
 
 #[test]
 fn a_link_to_a_wrong_page_is_found() {
-    // A link is the number of a page plus one. These name a page that is not free, pages behind the end
+    // A link is the number of a page plus one. These links name a page that is not free, pages after the end
     // of the region, and pages that cannot exist.
     for wild in [1, 255, 256, 257, 1 << 20, 1 << 25, u32::MAX - 1, u32::MAX] {
         for place in 0..3 {
@@ -331,8 +331,8 @@ fn an_empty_slab_that_is_not_the_cached_one_is_found() {
     };
     cached(8, |_| None);
     cached(8, |at| Some(at.partial));
-    // The class has no empty slab. The field names one of another class, a slab with live objects, a page
-    // of no slab, and a page that does not exist.
+    // The class has no empty slab. The field names an empty slab of another class, a slab with live objects,
+    // a page that is in no slab, and a page that does not exist.
     cached(80, |at| Some(at.empty));
     cached(80, |at| Some(at.partial));
     cached(80, |at| Some(at.largest));

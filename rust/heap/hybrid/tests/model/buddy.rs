@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The buddy system against an oracle that only knows which pages are allocated.
+//! A comparison of the buddy system with an oracle. The oracle only knows which pages are allocated.
 //!
-//! Two free buddies are always coalesced, so an aligned run of free pages is a free block or part of one.
-//! The oracle can therefore predict whether a request succeeds, although it knows no blocks.
+//! Two free buddies are always coalesced, so an aligned run of free pages is a free block or a part of a free
+//! block. Therefore the oracle can predict whether a request succeeds, although it knows no blocks.
 
 use super::{
     descs,
@@ -29,7 +29,7 @@ use std::vec::Vec;
 /// A buddy system and its oracle.
 struct CheckedBuddy {
     buddy: Buddy,
-    /// For each page of each region, whether it is allocated.
+    /// Whether each page of each region is allocated.
     allocated: Vec<Vec<bool>>,
     /// The first page and the number of pages of each live block.
     blocks: Vec<(Page, usize)>,
@@ -54,7 +54,7 @@ impl CheckedBuddy {
         }
     }
 
-    /// Marks pages as allocated or free. Panics if one of them already was.
+    /// Marks pages as allocated or free. Panics if one of the pages already is in the new state.
     fn mark(&mut self, page: Page, pages: usize, allocated: bool) {
         for now in &mut self.allocated[page.region()][page.index()..page.index() + pages] {
             assert_ne!(*now, allocated);
@@ -62,7 +62,8 @@ impl CheckedBuddy {
         }
     }
 
-    /// Allocates pages from the end `end` of a free block; the oracle must agree with the outcome.
+    /// Allocates pages from the end `end` of a free block. Panics unless the outcome is the one that the
+    /// oracle predicts.
     fn allocate(&mut self, pages: usize, align_order: u32, end: End) {
         let run = 1 << order_of(pages).max(align_order);
         let fits = |region: &Vec<bool>| region.chunks_exact(run).any(|run| !run.contains(&true));
@@ -80,7 +81,7 @@ impl CheckedBuddy {
         }
     }
 
-    /// Frees live block number `pick`.
+    /// Frees the live block with index `pick` modulo the number of live blocks.
     fn free(&mut self, pick: usize) {
         let Some(nth) = pick.checked_rem(self.blocks.len()) else {
             return;
@@ -91,7 +92,8 @@ impl CheckedBuddy {
         self.buddy.free(page, pages);
     }
 
-    /// Grows live block number `pick` in place; the oracle must agree with the outcome.
+    /// Grows the live block with index `pick` modulo the number of live blocks in place. Panics unless the
+    /// outcome is the one that the oracle predicts.
     fn grow(&mut self, pick: usize, more: usize) {
         let Some(nth) = pick.checked_rem(self.blocks.len()) else {
             return;
@@ -112,7 +114,7 @@ impl CheckedBuddy {
         }
     }
 
-    /// Shrinks live block number `pick` in place.
+    /// Shrinks the live block with index `pick` modulo the number of live blocks in place.
     fn shrink(&mut self, pick: usize, to: usize) {
         let Some(nth) = pick.checked_rem(self.blocks.len()) else {
             return;
@@ -206,7 +208,7 @@ proptest! {
 fn the_oracle_finds_pages_that_are_allocated_twice() {
     let mut checked = CheckedBuddy::new(&[8]);
     checked.allocate(8, 0, End::Front);
-    // The block is freed without the oracle, which therefore expects the next request to be refused.
+    // The test frees the block without the oracle, so the oracle expects that the next request is refused.
     checked.buddy.metadata.set_kind(page(0), PageKind::Interior);
     checked.buddy.free(page(0), 8);
     let wrong = std::panic::AssertUnwindSafe(|| checked.allocate(1, 0, End::Front));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The engine against the model, and the same trace in pools at different addresses.
+//! Comparisons of the engine with a model, and of the same operations in pools at different addresses.
 
 use super::is_whole;
 use crate::{
@@ -100,8 +100,8 @@ fn a_skewed_pool_allocates_no_misaligned_block() {
         let refused = engine.allocate(layout(size, 1 << 14), &mut cost);
         assert_eq!(refused, Err(Refusal::Unsupported));
     }
-    // A second region that is aligned to its size does not change this, as one buddy system has all
-    // regions.
+    // A second region that is aligned to its size does not change this limit, because all regions share one
+    // buddy system.
     let more = HostMemory::new(1 << 17);
     assert_eq!(more.lend(&engine), Ok(1));
     let whole = engine.allocate(layout(1 << 17, 8), &mut cost).unwrap();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The map: against an oracle that only knows the live blocks, in chunks of several sizes, and with damaged
-//! page descriptors.
+//! Comparisons of the map with an oracle that only knows the live blocks, reads in chunks of several sizes,
+//! and maps of damaged page descriptors.
 
 use super::{
     class,
@@ -50,8 +50,8 @@ use std::{
     vec::Vec, //
 };
 
-/// Panics unless a region's map agrees with the live blocks. Adds the borrowed objects to `borrowed`, by the
-/// class of the request.
+/// Panics unless the map of a region agrees with the live blocks. Adds the number of borrowed objects of each
+/// class of requests to `borrowed`.
 fn agrees(
     engine: &LockedHybrid,
     region: usize,
@@ -74,7 +74,7 @@ fn agrees(
                 let pages = layout.size().div_ceil(PAGE_BYTES);
                 assert_eq!((extent.page, extent.pages as usize), (page, pages));
             }
-            // A fallback: one page in place of a slab of several pages.
+            // This is a fallback: one page in place of a slab of several pages.
             (Use::Large, Some(class)) => {
                 assert!(class.pages() > 1);
                 assert_eq!((extent.page, extent.pages), (page, 1));
@@ -141,7 +141,8 @@ fn apply(engine: &LockedHybrid, live: &mut Vec<(Block, Layout)>, operation: Mode
             };
             let (block, old) = live[nth];
             let new = layout(size, old.align());
-            // SAFETY: The block is live with this layout.
+            // SAFETY: The block is live with this layout, `new` has the same alignment, and nothing uses the
+            // block during the call.
             if unsafe { engine.resize(block, old, new, &mut cost) } {
                 live[nth].1 = new;
             }
@@ -187,7 +188,7 @@ proptest! {
             for room in [1, 2, 7] {
                 prop_assert_eq!(&read(&engine, region, 0, room), &whole);
             }
-            // A map from any page on has the extents that begin at this page or behind it.
+            // A map from any page on has the extents that begin at this page or after it.
             for page in 0..=(memory.bytes() / PAGE_BYTES) as u32 {
                 let rest = whole.iter().copied().filter(|extent| extent.page >= page);
                 prop_assert_eq!(read(&engine, region, page, 3), rest.collect::<Vec<_>>());
@@ -228,7 +229,7 @@ fn the_map_shows_each_kind_of_block() {
 
 #[test]
 fn a_call_reads_a_bounded_number_of_page_descriptors() {
-    // It takes several calls to pass the interior of a large block. They return no extents.
+    // Several calls are needed to visit the interior of a large block. These calls return no extents.
     let memory = HostMemory::new(8 << 20);
     let engine = LockedHybrid::over(&memory);
     let mut cost = Cost::default();

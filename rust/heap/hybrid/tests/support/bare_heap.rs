@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Page descriptors, a buddy system and a heap without memory, for tests that only read metadata.
+//! Page descriptors, a buddy system and a heap without memory, for tests that use only metadata.
 
 use core::{
     alloc::Layout,
@@ -40,11 +40,12 @@ use crate::{
     testing::layout,
 };
 
-/// Returns the metadata of a region of `pages` pages. It is leaked.
+/// Returns the metadata of a region of `pages` pages. The memory of the metadata is leaked.
 pub(crate) fn table(pages: usize) -> RegionTable {
     let words = pages * RegionTable::BYTES_PER_PAGE / 8;
     let memory: &mut [u64] = vec![0; words].leak();
-    // SAFETY: The memory has `PAGE_BYTES` zeroed bytes for each page, aligned to 8, and nobody else uses it.
+    // SAFETY: The memory has `BYTES_PER_PAGE` zeroed bytes for each page, is aligned to 8 and never freed,
+    // and nobody else uses it.
     unsafe { RegionTable::new(NonNull::from(memory).cast(), pages) }
 }
 
@@ -74,7 +75,7 @@ impl PageMetadata {
     }
 }
 
-/// Returns a buddy system over one region, all of it free.
+/// Returns a buddy system over one region, of which all pages are free.
 pub(crate) fn buddy(pages: usize) -> Buddy {
     let mut buddy = Buddy::new();
     buddy.metadata = descs(&[pages]);
@@ -88,7 +89,7 @@ pub(crate) fn page(index: usize) -> Page {
     Page::new(0, index)
 }
 
-/// A heap without memory: only metadata is read and written, so no pool is needed.
+/// A heap without a pool, because the heap reads and writes only metadata.
 pub(crate) struct BareHeap(pub(crate) Heap);
 
 impl BareHeap {
@@ -102,7 +103,7 @@ impl BareHeap {
     }
 
     /// Constructs a heap whose pages are all live blocks of one page, except for the pages `free` of the
-    /// first region. These were freed in this order, so the last of them is first in its list.
+    /// first region. The pages `free` were freed in this order, so the last of them is first in its list.
     pub(crate) fn with_free(regions: &[usize], free: impl IntoIterator<Item = usize>) -> Self {
         let mut heap = Self::new(regions);
         heap.allocate_free_pages();
@@ -128,32 +129,33 @@ impl BareHeap {
 
     /// Frees a live block of one page.
     pub(crate) fn free_page(&mut self, page: Page) {
-        // With this alignment the block is a page of its own, not an object of the class of 4096 bytes.
+        // With this alignment the block is a block of one page, not an object of the class of 4096 bytes.
         self.free(page.offset(0), layout(8, 8192)).unwrap();
     }
 
     /// Allocates a block and returns it with its cost.
     pub(crate) fn allocate(&mut self, layout: Layout) -> Result<(Offset, Cost), Refusal> {
-        let mut cost = Cost::default();
-        let block = self.request(layout, &mut cost)?;
-        Ok((block, cost))
+        let block = self.request(layout)?;
+        Ok((block, self.0.cost))
     }
 
     /// Makes a request that is refused, and returns the cause and the cost. Panics if a counter changes.
     #[track_caller]
     pub(crate) fn refused(&mut self, layout: Layout) -> (Refusal, Cost) {
-        let (before, mut cost) = (self.figures(), Cost::default());
-        let refusal = self.request(layout, &mut cost).unwrap_err();
+        let before = self.figures();
+        let refusal = self.request(layout).unwrap_err();
+        let cost = self.0.cost;
         assert_eq!(self.figures(), before);
         self.sound();
         (refusal, cost)
     }
 
-    /// Allocates a block as an engine with empty magazines does: from the heap, else by the fallbacks.
-    pub(crate) fn request(&mut self, layout: Layout, cost: &mut Cost) -> Result<Offset, Refusal> {
+    /// Allocates a block as an engine with empty magazines: from the heap or, if the heap refuses, by the
+    /// fallbacks.
+    pub(crate) fn request(&mut self, layout: Layout) -> Result<Offset, Refusal> {
         let mut block = [at(0)];
-        if let Err(refusal) = self.0.allocate(layout, &mut block, cost) {
-            return self.0.allocate_fallback(layout, cost).ok_or(refusal);
+        if let Err(refusal) = self.0.allocate(layout, &mut block) {
+            return self.0.allocate_fallback(layout).ok_or(refusal);
         }
         Ok(block[0])
     }
@@ -164,7 +166,7 @@ impl BareHeap {
         core::iter::from_fn(next).collect()
     }
 
-    /// Allocates blocks until one needs a new slab. That one is not returned.
+    /// Allocates blocks until a block needs a new slab. Does not return this last block.
     pub(crate) fn fill_from_slabs(&mut self, layout: Layout) -> Vec<Offset> {
         let next = || {
             let (block, cost) = self.allocate(layout).ok()?;
@@ -175,9 +177,8 @@ impl BareHeap {
 
     /// Frees a block.
     pub(crate) fn free(&mut self, block: Offset, layout: Layout) -> Result<Cost, BadFree> {
-        let mut cost = Cost::default();
-        self.0.free(block, layout, &mut cost)?;
-        Ok(cost)
+        self.0.free(block, layout)?;
+        Ok(self.0.cost)
     }
 
     /// Panics if the check of the heap finds a broken rule.

@@ -56,7 +56,7 @@ unsafe impl<T> Lock<T> for CountingMutex<T> {
     }
 }
 
-/// Simulated CPUs that record which of them were reached from another one.
+/// Simulated CPUs that record which CPUs were reached from another CPU.
 pub(crate) struct ObservedCpus {
     host: Host,
     /// The CPUs that have no cache.
@@ -104,13 +104,13 @@ unsafe impl PerCpu<CpuCache> for ObservedCpus {
     }
 }
 
-/// `hybrid` on that machine.
+/// `hybrid` on observed CPUs, with a counting mutex.
 pub(crate) type ObservedHybrid = Hybrid<CountingMutex<State>, ObservedCpus>;
 
 /// An engine with one region, and the shadow of its live blocks.
 ///
-/// After each operation the engine is checked, and its statistics are compared with the shadow, unless the
-/// method's name ends in `unchecked`. Sizes without an alignment are aligned to 8.
+/// After each operation the engine is checked and its statistics are compared with the shadow, unless the
+/// name of the method ends in `unchecked`. Methods without an alignment use an alignment of 8.
 pub(crate) struct Machine {
     pub(crate) engine: ObservedHybrid,
     blocks: RefCell<ShadowMap>,
@@ -123,7 +123,7 @@ impl Machine {
         Self::without_caches(cpus, 0..0, bytes)
     }
 
-    /// Constructs a machine of which the CPUs `without` have no cache.
+    /// Constructs a machine on which the CPUs `without` have no cache.
     pub(crate) fn without_caches(cpus: usize, without: Range<usize>, bytes: usize) -> Self {
         let per_cpu = ObservedCpus {
             host: Host::new(cpus),
@@ -157,7 +157,7 @@ impl Machine {
         served
     }
 
-    /// Does the same as [`Machine::serve`], without a check.
+    /// Allocates a block as [`Machine::serve`] does, without a check.
     pub(crate) fn serve_unchecked(&self, layout: Layout) -> Result<(Offset, Path), Refusal> {
         let mut blocks = self.blocks.borrow_mut();
         let (live, cost) = blocks.allocate(&self.engine, layout, layout.size() as u8)?;
@@ -183,7 +183,7 @@ impl Machine {
         path
     }
 
-    /// Does the same as [`Machine::release`], without a check.
+    /// Frees a block as [`Machine::free`] does, without a check.
     pub(crate) fn free_unchecked(&self, block: Offset) -> Path {
         let mut blocks = self.blocks.borrow_mut();
         blocks.free(&self.engine, block).path()
@@ -196,20 +196,20 @@ impl Machine {
         }
     }
 
-    /// Does the same as [`Machine::free_all`], without checks.
+    /// Frees blocks as [`Machine::free_all`] does, without checks.
     pub(crate) fn free_all_unchecked(&self, blocks: impl IntoIterator<Item = Offset>) {
         for block in blocks {
             self.free_unchecked(block);
         }
     }
 
-    /// Frees a block of `size` bytes that the shadow need not contain, and returns the engine's result.
+    /// Frees a block of `size` bytes, and returns the engine's result. The shadow need not contain the block.
     pub(crate) fn free_unknown(&self, block: Offset, size: usize) -> Result<(), BadFree> {
         let block = self.block(block);
         let mut cost = Cost::default();
-        // SAFETY: The tests break the contract on purpose, to see the result. The engine's metadata lies
-        // outside of the pool, so a bad free can only make it allocate a block twice, and the tests use no
-        // such block.
+        // SAFETY: The tests break the contract on purpose, with blocks that are not live or have another
+        // size. The engine's metadata lies outside of the pool, so the only effect of a bad free can be that
+        // the engine allocates a block twice. The tests do not use such a block.
         unsafe { self.engine.free(block, layout(size, 8), &mut cost) }
     }
 
@@ -235,7 +235,7 @@ impl Machine {
         self.figures().totals.magazine_bytes as usize
     }
 
-    /// Returns the bytes of the budget that magazines have as capacity.
+    /// Returns the capacity of all magazines in bytes.
     pub(crate) fn capacity_bytes(&self) -> usize {
         self.engine.state.with(|state| state.capacity_bytes)
     }
@@ -253,7 +253,8 @@ impl Machine {
         }
     }
 
-    /// Returns the blocks in a CPU's magazine of `size` bytes, the one that was freed first in front.
+    /// Returns the blocks in a CPU's magazine of `size` bytes. The block that was freed first is the first
+    /// one.
     pub(crate) fn held(&self, cpu: usize, size: usize) -> Vec<Offset> {
         let slots = 0..BLOCKS_MAX;
         let block = |slot| {
@@ -275,7 +276,8 @@ impl Machine {
         self.engine.state.taken.load(Relaxed) - before
     }
 
-    /// Runs `f`, and returns its result and the CPUs that were reached from another one, each once.
+    /// Runs `f`, and returns its result and the CPUs that were reached from another CPU. A CPU that is
+    /// reached several times in succession is contained once.
     pub(crate) fn reached<R>(&self, f: impl FnOnce() -> R) -> (R, Vec<usize>) {
         let reached = || core::mem::take(&mut *self.engine.per_cpu.reached.lock().unwrap());
         reached();
@@ -285,7 +287,8 @@ impl Machine {
         (result, cpus)
     }
 
-    /// Returns whether a block of `size` bytes is allocated in the heap: it is live or in a magazine.
+    /// Returns whether a block of `size` bytes is allocated in the heap, which means that it is live or in a
+    /// magazine.
     pub(crate) fn is_allocated(&self, block: Offset, size: usize) -> bool {
         let kind = kind(size);
         self.engine

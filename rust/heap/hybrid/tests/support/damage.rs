@@ -69,7 +69,7 @@ pub(crate) fn prepared(memory: &HostMemory) -> (LockedHybrid, Places) {
     };
     let free = |block: Block, size| {
         let mut cost = Cost::default();
-        // SAFETY: The blocks were allocated with this size, and each is freed once below.
+        // SAFETY: The blocks were allocated with this size and alignment, and each block is freed once below.
         unsafe { engine.free(block, layout(size, 8), &mut cost) }.unwrap();
     };
     let page = |block: Block| Page::of(engine.offset(block.start).unwrap()).unwrap();
@@ -108,7 +108,7 @@ pub(crate) fn prepared(memory: &HostMemory) -> (LockedHybrid, Places) {
     (engine, places)
 }
 
-/// Damages a prepared engine, and returns the broken rule that the check reports, and where.
+/// Damages a prepared engine, and returns the broken rule and the place that the check reports.
 pub(crate) fn broken(damage: impl FnOnce(&mut State, &Places)) -> Broken {
     let memory = HostMemory::new(1 << 20);
     let (engine, places) = prepared(&memory);

@@ -60,8 +60,8 @@ use crate::{
 /// The mutex of the model checker as an engine's lock.
 pub(crate) struct ModelMutex<T>(shuttle::sync::Mutex<T>);
 
-// SAFETY: The model checker's mutex runs at most one closure at a time, and what one closure wrote is
-// visible to the next.
+// SAFETY: At most one closure at a time runs with the mutex locked, and the mutex makes the writes of one
+// closure visible to the next closure.
 unsafe impl<T> Lock<T> for ModelMutex<T> {
     fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
         f(&mut self.0.lock().unwrap())
@@ -72,9 +72,10 @@ unsafe impl<T> Lock<T> for ModelMutex<T> {
 pub(crate) struct MigratingCpus {
     /// One mutex for each CPU, held while a closure runs on the CPU.
     turns: Vec<shuttle::sync::Mutex<()>>,
-    /// The caches of the first CPUs; the other CPUs have none.
+    /// The caches of the first CPUs. The other CPUs have no cache.
     caches: Vec<Box<CpuCache>>,
-    /// Whether a closure may find another one on its CPU, and wait for it. If not, that is an overlap.
+    /// Whether a closure may wait for another closure on its CPU. If not, two closures at the same time count
+    /// as an overlap.
     exclusive: bool,
     /// Whether two closures overlapped on a CPU.
     overlapped: AtomicBool,
@@ -88,18 +89,20 @@ impl MigratingCpus {
         let cache = self.caches.get(cpu)?;
         let turn = &self.turns[cpu];
         if !self.exclusive && turn.try_lock().is_err() {
-            // Not a panic: a second thread could panic at the same time, which the model checker cannot handle.
+            // The overlap is recorded and is not a panic here, because a second thread could panic at the
+            // same time, which the model checker cannot handle.
             self.overlapped.store(true, Relaxed);
         }
         let _turn = turn.lock().unwrap();
-        // SAFETY: `Exclusive::new` requires that there is no other one for the cache: every closure on it
-        // holds its mutex, which also makes the effects of earlier closures visible.
+        // SAFETY: `Exclusive::new` requires that no other `Exclusive` of the cache exists, and that earlier
+        // writes are visible. Every closure on the cache holds the mutex of the CPU, which ensures both.
         Some(f(&unsafe { Exclusive::new(&**cache) }))
     }
 }
 
-// SAFETY: A closure holds the mutex of the CPU whose cache it gets, so two closures never run on one
-// cache at the same time.
+// SAFETY: A closure holds the mutex of the CPU whose cache it gets, so two closures never run on one cache at
+// the same time, and the writes of one closure are visible to the next. The cache of a CPU never changes, and
+// `World::new` creates the caches for one engine.
 unsafe impl PerCpu<CpuCache> for MigratingCpus {
     fn cpus(&self) -> usize {
         self.turns.len()
@@ -114,7 +117,7 @@ unsafe impl PerCpu<CpuCache> for MigratingCpus {
     }
 
     fn try_with_local<R>(&self, f: impl FnOnce(&Exclusive<'_, CpuCache>) -> R) -> Option<R> {
-        // It fails at random, whether another closure runs on the CPU or not.
+        // The pin fails at random, whether another closure runs on the CPU or not.
         let refuses = thread_rng().gen_range(0..4) == 0;
         (!refuses).then(|| self.with_local(f))?
     }
@@ -144,7 +147,7 @@ pub(crate) struct Scenario {
     pub(crate) operations: usize,
     /// Whether another thread checks the engine at the same time.
     pub(crate) checks: bool,
-    /// Whether a CPU makes a closure wait while another one runs on it.
+    /// Whether CPUs exclude a second closure while a closure runs, as [`MigratingCpus`] describes.
     pub(crate) exclusive: bool,
 }
 
@@ -152,8 +155,8 @@ pub(crate) struct Scenario {
 pub(crate) struct World {
     pub(crate) engine: MigratingHybrid,
     pub(crate) blocks: Mutex<ShadowMap>,
-    /// The number of calls of the engine that began, and of those that have not returned. Between calls,
-    /// `blocks` has all live blocks.
+    /// The number of calls of the engine that have begun, and the number of calls that have not returned.
+    /// When no call runs, `blocks` contains all live blocks.
     calls: Mutex<(usize, usize)>,
     /// A walk that begins before the threads are spawned.
     walk: Mutex<Walk>,
@@ -166,8 +169,8 @@ pub(crate) struct World {
 // read its constant size.
 unsafe impl Sync for World {}
 
-// SAFETY: `memory` is the only field that is not `Send`, because of its pointers. They point to allocations
-// that `memory` owns and that any thread may free.
+// SAFETY: `memory` is the only field that is not `Send`, because of its pointers. The pointers point to
+// allocations that `memory` owns and that any thread may free.
 unsafe impl Send for World {}
 
 impl World {
@@ -225,8 +228,8 @@ impl World {
         });
         if let Some(refusal) = refusal {
             assert!(matches!(refusal, Refusal::Exhausted | Refusal::Fragmented));
-            // During another call, its block may be allocated and not in `blocks` yet, or be removed from
-            // `blocks` and not freed yet. So `fits` is exact only if this call is alone.
+            // During another call, the block of that call may be allocated but not yet in `blocks`, or
+            // removed from `blocks` but not yet freed. Therefore `fits` is exact only if this call is alone.
             assert!(
                 !alone || !self.fits(layout),
                 "a request that fits was refused"
@@ -234,8 +237,8 @@ impl World {
         }
     }
 
-    /// Returns whether `layout` fits beside the live blocks if magazines and empty slabs are returned. All
-    /// slabs of the scenario's sizes have one page.
+    /// Returns whether `layout` fits beside the live blocks after the magazines are flushed and the empty
+    /// slabs are returned. All slabs of the scenario's sizes have one page.
     fn fits(&self, layout: Layout) -> bool {
         let blocks = self.blocks.lock().unwrap();
         let mut pages = std::vec![(None, 0); self.scenario.pages];
@@ -306,7 +309,8 @@ impl World {
         }
     }
 
-    /// Runs a walk up to the last step of the heap, before the magazines.
+    /// Runs a walk up to the last step of the check of the heap. The check of the magazines has not begun
+    /// then.
     pub(crate) fn begin_walk(&self) {
         let step = |walk: &mut Walk| assert_eq!(self.engine.check(walk), Ok(Progress::More));
         let mut whole = Walk::new();

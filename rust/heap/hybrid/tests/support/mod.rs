@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Support that the tests of `hybrid` share. It has no tests of its own.
+//! Support that the tests of `hybrid` share. This module contains no tests.
 //!
 //! | module | content |
 //! |---|---|

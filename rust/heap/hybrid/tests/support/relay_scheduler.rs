@@ -2,8 +2,8 @@
 
 //! A scheduler for the model checker that runs one thread in the middle of another.
 //!
-//! A race between an operation and a walk over an engine's metadata needs two preemptions at the right
-//! steps, which lie hundreds of steps apart. A random scheduler hardly ever finds both; this one tries all
+//! A race between an operation and a walk over an engine's metadata needs two preemptions at the right steps,
+//! which lie hundreds of steps apart. A random scheduler hardly ever finds both steps. [`Relay`] tries all
 //! pairs of steps in two ranges.
 //!
 //! ```text
@@ -23,13 +23,14 @@ use core::ops::Range;
 
 use crate::testing::numbers::Numbers;
 
-/// Runs the first thread for some steps, then the second one for some steps, then the first one to its end,
-/// then the second one to its end: once for each pair of numbers of steps from two ranges.
+/// A scheduler that runs the first thread for some steps, then the second thread for some steps, then the
+/// first thread to its end, then the second thread to its end: once for each pair of numbers of steps from
+/// two ranges.
 pub(crate) struct Relay {
     ranges: [Range<usize>; 2],
-    /// The number of pairs that were begun.
+    /// The number of pairs whose run has begun.
     begun: usize,
-    /// The steps that each thread has left before it is preempted.
+    /// The number of steps that each thread still runs before it is preempted.
     left: [usize; 2],
     numbers: Numbers,
 }
@@ -65,7 +66,7 @@ impl Scheduler for Relay {
             let is = |task: &&&Task| usize::from(task.id()) == number;
             runnable.iter().find(is).map(|task| task.id())
         };
-        // The main thread spawns the others and then waits for them, so it runs whenever it can.
+        // The main thread spawns the other threads and then waits for them, so it runs whenever it can.
         if let Some(main) = task(0) {
             return Some(main);
         }

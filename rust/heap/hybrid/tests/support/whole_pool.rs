@@ -22,8 +22,8 @@ use crate::{
 };
 use std::vec::Vec;
 
-/// Panics unless an engine without live blocks can allocate all its memory, in as few blocks as its regions
-/// allow.
+/// Panics unless an engine without live blocks can allocate all its memory, in the smallest number of blocks
+/// that the sizes of the regions allow.
 pub(crate) fn is_whole<L, P>(engine: &Hybrid<L, P>, memories: &[HostMemory])
 where
     L: Lock<State> + Sync,
@@ -41,7 +41,7 @@ where
         let expected = memories
             .iter()
             .filter(|memory| pages(memory) >> order & 1 != 0);
-        // A block of one page comes from the class of 4096 bytes, whose slab is that page.
+        // A block of one page is an object of the class of 4096 bytes, whose slab is that page.
         let whole = layout(PAGE_BYTES << order, PAGE_BYTES);
         for _ in 0..expected.count() {
             live.push((engine.allocate(whole, &mut cost).unwrap(), whole));

@@ -50,7 +50,8 @@ fn release(buddy: &mut Buddy, index: usize, pages: usize) -> u16 {
     buddy.work.merges
 }
 
-/// Allocates the pages from `index` on, and returns the number of splits, or `None` if one is not free.
+/// Allocates the pages from `index` on, and returns the number of splits, or `None` if one of the pages is
+/// not free.
 fn allocate_at(buddy: &mut Buddy, index: usize, pages: usize) -> Option<u16> {
     buddy.work = Work::default();
     let taken = buddy.allocate_at(page(index), pages);
@@ -132,7 +133,7 @@ fn the_unused_rest_of_a_split_block_is_free_at_once() {
         let mut buddy = buddy(16);
         assert_eq!(allocate(&mut buddy, pages, 0), Some((0, splits)));
         assert_eq!(free(&buddy), rest, "{pages} pages");
-        // A free coalesces as often as its allocation split.
+        // A free coalesces as often as the allocation of the block has split.
         assert_eq!(release(&mut buddy, 0, pages), splits);
         assert_eq!(free(&buddy), [(0, 16)]);
     }
@@ -147,7 +148,8 @@ fn a_free_coalesces_as_far_as_it_can() {
         assert_eq!(release(&mut buddy, index, 1), 0);
     }
     for index in (1..PAGES).step_by(2) {
-        // Page 1 makes a block of 2 pages, page 3 one of 4, page 7 one of 8 pages, and so on.
+        // The free of page 1 creates a block of 2 pages, the free of page 3 a block of 4 pages, the free of
+        // page 7 a block of 8 pages, and so on.
         assert_eq!(
             u32::from(release(&mut buddy, index, 1)),
             (index + 1).trailing_zeros()
@@ -224,7 +226,8 @@ fn a_request_above_the_largest_free_order_is_refused() {
 fn a_block_grows_over_several_free_blocks() {
     let mut buddy = buddy(16);
     assert_eq!(allocate(&mut buddy, 1, 0), Some((0, 4)));
-    // Page 1, pages 2 to 3, and page 4 of the block of pages 4 to 7, which is split twice.
+    // The growth takes the blocks of page 1 and of pages 2 to 3, and page 4 of the block of pages 4 to 7,
+    // which is split twice.
     assert_eq!(allocate_at(&mut buddy, 1, 4), Some(2));
     assert_eq!(free(&buddy), [(5, 1), (6, 2), (8, 8)]);
     assert_eq!(allocate_at(&mut buddy, 5, 11), Some(0));
@@ -254,8 +257,8 @@ fn a_block_does_not_grow_into_live_blocks_or_past_the_region() {
 
 #[test]
 fn pages_inside_a_free_block_are_not_mistaken_for_its_first_page() {
-    // A block grows into the pages behind it, so a free block there begins at the first of them. Page 1
-    // is inside of a free block instead, so the request is refused.
+    // A block grows into the pages behind it, so a free block there begins at the first of these pages. Page
+    // 1 is inside a free block instead, so the request is refused.
     let mut buddy = buddy(8);
     assert_eq!(allocate_at(&mut buddy, 1, 1), None);
     assert_eq!(free(&buddy), [(0, 8)]);

@@ -33,8 +33,8 @@ fn class(bytes: usize) -> Class {
     Class::of(&layout(bytes, 1)).unwrap()
 }
 
-/// Constructs a heap without free pages, with one slab of each of these classes, whose first object is
-/// live.
+/// Constructs a heap without free pages. The heap has one slab of each of these classes, and the first object
+/// of each slab is live.
 fn donors(bytes: &[usize]) -> BareHeap {
     let mut heap = BareHeap::new(&[256]);
     for bytes in bytes {
@@ -106,7 +106,8 @@ fn a_borrowed_object_has_the_alignment_and_the_size_of_its_request() {
         for wanted in Class::all() {
             let wanted = layout(wanted.bytes(), align);
             let promised = Class::of(&wanted).unwrap();
-            // Every class but the requested one has a slab. A slab with a single object has none free.
+            // Every class except for the requested class has a slab. A slab with a single object has no free
+            // object.
             let others: Vec<_> = sizes
                 .iter()
                 .copied()
@@ -142,7 +143,7 @@ fn a_free_of_a_smaller_size_is_accepted_only_while_its_class_has_borrowed_object
         heap.sound();
         error
     };
-    // Other classes have borrowed nothing, and no class borrows for a size above the donor's.
+    // Other classes have borrowed nothing, and no class borrows an object that is smaller than the request.
     for size in [8, 96, 113, 200, 257, 2560, 3072, 4096] {
         assert_eq!(refused(&mut heap, object, size), BadFree::WrongSize);
     }
@@ -177,12 +178,11 @@ fn a_second_free_of_a_borrowed_object_changes_nothing() {
 #[test]
 fn a_borrowed_object_is_resized_in_place_only_within_the_class_of_its_request() {
     let mut heap = donors(&[256]);
-    let mut cost = Cost::default();
     let (wanted, more) = (layout(100, 8), layout(112, 8));
     let (object, _) = heap.allocate(wanted).unwrap();
-    assert!(heap.0.resize(object, wanted, more, &mut cost));
+    assert!(heap.0.resize(object, wanted, more));
     // The object has room for more, but its later free would name a class that has borrowed nothing.
-    assert!(!heap.0.resize(object, more, layout(113, 8), &mut cost));
+    assert!(!heap.0.resize(object, more, layout(113, 8)));
     heap.free(object, more).unwrap();
     assert_eq!(borrowed(&heap), 0);
 }
@@ -224,8 +224,8 @@ fn a_slab_with_a_damaged_bitmap_is_no_donor() {
 
 #[test]
 fn the_cost_of_a_request_includes_the_work_of_all_its_attempts() {
-    // The page of the empty slab coalesces up to the whole pool, which is then allocated, or split for
-    // five pages.
+    // The page of the empty slab coalesces with its buddies up to the whole pool. The whole pool is then
+    // allocated, or split for five pages.
     for (align, pages, splits) in [(8, 8, 0), (8192, 5, 3)] {
         let mut heap = BareHeap::new(&[8]);
         let block = heap.allocate(layout(64, 8)).unwrap().0;
@@ -237,8 +237,8 @@ fn the_cost_of_a_request_includes_the_work_of_all_its_attempts() {
 
 #[test]
 fn the_cost_of_a_fallback_is_that_of_the_attempt_that_served() {
-    // One page in place of a slab of three pages: no free block has three pages. The two empty slabs, which
-    // are buddies, are returned first.
+    // One page is allocated in place of a slab of three pages, because no free block has three pages. The two
+    // empty slabs, which are buddies, are returned first.
     let mut heap = BareHeap::with_free(&[8], 2..4);
     let blocks = [64, 80].map(|size| (heap.allocate(layout(size, 8)).unwrap().0, size));
     for (block, size) in blocks {

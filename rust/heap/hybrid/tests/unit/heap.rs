@@ -35,13 +35,13 @@ fn the_cost_names_path_class_and_order() {
         (Path::Growth, class(1024), Some(0), Some(8))
     );
     assert_eq!(cost_of(1000, 8), (Path::Slab, class(1024), None, Some(0)));
-    // Three of the four pages in front of the last four.
+    // The slab takes three pages of the free block of four pages in front of the last four pages.
     assert_eq!(
         cost_of(3000, 8),
         (Path::Growth, class(3072), Some(2), Some(2))
     );
     assert_eq!(cost_of(5000, 8), (Path::Buddy, None, Some(1), Some(0)));
-    // A block of 16 pages is split for 9 pages: the rest is free blocks of 1, 2 and 4 pages.
+    // A block of 16 pages is split for 9 pages. The rest becomes free blocks of 1, 2 and 4 pages.
     assert_eq!(cost_of(9 * 4096, 8), (Path::Buddy, None, Some(4), Some(4)));
     assert_eq!(cost_of(8, 1 << 16).0, Path::Buddy);
 }
@@ -136,7 +136,7 @@ fn one_page_serves_an_object_when_no_slab_of_three_pages_fits() {
     for n in 0..4 {
         assert_eq!(heap.allocate(three).unwrap().0, at(n * 3072));
     }
-    // The fourth and the fifth page are free. They are two blocks, so no slab of three pages fits.
+    // The fourth and the fifth page are free. These pages are two blocks, so no slab of three pages fits.
     let (fourth, cost) = heap.allocate(three).unwrap();
     assert_eq!(
         (cost.path(), cost.class(), cost.order()),
@@ -147,9 +147,8 @@ fn one_page_serves_an_object_when_no_slab_of_three_pages_fits() {
     assert_eq!(heap.allocate(three).unwrap_err(), Refusal::Exhausted);
     heap.sound();
 
-    let mut cost = Cost::default();
-    assert!(heap.0.resize(fourth, three, layout(3072, 8), &mut cost));
-    assert!(!heap.0.resize(fourth, three, layout(4096, 8), &mut cost));
+    assert!(heap.0.resize(fourth, three, layout(3072, 8)));
+    assert!(!heap.0.resize(fourth, three, layout(4096, 8)));
     assert_eq!(
         heap.free(fourth, layout(3072, 8)).unwrap().path(),
         Path::Buddy
@@ -163,28 +162,30 @@ fn one_page_serves_an_object_when_no_slab_of_three_pages_fits() {
 fn a_large_block_grows_and_shrinks_in_place() {
     let mut heap = BareHeap::new(&[16]);
     let pages = |pages: usize| layout(pages << 12, 8);
-    let mut cost = Cost::default();
-    // Two pages are the smallest large block: up to one page there is a class.
+    // The smallest large block has two pages, because a class serves requests of up to one page.
     let block = heap.allocate(pages(2)).unwrap().0;
     for (old, new, free) in [(2, 5, 11), (5, 16, 0), (16, 3, 13), (3, 3, 13)] {
-        assert!(heap.0.resize(block, pages(old), pages(new), &mut cost));
+        assert!(heap.0.resize(block, pages(old), pages(new)));
         assert_eq!(heap.0.buddy.free_pages, free);
-        assert_eq!((cost.path(), heap.0.large_pages), (Path::InPlace, new));
+        assert_eq!(
+            (heap.0.cost.path(), heap.0.large_pages),
+            (Path::InPlace, new)
+        );
         heap.sound();
     }
     let next = heap.allocate(layout(64, 8)).unwrap().0;
     assert_eq!(next, at(3 << 12));
     let before = heap.figures();
     for new in [4, 17, 1 << 40] {
-        assert!(!heap.0.resize(block, pages(3), pages(new), &mut cost));
+        assert!(!heap.0.resize(block, pages(3), pages(new)));
         assert_eq!(heap.figures(), before);
         heap.sound();
     }
     // A large block does not become an object in place, and an object does not become a large block.
-    assert!(!heap.0.resize(block, pages(3), layout(64, 8), &mut cost));
-    assert!(!heap.0.resize(next, layout(64, 8), pages(3), &mut cost));
-    assert!(!heap.0.resize(next, layout(64, 8), layout(65, 8), &mut cost));
-    assert!(heap.0.resize(next, layout(64, 8), layout(57, 8), &mut cost));
+    assert!(!heap.0.resize(block, pages(3), layout(64, 8)));
+    assert!(!heap.0.resize(next, layout(64, 8), pages(3)));
+    assert!(!heap.0.resize(next, layout(64, 8), layout(65, 8)));
+    assert!(heap.0.resize(next, layout(64, 8), layout(57, 8)));
     heap.free(block, pages(3)).unwrap();
     heap.free(next, layout(57, 8)).unwrap();
     heap.sound();
@@ -208,11 +209,7 @@ fn a_request_is_served_by_any_region_that_has_room() {
     );
     // A block does not grow into the next region.
     let (old, new) = (layout(8 << 12, 8), layout(9 << 12, 8));
-    assert!(
-        !heap
-            .0
-            .resize(Offset::new(1, 0), old, new, &mut Cost::default())
-    );
+    assert!(!heap.0.resize(Offset::new(1, 0), old, new));
     heap.sound();
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The largest possible region, of 4 GiB: its metadata without memory.
+//! The metadata of the largest possible region, of 4 GiB, without the memory of the region.
 
 use super::BareHeap;
 use crate::{
@@ -88,18 +88,17 @@ fn a_block_at_the_end_of_the_largest_region_grows_no_further() {
     let mut heap = BareHeap::new(&[REGION_PAGES_MAX]);
     let half = layout(2 << 30, 8);
     let blocks: Vec<_> = (0..2).map(|_| heap.allocate(half).unwrap().0).collect();
-    let mut cost = crate::Cost::default();
     let more = layout((2 << 30) + PAGE_BYTES, 8);
-    assert!(!heap.0.resize(blocks[1], half, more, &mut cost));
+    assert!(!heap.0.resize(blocks[1], half, more));
     let less = layout((2 << 30) - PAGE_BYTES, 8);
-    assert!(heap.0.resize(blocks[1], half, less, &mut cost));
-    assert!(heap.0.resize(blocks[1], less, half, &mut cost));
-    assert!(!heap.0.resize(blocks[1], half, more, &mut cost));
+    assert!(heap.0.resize(blocks[1], half, less));
+    assert!(heap.0.resize(blocks[1], less, half));
+    assert!(!heap.0.resize(blocks[1], half, more));
 
     heap.free(blocks[1], half).unwrap();
     let (whole, past) = (layout(4 << 30, 8), layout((4 << 30) + PAGE_BYTES, 8));
-    assert!(!heap.0.resize(blocks[0], half, past, &mut cost));
-    assert!(heap.0.resize(blocks[0], half, whole, &mut cost));
+    assert!(!heap.0.resize(blocks[0], half, past));
+    assert!(heap.0.resize(blocks[0], half, whole));
     assert_eq!(heap.0.buddy.free_pages, 0);
 }
 

@@ -123,7 +123,7 @@ fn an_empty_magazine_is_refilled_by_half() {
         (BLOCKS_MAX, 31),
     ];
     assert_eq!(held[..6], half);
-    // The refill at a capacity of 64 needs two slabs: the first one has only 30 free objects left.
+    // The refill at a capacity of 64 needs two slabs, because the first slab has only 30 free objects left.
     assert!(held[6..].iter().all(|held| *held == (BLOCKS_MAX, 31)));
     assert_eq!(1 + 31, TRANSFER_MAX);
 }
@@ -221,8 +221,8 @@ fn sizes() -> impl Iterator<Item = usize> {
     kinds.map(crate::size_class::MagazineKind::bytes)
 }
 
-/// Allocates and frees every size on each of four CPUs, and returns the highest number of bytes in magazines,
-/// and of bytes reserved for magazines.
+/// Allocates and frees every size on each of four CPUs. Returns the highest number of bytes in magazines, and
+/// the highest number of bytes of capacity.
 fn most_in_magazines(bytes: usize) -> (usize, usize) {
     let machine = Machine::new(4, bytes);
     let mut most = (0, 0);
@@ -264,7 +264,8 @@ fn the_budget_grows_with_the_pool() {
 
 #[test]
 fn a_magazine_grows_by_the_rest_of_the_budget() {
-    // The budget is 16 KiB: room for four blocks of 3 KiB, one more, then two of 512 bytes.
+    // The budget of 16 KiB has room for four blocks of 3 KiB on one CPU, one such block on the other CPU, and
+    // two blocks of 512 bytes.
     let machine = Machine::new(2, 256 << 10);
     machine.allocate(3072);
     machine.on(1).allocate(3072);
@@ -272,7 +273,7 @@ fn a_magazine_grows_by_the_rest_of_the_budget() {
     assert_eq!((capacities, machine.capacity_bytes()), ([4, 1], 15 << 10));
     machine.allocate(512);
     assert_eq!(machine.capacity(1, 512), 2);
-    // The budget is used up: other sizes are allocated from the heap, without a magazine.
+    // The budget is used up, so blocks of other sizes are allocated from the heap without a magazine.
     let blocks = machine.allocate_all(1024, 10);
     machine.free_all(blocks);
     assert_eq!(

@@ -20,7 +20,8 @@ use crate::{
 };
 use std::vec::Vec;
 
-/// Returns the blocks of a list from the first to the last. Panics if the links back differ.
+/// Returns the indexes of the blocks of a list, from the first to the last. Panics if the links to the
+/// previous blocks do not match.
 fn blocks(descs: &PageMetadata, list: &List) -> Vec<usize> {
     let forwards: Vec<_> = core::iter::successors(list.first(), |page| descs.next(*page)).collect();
     let last = forwards.last().copied();

@@ -10,7 +10,6 @@ use super::{
     page, //
 };
 use crate::{
-    Cost,
     backing_heap::BackingHeap,
     hybrid::{
         buddy::{
@@ -46,7 +45,7 @@ fn pages_are_allocated_from_either_end_of_the_block_that_is_split() {
             let found = buddy.allocate(wanted, align_order, end);
             assert_eq!(found, Some(page(expected)), "{wanted} pages, {end:?}");
             assert_eq!(buddy.free_pages, 16 - wanted);
-            // A free coalesces as often as its allocation split.
+            // A free coalesces as often as the allocation of the block has split.
             let splits = buddy.work.splits;
             buddy.free(page(expected), wanted);
             assert_eq!((buddy.work.merges, buddy.lists[4].len), (splits, 1));
@@ -60,7 +59,7 @@ fn slabs_and_large_blocks_meet_in_the_middle() {
     let mut heap = BareHeap::new(&[64]);
     let large = heap.allocate(pages(32)).unwrap().0;
     assert_eq!(large, at(0));
-    // Each object of 4096 bytes is a slab of one page. Slabs come from the last page down.
+    // Each object of 4096 bytes is a slab of one page. Slabs are allocated from the last page down.
     for expected in (32..64).rev() {
         let slab = heap.allocate(layout(4096, 8)).unwrap().0;
         assert_eq!(slab, at(expected << 12));
@@ -72,36 +71,34 @@ fn slabs_and_large_blocks_meet_in_the_middle() {
 #[test]
 fn a_large_block_grows_in_place_up_to_the_slabs() {
     let mut heap = BareHeap::new(&[64]);
-    let mut cost = Cost::default();
     let large = heap.allocate(pages(16)).unwrap().0;
     let slab = heap.allocate(layout(64, 8)).unwrap().0;
     // The slab is split off the high end of the free block behind the large block.
     assert_eq!((large, slab), (at(0), at(31 << 12)));
-    assert!(heap.0.resize(large, pages(16), pages(31), &mut cost));
-    assert!(!heap.0.resize(large, pages(31), pages(32), &mut cost));
+    assert!(heap.0.resize(large, pages(16), pages(31)));
+    assert!(!heap.0.resize(large, pages(31), pages(32)));
     heap.sound();
     heap.free(slab, layout(64, 8)).unwrap();
     // The empty slab stays cached, so it would stop the growth until a shrink returns it.
     assert_eq!(heap.0.free_empty_slabs(), 1);
-    assert!(heap.0.resize(large, pages(31), pages(64), &mut cost));
+    assert!(heap.0.resize(large, pages(31), pages(64)));
     heap.sound();
 }
 
 #[test]
 fn a_large_block_grows_in_place_past_former_neighbours() {
     let mut heap = BareHeap::new(&[64]);
-    let mut cost = Cost::default();
     let blocks: Vec<_> = (0..4).map(|_| heap.allocate(pages(4)).unwrap().0).collect();
     assert_eq!(blocks, [0, 4, 8, 12].map(|page| at(page << 12)));
     let slab = heap.allocate(layout(64, 8)).unwrap().0;
     assert_eq!(slab, at(31 << 12));
     for (freed, now) in [(1, 8), (2, 12), (3, 31)] {
         let before = heap.0.large_pages;
-        assert!(!heap.0.resize(blocks[0], pages(4), pages(now), &mut cost));
+        assert!(!heap.0.resize(blocks[0], pages(4), pages(now)));
         assert_eq!(heap.0.large_pages, before);
         heap.free(blocks[freed], pages(4)).unwrap();
     }
-    assert!(heap.0.resize(blocks[0], pages(4), pages(31), &mut cost));
+    assert!(heap.0.resize(blocks[0], pages(4), pages(31)));
     let kind = heap.0.buddy.metadata.kind(page(0));
     assert_eq!(
         (kind, heap.0.large_pages),

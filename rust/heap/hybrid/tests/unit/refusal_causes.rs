@@ -32,7 +32,7 @@ fn linux_index(order: u32, free_pages: i64, free_blocks_total: i64) -> i64 {
     1000 - (1000 + free_pages * 1000 / requested) / free_blocks_total
 }
 
-/// Returns the number of free blocks, for one region in which each page is `free` or not.
+/// Returns the number of free blocks of a region. `free` contains, for each page, whether the page is free.
 ///
 /// Two free buddies are always coalesced, so every block is as large as its alignment and the free pages
 /// allow.
@@ -77,7 +77,7 @@ fn each_refused_request_names_its_cause() {
     for block in pages.iter().step_by(2) {
         heap.free(*block, layout(4096, 8)).unwrap();
     }
-    // The first freed page is still cached as an empty slab. This request reclaims it.
+    // The first freed page is still cached as an empty slab. The next request reclaims the page.
     heap.allocate(layout(8 << 12, 8)).unwrap_err();
     assert_eq!(heap.0.buddy.free_pages, 7);
     for (size, align, refusal) in [
@@ -159,7 +159,8 @@ fn the_fragmentation_index_is_that_of_linux_and_at_least_0() {
         assert_eq!(cost.fragmentation(), index);
         assert_eq!(i64::from(index), linux_index(wanted.ilog2(), 8, 8));
     }
-    // One page is free, but misaligned. The index of Linux is negative, which there means a lack of memory.
+    // One page is free, but misaligned. The index of Linux is negative, which in Linux means a lack of
+    // memory.
     let mut heap = BareHeap::with_free(&[4], [1]);
     let (refusal, cost) = heap.refused(layout(8, 8192));
     assert_eq!((refusal, linux_index(1, 1, 1)), (Refusal::Fragmented, -500));
@@ -178,10 +179,9 @@ proptest! {
         let mut heap = BareHeap::with_free(&[free.len()], free_indexes.iter().copied());
         for (pages, align_order) in requests {
             let request = layout(pages << 12, 4096 << align_order);
-            let mut cost = Cost::default();
             let order = pages.next_power_of_two().ilog2().max(align_order);
             let too_big = order > free.len().ilog2();
-            let refusal = match heap.request(request, &mut cost) {
+            let refusal = match heap.request(request) {
                 Ok(block) => {
                     prop_assert!(!too_big && pages <= free_indexes.len());
                     heap.free(block, request).unwrap();
@@ -197,10 +197,10 @@ proptest! {
                 prop_assert_eq!(refusal, Refusal::Fragmented);
                 let blocks = count_blocks(&free) as i64;
                 let index = linux_index(order, free_indexes.len() as i64, blocks);
-                prop_assert_eq!(i64::from(cost.fragmentation()), index.max(0));
+                prop_assert_eq!(i64::from(heap.0.cost.fragmentation()), index.max(0));
                 continue;
             }
-            prop_assert_eq!(cost, Cost::default());
+            prop_assert_eq!(heap.0.cost, Cost::default());
         }
     }
 }

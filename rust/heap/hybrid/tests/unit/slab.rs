@@ -9,7 +9,7 @@ use super::{
     page, //
 };
 use crate::{
-    Cost, Offset, PAGE_BYTES, Path,
+    Offset, PAGE_BYTES, Path,
     backing_heap::BackingHeap,
     hybrid::page::PageKind,
     size_class::{
@@ -42,7 +42,7 @@ fn objects_are_allocated_from_the_lowest_up() {
     for n in [5, 63, 17] {
         heap.free(at(first + n * 64), layout(64, 8)).unwrap();
     }
-    // The other slab has free objects, too, but this one became partial later.
+    // The other slab also has free objects, but the first slab became partial later.
     for n in [5, 17, 63] {
         let block = heap.allocate(layout(64, 8)).unwrap().0;
         assert_eq!(block, at(first + n * 64));
@@ -119,7 +119,7 @@ fn one_empty_slab_of_a_class_is_cached_and_the_others_are_returned() {
         heap.sound();
     }
     assert_eq!(heap.0.buddy.free_pages, 15);
-    // The slab that became empty first is cached. Each class caches one of its own.
+    // The slab that became empty first is cached. Each class caches one empty slab.
     assert_eq!(heap.allocate(page_each).unwrap().0, blocks[0]);
     let block = heap.allocate(layout(8, 8)).unwrap().0;
     heap.free(block, layout(8, 8)).unwrap();
@@ -179,12 +179,11 @@ fn a_free_of_an_object_that_crosses_pages_finds_its_slab() {
 #[test]
 fn a_batch_takes_the_rest_of_a_slab_before_a_new_one() {
     let mut heap = BareHeap::new(&[8]);
-    let mut cost = Cost::default();
     let mut batch = [Offset::new(0, 0); 200];
     for (path, rest) in [(Path::Growth, 200), (Path::Slab, 200), (Path::Slab, 112)] {
-        let served = heap.0.allocate(layout(8, 8), &mut batch, &mut cost);
+        let served = heap.0.allocate(layout(8, 8), &mut batch);
         assert_eq!(served, Ok(200));
-        assert_eq!(cost.path(), path);
+        assert_eq!(heap.0.cost.path(), path);
         let apart = |pair: &[Offset]| pair[0].byte() + 8 == pair[1].byte();
         assert!(batch[..rest].windows(2).all(apart));
         assert!(batch[rest..].windows(2).all(apart));
@@ -199,9 +198,7 @@ fn a_batch_takes_no_new_slab_where_an_eighth_of_the_pool_is_free() {
     for (free, expected) in [(4, 100), (3, 64)] {
         let mut heap = BareHeap::with_free(&[16], 16 - free..16);
         let mut batch = [Offset::new(0, 0); 100];
-        let served = heap
-            .0
-            .allocate(layout(64, 8), &mut batch, &mut Cost::default());
+        let served = heap.0.allocate(layout(64, 8), &mut batch);
         assert_eq!(served, Ok(expected));
         heap.sound();
     }
@@ -212,8 +209,8 @@ fn a_batch_is_freed_up_to_the_first_object_of_another_region() {
     let mut heap = BareHeap::new(&[2, 1]);
     let small = layout(64, 8);
     assert_eq!(heap.fill(small).len(), 3 * 64);
-    // The offset of the other object is above that of the first one by less than the span of a region,
-    // below it, or above it by more than the span.
+    // The offset of the second object is above the offset of the first object by less than the span of a
+    // region, below it, or above it by more than the span.
     let [last, other] = [(0, 4096), (1, 0)].map(|(region, byte)| Offset::new(region, byte));
     for batch in [
         [last, other],

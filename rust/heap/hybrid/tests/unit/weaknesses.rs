@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The experiments of `seed::tests::weaknesses` that apply to `hybrid`, without magazines: `hybrid` does not have these
+//! The experiments of `seed::tests::weaknesses` that apply to `hybrid`. `hybrid` does not have these
 //! weaknesses.
 
 use super::{
@@ -65,8 +65,8 @@ fn a_free_reads_no_free_block_but_its_buddies() {
     for index in (0..16_384).step_by(4) {
         assert_eq!(free(&mut buddy, index), 0);
     }
-    // 4096 blocks are in one list. All links are destroyed but those of the buddy, its neighbours, and the
-    // first block, so a free that followed the list would not find the buddy.
+    // 4096 blocks are in one list. The test destroys all links except for the links of the buddy, of its
+    // neighbours, and of the first block, so a free that followed the list would not find the buddy.
     let (buddy_index, head) = (8192_usize, 16_380_usize);
     for index in (0..16_384).step_by(4) {
         if index != head && index.abs_diff(buddy_index) > 4 {
