@@ -28,24 +28,6 @@ pub enum Rule {
     OwnCheck = 9,
 }
 
-impl Rule {
-    /// Returns what the allocator did, as the end of a sentence that begins with the operation.
-    #[must_use]
-    pub fn violation(self) -> &'static str {
-        match self {
-            Self::AccessInPool => "accessed memory outside the pool",
-            Self::AccessAligned => "accessed memory at an offset that is not a multiple of 8",
-            Self::AccessOutsideOfBlocks => "accessed memory inside a block that is allocated",
-            Self::OperationEnds => "did not end",
-            Self::NoteExists => "accessed a page note that does not exist",
-            Self::BlockInPool => "returned a block that does not lie in the pool",
-            Self::BlockAligned => "returned a block that is not aligned as requested",
-            Self::BlockDisjoint => "returned memory that belongs to another block",
-            Self::OwnCheck => "found that a rule of its own is broken",
-        }
-    }
-}
-
 /// A function of the learner's allocator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u32)]

@@ -55,7 +55,8 @@ use crate::{
         slablab_reports,
         slablab_shrink,
         slablab_stats,
-        slablab_submit, //
+        slablab_submit,
+        slablab_violation, //
     },
 };
 
@@ -177,6 +178,12 @@ impl Target for Device {
         let mut stats = Box::<slablab_stats>::default();
         self.command(&mut *stats)?;
         Ok(stats)
+    }
+
+    fn violation(&self) -> Result<slablab_violation, Errno> {
+        let mut violation = slablab_violation::default();
+        self.command(&mut violation)?;
+        Ok(violation)
     }
 
     fn check(&self) -> Result<slablab_check, Errno> {

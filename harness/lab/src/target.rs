@@ -21,7 +21,8 @@ use crate::uapi::{
     slablab_report,
     slablab_shrink,
     slablab_stats,
-    slablab_submit, //
+    slablab_submit,
+    slablab_violation, //
 };
 
 /// A refused allocation or reallocation.
@@ -61,6 +62,9 @@ pub trait Target: Sync {
 
     /// Checks the engine's metadata.
     fn check(&self) -> Result<slablab_check, Errno>;
+
+    /// Returns the first rule that the allocator of the engine `student` broke, and its accesses.
+    fn violation(&self) -> Result<slablab_violation, Errno>;
 
     /// Adds `bytes` bytes to the pool.
     fn extend(&self, bytes: u64) -> Result<slablab_extend, Errno>;
@@ -172,6 +176,11 @@ macro_rules! forward {
     (@check $field:ident) => {
         fn check(&self) -> Result<$crate::uapi::slablab_check, $crate::device::Errno> {
             self.$field.check()
+        }
+    };
+    (@violation $field:ident) => {
+        fn violation(&self) -> Result<$crate::uapi::slablab_violation, $crate::device::Errno> {
+            self.$field.violation()
         }
     };
     (@extend $field:ident) => {

@@ -421,7 +421,7 @@ impl<A: Allocator, L: Lock<State<A>> + Sync> Check for StudentEngine<A, L> {
         match violation {
             None => Ok(Progress::Sound),
             Some(violation) => Err(Broken {
-                rule: CheckRule::Supervised,
+                rule: CheckRule::Allocator,
                 class: None,
                 offset: Some(Offset::new(0, violation.offset)),
             }),

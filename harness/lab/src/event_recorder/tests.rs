@@ -94,7 +94,7 @@ struct Counting {
 }
 
 impl Target for Counting {
-    forward!(sim: info, bind, alloc, realloc, read, write, stats, check, extend, shrink, map, submit, record, end_record, inject, fail);
+    forward!(sim: info, bind, alloc, realloc, read, write, stats, check, violation, extend, shrink, map, submit, record, end_record, inject, fail);
 
     fn free(&self, handle: u32) -> Result<(), Errno> {
         self.under_way.fetch_add(1, Ordering::SeqCst);

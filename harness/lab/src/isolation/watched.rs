@@ -28,7 +28,8 @@ use crate::{
         slablab_report,
         slablab_shrink,
         slablab_stats,
-        slablab_submit, //
+        slablab_submit,
+        slablab_violation, //
     },
 };
 
@@ -84,6 +85,10 @@ impl Target for Watched {
 
     fn check(&self) -> Result<slablab_check, Errno> {
         request(TargetCall::Check, [0; 3], || self.0.check())
+    }
+
+    fn violation(&self) -> Result<slablab_violation, Errno> {
+        request(TargetCall::Other, [0; 3], || self.0.violation())
     }
 
     fn extend(&self, bytes: u64) -> Result<slablab_extend, Errno> {

@@ -260,6 +260,13 @@ impl<'t> Oracle<'t> {
             ) => errno == Errno::NOMEM,
             Some(Cause::Quota) => errno == Errno::DQUOT,
             Some(Cause::Unsupported) => errno == Errno::OPNOTSUPP,
+            Some(Cause::Faulty) => {
+                let violation = self.target.violation().map_err(|errno| Violation::Failed {
+                    call: "VIOLATION",
+                    errno,
+                })?;
+                return Err(Violation::Allocator(violation.to_string()));
+            }
             Some(Cause::None) | None => false,
         };
         match cause {

@@ -9,6 +9,7 @@ mod filled;
 mod mapping;
 mod platform;
 mod pool;
+pub mod student;
 #[cfg(feature = "test-support")]
 pub mod wrong;
 
@@ -83,7 +84,8 @@ use crate::{
         slablab_report,
         slablab_shrink,
         slablab_stats,
-        slablab_submit, //
+        slablab_submit,
+        slablab_violation, //
     },
 };
 
@@ -302,6 +304,12 @@ impl Target for Sim {
             Ok(Progress::Disturbed) => Err(Errno::AGAIN),
             result => Ok(uapi::check_reply(result.err(), walk.walked())),
         }
+    }
+
+    fn violation(&self) -> Result<slablab_violation, Errno> {
+        let engine = self.pool().engine.interfaces().supervise;
+        let engine = engine.ok_or(Errno::OPNOTSUPP)?;
+        Ok(uapi::violation_reply(engine))
     }
 
     fn extend(&self, bytes: u64) -> Result<slablab_extend, Errno> {

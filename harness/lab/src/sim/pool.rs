@@ -41,7 +41,8 @@ use super::wrong;
 use super::{
     PAGE_BYTES,
     filled::Filled,
-    mapping::RegionMapping, //
+    mapping::RegionMapping,
+    student::RegisteredEngine, //
 };
 use crate::{
     device::Errno,
@@ -64,11 +65,13 @@ macro_rules! sim_engines {
             /// The engines that also run outside of the kernel.
             pub(super) enum PoolEngine {
                 $($(#[$doc])* $kind($engine),)+
+                /// The engine that the program registered, if any.
+                Student(RegisteredEngine),
             }
         }
 
         impl PoolEngine {
-            /// The engines that run in a process.
+            /// The engines that run in every process: all but `student`.
             const ALL: [Engine; [$(Engine::$kind),+].len()] = [$(Engine::$kind),+];
 
             /// Returns an engine without regions, or `None` for an engine that runs in the kernel only.
@@ -78,6 +81,7 @@ macro_rules! sim_engines {
                         let new: fn(usize) -> $engine = $new;
                         Some(Self::$kind(new(pool_bytes)))
                     })+
+                    Engine::Student => RegisteredEngine::new().map(Self::Student),
                     _ => None,
                 }
             }
