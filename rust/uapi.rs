@@ -37,6 +37,7 @@ pub(crate) use replies::{
     free_bytes,
     misuse,
     offset, //
+    violation_reply,
 };
 
 /// A structure of the ABI that programs pass to a command.
