@@ -37,7 +37,7 @@ declare -A about=(
 	[rest]="the other crates: the benchmark of the host, the engines with host locks"
 )
 inner=(hybrid::tests::{unit::page,unit::buddy,model::buddy,unit::slab} seed::free_list)
-crates=(slab_heap slab_heap_fuzz slab_session slablab_trace slablab_report slablab_lab slablab_selftest slablab)
+crates=(slab_heap slab_heap_fuzz slab_session slablab_trace slablab_report slablab_lab slablab_selftest slablab_command slablab)
 
 # tests LAYER: runs the tests of a layer
 tests() {
@@ -53,7 +53,7 @@ tests() {
 	session) cargo test -p slab_session --locked --no-fail-fast ;;
 	trace) cargo test -p slablab_trace -p slablab_report --locked --no-fail-fast ;;
 	lab) cargo test -p slablab_lab --locked --no-fail-fast ;;
-	command) cargo test -p slablab -p slablab_selftest --locked --no-fail-fast ;;
+	command) cargo test -p slablab -p slablab_command -p slablab_selftest --locked --no-fail-fast ;;
 	rest) cargo test --workspace "${crates[@]/#/--exclude=}" --locked --no-fail-fast ;;
 	esac
 }

@@ -60,11 +60,11 @@ const REGION_BYTES_MAX: u64 = 4 << 30;
 /// An entry is a variant of `uapi::Engine`, the engine's type, and a function from the bytes of the
 /// pool to an engine without regions.
 macro_rules! sim_engines {
-    ($($(#[$doc:meta])* $kind:ident($engine:ty) = $new:expr;)+) => {
+    ($($(#[doc = $doc:literal])* $kind:ident($engine:ty) = $new:expr;)+) => {
         engine_enum! {
             /// The engines that also run outside of the kernel.
             pub(super) enum PoolEngine {
-                $($(#[$doc])* $kind($engine),)+
+                $($(#[doc = $doc])* $kind($engine),)+
                 /// The engine that the program registered, if any.
                 Student(RegisteredEngine),
             }

@@ -153,6 +153,7 @@ fn cause(refused: &Refused, size: u64) -> Option<String> {
             "refused, busy: a CPU that may cache free memory could not be reached in time"
                 .to_owned()
         }
+        Cause::Faulty => "refused, faulty: the engine's allocator broke a rule".to_owned(),
     })
 }
 
