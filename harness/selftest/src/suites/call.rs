@@ -36,7 +36,8 @@ use crate::{
         slablab_reports,
         slablab_shrink,
         slablab_stats,
-        slablab_submit, //
+        slablab_submit,
+        slablab_violation, //
     },
 };
 
@@ -115,6 +116,11 @@ impl CommandCall {
             ("REPORTS", uapi::SLABLAB_NR_REPORTS, pool),
             ("FAIL", uapi::SLABLAB_NR_FAIL, pool),
             ("EVENTS", uapi::SLABLAB_NR_EVENTS, true),
+            (
+                "VIOLATION",
+                uapi::SLABLAB_NR_VIOLATION,
+                engine == Engine::Student,
+            ),
         ];
         commands
             .into_iter()
@@ -165,6 +171,7 @@ impl CommandCall {
             uapi::SLABLAB_NR_STATS => slablab_stats::default().bytes(),
             uapi::SLABLAB_NR_CHECK => slablab_check::default().bytes(),
             uapi::SLABLAB_NR_SHRINK => slablab_shrink::default().bytes(),
+            uapi::SLABLAB_NR_VIOLATION => slablab_violation::default().bytes(),
             uapi::SLABLAB_NR_BENCH => slablab_bench {
                 subject: uapi::SLABLAB_BENCH_HYBRID,
                 threads: 1,
@@ -300,6 +307,7 @@ impl CommandCall {
                 flags(offset_of!(slablab_check, flags)),
                 reserved(offset_of!(slablab_check, reserved), 32),
             ],
+            uapi::SLABLAB_NR_VIOLATION => vec![flags(offset_of!(slablab_violation, flags))],
             uapi::SLABLAB_NR_SHRINK => vec![
                 flags(offset_of!(slablab_shrink, flags)),
                 reserved(offset_of!(slablab_shrink, reserved), 32),
