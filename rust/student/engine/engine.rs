@@ -105,7 +105,7 @@ impl<A: Allocator> State<A> {
         };
         Self {
             allocator: None,
-            memory: Memory::EMPTY,
+            memory: Memory::empty(),
             regions: Regions::new(),
             start: None,
             live_blocks: 0,

@@ -85,19 +85,21 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// The memory of a pool without bytes.
-    pub(crate) const EMPTY: Self = Self {
-        pool: Words::EMPTY,
-        notes: Words::EMPTY,
-        live: LiveMap::EMPTY,
-        accesses: Cell::new(0),
-        limit: 0,
-        call: Call {
-            operation: Operation::New,
-            number: 0,
-        },
-        violation: Cell::new(None),
-    };
+    /// Returns the memory of a pool without bytes.
+    pub(crate) const fn empty() -> Self {
+        Self {
+            pool: Words::EMPTY,
+            notes: Words::EMPTY,
+            live: LiveMap::EMPTY,
+            accesses: Cell::new(0),
+            limit: 0,
+            call: Call {
+                operation: Operation::New,
+                number: 0,
+            },
+            violation: Cell::new(None),
+        }
+    }
 
     /// Sets the words of a pool: of its memory, of its notes, and of the map of its live blocks.
     pub(crate) fn set_pool(&mut self, pool: Words, notes: Words, live: Words) {

@@ -299,7 +299,7 @@ fn a_second_region_is_refused() {
 
 #[test]
 fn the_live_map_agrees_with_a_list_of_granules() {
-    let mut words = vec![0_u64; 5];
+    let mut words = [0_u64; 5];
     let start = core::ptr::NonNull::from(&mut words[..]).cast();
     // SAFETY: `Words::new` requires aligned memory for five words that nobody else uses: it is the vector's.
     let mut map = LiveMap::new(unsafe { Words::new(start, 5) });

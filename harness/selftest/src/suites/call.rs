@@ -93,6 +93,7 @@ pub(super) struct CommandCall {
 /// Returns the commands that take a structure: the name, the number, and whether the engine has the command.
 fn commands(engine: Engine) -> Vec<(&'static str, u32, bool)> {
     let (pool, map) = (has_pool(engine), has_map(engine));
+    let student = engine == Engine::Student;
     vec![
         ("INFO", uapi::SLABLAB_NR_INFO, true),
         ("BIND", uapi::SLABLAB_NR_BIND, true),
@@ -109,11 +110,7 @@ fn commands(engine: Engine) -> Vec<(&'static str, u32, bool)> {
         ("REPORTS", uapi::SLABLAB_NR_REPORTS, pool),
         ("FAIL", uapi::SLABLAB_NR_FAIL, pool),
         ("EVENTS", uapi::SLABLAB_NR_EVENTS, true),
-        (
-            "VIOLATION",
-            uapi::SLABLAB_NR_VIOLATION,
-            engine == Engine::Student,
-        ),
+        ("VIOLATION", uapi::SLABLAB_NR_VIOLATION, student),
     ]
 }
 
