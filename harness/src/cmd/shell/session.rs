@@ -228,6 +228,11 @@ impl<'t> ShellSession<'t> {
                 "no violation found, {} free blocks visited\n",
                 check.walked_blocks
             )),
+            Some(Rule::Allocator) => {
+                let violation = self.target.violation();
+                let violation = violation.map_err(problem::plain("VIOLATION"))?;
+                Err(Problem::Allocator(violation.to_string()))
+            }
             Some(rule) => Err(Problem::Unsound(rule.to_string())),
             None => Err(Problem::Unsound(check.rule.to_string())),
         }

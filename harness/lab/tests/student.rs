@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The engine `student` in `sim`: an allocator that breaks a rule ends in a verdict with the line of the access.
+
+use slab_host::HostLock;
+use slab_student::{
+    Allocator,
+    Error,
+    Layout,
+    Memory,
+    State,
+    StudentEngine, //
+};
+use slablab_lab::{
+    oracle::{
+        Oracle,
+        Violation, //
+    },
+    sim::{
+        Sim,
+        student, //
+    },
+    target::Target,
+    uapi::{
+        AllocatorFunction,
+        AllocatorRule,
+        Cause,
+        Engine, //
+    },
+};
+
+/// A bump allocator that writes a word into the block before the new one, from the third block on.
+struct Overwriting {
+    next: usize,
+    blocks: usize,
+}
+
+/// The line of the write.
+const LINE: u32 = line!() + 12;
+
+impl Allocator for Overwriting {
+    fn new(_memory: &mut Memory) -> Result<Self, Error> {
+        Ok(Self { next: 0, blocks: 0 })
+    }
+
+    fn allocate(&mut self, memory: &mut Memory, layout: Layout) -> Result<Option<usize>, Error> {
+        let block = self.next.next_multiple_of(layout.align());
+        self.blocks += 1;
+        if self.blocks > 2 {
+            // The engine must refuse this access, and report it.
+            memory.write(self.next - 8, 7)?;
+        }
+        self.next = block + layout.size();
+        Ok(Some(block))
+    }
+
+    fn free(&mut self, _memory: &mut Memory, _block: usize, _layout: Layout) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_broken_rule_is_a_verdict_with_its_line() {
+    assert!(
+        Sim::private(Engine::Student, 1 << 20).is_err(),
+        "no engine is registered"
+    );
+    student::register(|| {
+        Box::new(StudentEngine::<Overwriting, _>::new(HostLock::new(
+            State::new(),
+        )))
+    });
+    let sim = Sim::private(Engine::Student, 1 << 20).unwrap();
+    let oracle = Oracle::new(&sim, 1).unwrap();
+    let mut client = oracle.client();
+    let blocks: Vec<_> = (0..2)
+        .map(|_| client.alloc(64, 8).unwrap().unwrap())
+        .collect();
+    let Err(Violation::Allocator(sentence)) = client.alloc(64, 8) else {
+        panic!("the write into a block was not reported");
+    };
+    let expected = format!(
+        "allocate (call 4) accessed memory of a block that is allocated, at offset 0x78: \
+         rust/student/lib.rs, line {LINE}"
+    );
+    assert_eq!(sentence, expected);
+
+    // The blocks are intact, can be freed, and no new block is allocated.
+    for block in blocks {
+        client.free(block).unwrap();
+    }
+    let refused = sim.alloc(64, 8).unwrap_err();
+    assert_eq!(u32::from(refused.cost.cause), Cause::Faulty.raw());
+    let violation = sim.violation().unwrap();
+    assert_eq!(
+        AllocatorRule::from_raw(violation.rule),
+        Some(AllocatorRule::AccessOutsideOfBlocks)
+    );
+    assert_eq!(
+        AllocatorFunction::from_raw(violation.function),
+        Some(AllocatorFunction::Allocate)
+    );
+    assert_eq!(
+        (violation.line, violation.offset, violation.accesses),
+        (LINE, 0x78, 1)
+    );
+}
+
+#[test]
+fn other_engines_have_no_allocator_of_a_learner() {
+    for engine in [Engine::Seed, Engine::Hybrid] {
+        let sim = Sim::private(engine, 1 << 20).unwrap();
+        assert_eq!(sim.violation().unwrap_err(), rustix::io::Errno::OPNOTSUPP);
+    }
+}
