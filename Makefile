@@ -37,7 +37,7 @@ vendor  := rust/vendor/buddy_system_allocator/src/lib.rs
 image   := build/initramfs.cpio
 
 # The layers of the host tests; `scripts/test-host.sh -l` describes them.
-host_tests := $(addprefix test-,host heap class buddy slab seed hybrid debug-mode doc session trace lab command rest)
+host_tests := $(addprefix test-,host heap class buddy slab seed hybrid debug-mode doc student session trace lab command rest)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup kernel run shell sim test $(host_tests) test-debug test-foreign test-report bench bench-host replay \
