@@ -148,7 +148,8 @@ impl<A: Allocator> State<A> {
         let answer = self.call(Operation::Allocate, |allocator, memory| {
             allocator.allocate(memory, layout)
         });
-        let block = answer.ok_or(Refusal::Faulty)?.ok_or(Refusal::Exhausted)?;
+        let block = answer.ok_or(Refusal::Faulty)?;
+        let block = block.ok_or_else(|| self.no_room(layout.size()))?;
         self.verify(block, layout)?;
         let end = block + layout.size();
         self.memory.live.mark(block, end, true);
@@ -156,6 +157,15 @@ impl<A: Allocator> State<A> {
         self.live_bytes += layout.size() as u64;
         self.allocations += 1;
         Ok(block)
+    }
+
+    /// Returns the cause for which the allocator has no room for `bytes` bytes.
+    fn no_room(&self, bytes: usize) -> Refusal {
+        if self.memory.len() as u64 - self.live_bytes < bytes as u64 {
+            Refusal::Exhausted
+        } else {
+            Refusal::Fragmented
+        }
     }
 
     /// Checks the answer of [`Allocator::allocate`].
