@@ -13,6 +13,7 @@ use clap::{
 
 use crate::cmd::{
     bench,
+    course,
     fuzz,
     info,
     inject,
@@ -55,6 +56,7 @@ enum Command {
     Bench(bench::BenchArgs),
     Selftest(slablab_selftest::SelftestArgs),
     Fuzz(fuzz::FuzzArgs),
+    Course(course::CourseArgs),
 }
 
 impl Command {
@@ -117,6 +119,7 @@ impl Cli {
             Command::Bench(args) => bench::run(args),
             Command::Selftest(args) => slablab_selftest::run(args, &["selftest"]),
             Command::Fuzz(args) => fuzz::run(args),
+            Command::Course(args) => course::run(args),
         }
     }
 }

@@ -3,6 +3,7 @@
 //! The subcommands.
 
 pub(crate) mod bench;
+pub(crate) mod course;
 pub(crate) mod fuzz;
 pub(crate) mod info;
 pub(crate) mod inject;

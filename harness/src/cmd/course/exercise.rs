@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The exercises: one folder each, in `harness/course/`.
+
+use std::{
+    fs,
+    path::{
+        Path,
+        PathBuf, //
+    },
+};
+
+use anyhow::{
+    Context,
+    bail, //
+};
+
+/// An exercise.
+pub(super) struct Exercise {
+    /// The number, from 1.
+    pub(super) number: usize,
+    /// The title: the first line of the page, without the number.
+    pub(super) title: String,
+    folder: PathBuf,
+}
+
+impl Exercise {
+    /// Reads a file of the exercise.
+    pub(super) fn file(&self, name: &str) -> anyhow::Result<String> {
+        let path = self.folder.join(name);
+        fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
+    }
+
+    /// Returns the hints, the vaguest first.
+    pub(super) fn hints(&self) -> anyhow::Result<Vec<String>> {
+        let text = self.file("hints.md")?;
+        let hints = text.split("\n## ").map(|hint| {
+            // The first line is the number.
+            let (_, hint) = hint.split_once('\n').unwrap_or_default();
+            hint.trim().to_owned()
+        });
+        Ok(hints.filter(|hint| !hint.is_empty()).collect())
+    }
+}
+
+/// Returns the exercises of a checkout, in their order.
+pub(super) fn all(top: &Path) -> anyhow::Result<Vec<Exercise>> {
+    let folder = top.join("harness/course");
+    let entries =
+        fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    let mut exercises = Vec::new();
+    for entry in entries {
+        let folder = entry?.path();
+        let name = folder.file_name().unwrap_or_default().to_string_lossy();
+        let number = name
+            .split('-')
+            .next()
+            .and_then(|number| number.parse().ok());
+        let (Some(number), true) = (number, folder.join("page.md").exists()) else {
+            continue;
+        };
+        let mut exercise = Exercise {
+            number,
+            title: String::new(),
+            folder,
+        };
+        let page = exercise.file("page.md")?;
+        let title = page.lines().next().unwrap_or_default();
+        title
+            .trim_start_matches(|letter: char| !letter.is_alphabetic())
+            .clone_into(&mut exercise.title);
+        exercises.push(exercise);
+    }
+    exercises.sort_by_key(|exercise| exercise.number);
+    Ok(exercises)
+}
+
+/// Returns the exercise with this number.
+pub(super) fn numbered(exercises: &[Exercise], number: usize) -> anyhow::Result<&Exercise> {
+    let found = exercises.iter().find(|exercise| exercise.number == number);
+    match found {
+        Some(exercise) => Ok(exercise),
+        None => bail!("there is no exercise {number}: 'slablab course list' lists them"),
+    }
+}

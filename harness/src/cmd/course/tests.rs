@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The tests of the exercises.
+//!
+//! Each test runs in a process of its own on a new pool, so an allocator that panics or never returns fails one test.
+
+use std::{
+    process::ExitCode,
+    time::Duration, //
+};
+
+use crate::{
+    isolation::{
+        self,
+        Patience,
+        Watched, //
+    },
+    oracle::{
+        Client,
+        ClientBlock,
+        Oracle,
+        Violation, //
+    },
+    sim::Sim,
+    uapi::{
+        Cause,
+        Engine, //
+    },
+};
+
+/// The time after which a request counts as endless.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The bytes of the pool of a test.
+const POOL_BYTES: u64 = 64 << 10;
+
+/// A test of one or several exercises.
+struct CourseTest {
+    /// What the allocator does, as a sentence.
+    sentence: &'static str,
+    /// The exercises from `first` to `last` have this test.
+    first: usize,
+    last: usize,
+    run: fn(&mut Client<'_>) -> Result<(), Violation>,
+}
+
+/// The tests. The inner ones come first, because a failure there explains later ones.
+static TESTS: [CourseTest; 6] = [
+    CourseTest {
+        sentence: "a block lies in the pool and is aligned",
+        first: 1,
+        last: 8,
+        run: blocks_are_aligned,
+    },
+    CourseTest {
+        sentence: "the whole pool can be allocated",
+        first: 1,
+        last: 3,
+        run: the_whole_pool_can_be_allocated,
+    },
+    CourseTest {
+        sentence: "a request that does not fit is refused, and a smaller one is served",
+        first: 1,
+        last: 3,
+        run: a_request_that_does_not_fit_is_refused,
+    },
+    CourseTest {
+        sentence: "freed memory is used again",
+        first: 2,
+        last: 8,
+        run: freed_memory_is_used_again,
+    },
+    CourseTest {
+        sentence: "free neighbours become one block",
+        first: 2,
+        last: 8,
+        run: free_neighbours_become_one_block,
+    },
+    CourseTest {
+        sentence: "a block that is split serves several requests",
+        first: 2,
+        last: 8,
+        run: a_split_block_serves_several_requests,
+    },
+];
+
+/// Runs the tests of an exercise on the engine `student` of this process, up to the first failure.
+pub(super) fn verify(exercise: usize) -> anyhow::Result<ExitCode> {
+    let tests = TESTS.iter();
+    let tests = tests.filter(|test| (test.first..=test.last).contains(&exercise));
+    for test in tests {
+        let ended = isolation::run(Patience::Limited(PATIENCE), || run(test))?;
+        let failure = match ended {
+            Ok(None) => {
+                println!("ok      {}", test.sentence);
+                continue;
+            }
+            Ok(Some(failure)) => failure,
+            Err(death) => death.to_string(),
+        };
+        println!("FAILED  {}\n\n{failure}", test.sentence);
+        return Ok(ExitCode::FAILURE);
+    }
+    println!("\nexercise {exercise} is done");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs a test on a new pool, and returns the failure in words.
+fn run(test: &CourseTest) -> Option<String> {
+    let sim = match Sim::private(Engine::Student, POOL_BYTES) {
+        Ok(sim) => Watched(Box::new(sim)),
+        Err(errno) => return Some(format!("the pool cannot be created: {errno}")),
+    };
+    let result = Oracle::new(&sim, 1).and_then(|oracle| {
+        (test.run)(&mut oracle.client())?;
+        oracle.check()
+    });
+    result.err().map(|violation| violation.to_string())
+}
+
+/// Allocates a block that must be served.
+fn must(client: &mut Client<'_>, size: u64, align: u64) -> Result<ClientBlock, Violation> {
+    client.alloc(size, align)?.map_err(|cause| {
+        Violation::Unexpected(format!(
+            "a request of {size} bytes aligned to {align} was refused as {cause}, but the pool has room"
+        ))
+    })
+}
+
+/// Allocates blocks of a size until a request is refused.
+fn fill(client: &mut Client<'_>, size: u64) -> Result<Vec<ClientBlock>, Violation> {
+    let mut blocks = Vec::new();
+    while let Ok(block) = client.alloc(size, 8)? {
+        blocks.push(block);
+    }
+    Ok(blocks)
+}
+
+/// Frees blocks.
+fn free_all(
+    client: &mut Client<'_>,
+    blocks: impl IntoIterator<Item = ClientBlock>,
+) -> Result<(), Violation> {
+    blocks.into_iter().try_for_each(|block| client.free(block))
+}
+
+fn blocks_are_aligned(client: &mut Client<'_>) -> Result<(), Violation> {
+    let mut blocks = Vec::new();
+    for (number, align) in [8, 64, 8, 4096, 16, 512, 8, 2048].into_iter().enumerate() {
+        blocks.push(must(client, 24 + 40 * number as u64, align)?);
+    }
+    free_all(client, blocks)
+}
+
+fn the_whole_pool_can_be_allocated(client: &mut Client<'_>) -> Result<(), Violation> {
+    let blocks = fill(client, 64)?;
+    let wanted = POOL_BYTES as usize / 64;
+    if blocks.len() != wanted {
+        return Err(Violation::Unexpected(format!(
+            "the pool has room for {wanted} blocks of 64 bytes, but only {} were served",
+            blocks.len()
+        )));
+    }
+    free_all(client, blocks)
+}
+
+fn a_request_that_does_not_fit_is_refused(client: &mut Client<'_>) -> Result<(), Violation> {
+    let large = must(client, POOL_BYTES - 4096, 8)?;
+    if client.alloc(8192, 8)?.is_ok() {
+        return Err(Violation::Unexpected(
+            "8192 bytes were served, but only 4096 bytes were free".to_owned(),
+        ));
+    }
+    let small = must(client, 4096, 8)?;
+    free_all(client, [large, small])
+}
+
+fn freed_memory_is_used_again(client: &mut Client<'_>) -> Result<(), Violation> {
+    let first = fill(client, 96)?;
+    let count = first.len();
+    free_all(client, first)?;
+    let second = fill(client, 96)?;
+    if second.len() != count {
+        return Err(Violation::Unexpected(format!(
+            "{count} blocks of 96 bytes fit into the empty pool, but only {} after all were freed",
+            second.len()
+        )));
+    }
+    free_all(client, second)
+}
+
+fn free_neighbours_become_one_block(client: &mut Client<'_>) -> Result<(), Violation> {
+    let mut blocks = fill(client, 1024)?;
+    // First every other block is freed, then the rest, so that blocks merge on both sides.
+    let rest = blocks.split_off(blocks.len() / 2);
+    let (mut even, mut odd) = (Vec::new(), Vec::new());
+    for (number, block) in blocks.into_iter().chain(rest).enumerate() {
+        if number % 2 == 0 { &mut even } else { &mut odd }.push(block);
+    }
+    free_all(client, even)?;
+    free_all(client, odd)?;
+    let whole = must(client, POOL_BYTES, 8)?;
+    client.free(whole)
+}
+
+fn a_split_block_serves_several_requests(client: &mut Client<'_>) -> Result<(), Violation> {
+    let mut blocks = fill(client, 8192)?;
+    let Some(block) = blocks.pop() else {
+        return Err(Violation::Unexpected(
+            "no block of 8192 bytes was served".to_owned(),
+        ));
+    };
+    client.free(block)?;
+    let parts = (0..8)
+        .map(|_| must(client, 1024, 8))
+        .collect::<Result<Vec<_>, _>>()?;
+    if !matches!(
+        client.alloc(1024, 8)?,
+        Err(Cause::Exhausted | Cause::Fragmented)
+    ) {
+        return Err(Violation::Unexpected(
+            "a ninth block of 1024 bytes was served from 8192 free bytes".to_owned(),
+        ));
+    }
+    free_all(client, parts)?;
+    free_all(client, blocks)
+}
