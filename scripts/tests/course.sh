@@ -1,0 +1,37 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Tests the course: each model solution passes the tests of its exercise, and each starting code fails one.
+#
+#   course.sh COMMAND
+#
+# COMMAND is the program slablab. The learner's file is restored at the end.
+
+set -u
+cd "$(dirname "$0")/../.."
+command=${1:?}
+kept=$(mktemp)
+cp rust/student/lib.rs "$kept"
+trap 'cp "$kept" rust/student/lib.rs; rm -f "$kept"' EXIT
+failed=0
+
+# verdict NAME EXPECTED STATUS: compares the exit status of a check
+verdict() {
+	if [ "$2" = "$3" ]; then
+		echo "ok: $1"
+	else
+		echo "not ok: $1: the exit status is $3"
+		failed=1
+	fi
+}
+
+for folder in harness/course/[0-9]*; do
+	name=${folder##*/} number=$((10#${folder:15:2}))
+	cp "$folder/solution.rs" rust/student/lib.rs
+	"$command" course check "$number" >/dev/null 2>&1
+	verdict "the solution of $name passes" 0 $?
+	cp "$folder/start.rs" rust/student/lib.rs
+	"$command" course check "$number" >/dev/null 2>&1
+	verdict "the starting code of $name fails" 1 $?
+done
+exit $failed
