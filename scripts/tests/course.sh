@@ -8,7 +8,7 @@
 # COMMAND is the program slablab. The learner's file is restored at the end.
 
 set -u
-cd "$(dirname "$0")/../.."
+cd "$(dirname "$0")/../.." || exit
 command=${1:?}
 kept=$(mktemp)
 cp rust/student/lib.rs "$kept"
