@@ -40,7 +40,7 @@ image   := build/initramfs.cpio
 host_tests := $(addprefix test-,host heap class buddy slab seed hybrid debug-mode doc student session trace lab command rest)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup kernel run shell sim test $(host_tests) test-debug test-foreign test-report bench bench-host replay \
+.PHONY: help setup kernel run shell sim course course-selftest test $(host_tests) test-debug test-foreign test-report bench bench-host replay \
 	report record modules modules_install command initramfs uapi rust-analyzer clean distclean FORCE
 
 help:
@@ -50,6 +50,7 @@ help:
 	'  run             - boot the lab kernel and stress every engine through /dev/slablab' \
 	'  shell           - boot the lab kernel with the module loaded and open a prompt' \
 	'  sim             - stress every engine except slub in a host process; needs only cargo' \
+	'  course          - list the exercises of the course, in which you write an allocator; needs only cargo' \
 	'  replay          - replay traces on every engine and compare them; writes to build/out/' \
 	'  report          - replay traces and write an HTML page with every step; writes to build/out/' \
 	'  record          - record the allocations of the kernel during a command; writes to build/out/' \
@@ -60,6 +61,7 @@ help:
 	'' \
 	'Tests:' \
 	'  test            - every test and lint: on the host, in the lab kernel, briefly in the debug kernel' \
+	'  course-selftest - check the solutions and starting codes of the course' \
 	'  test-host       - all host tests, layer by layer from the innermost; needs only cargo' \
 	'  test-heap       - host tests of slab_heap; test-seed, test-hybrid, test-debug-mode and so on run one layer' \
 	'  test-session    - host tests of slab_session' \
@@ -119,6 +121,13 @@ shell: initramfs
 
 sim: command
 	$(Q)$(command) $(SIM)
+
+course: command
+	$(Q)$(command) course list
+	$(Q)echo "begin with: $(command) course start 1"
+
+course-selftest: command
+	$(Q)scripts/tests/course.sh $(command)
 
 # Cargo.toml explains the profile bench-host.
 bench-host:

@@ -113,6 +113,7 @@ stage "locks and checks of the kernel build" once scripts/tests/kernel.sh
 stage "arguments of make" once scripts/tests/arguments.sh build/target/debug/slablab
 stage "kernels refused by Kbuild" once scripts/tests/kbuild.sh
 stage "recipes of docs/extending.md" once scripts/tests/recipes.py
+stage "solutions and starting codes of the course" once scripts/tests/course.sh build/target/release/slablab
 stage "shell scripts" once shell_scripts
 stage "format" once formatted
 stage "lints of the host crates" once host_lints
