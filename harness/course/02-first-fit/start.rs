@@ -64,6 +64,7 @@ impl Allocator for Student {
             return Ok(None);
         }
         let header: Header = memory.load(self.first)?;
+        // Exercise: a block that fits exactly is refused, too.
         if header.bytes <= bytes {
             return Ok(None);
         }

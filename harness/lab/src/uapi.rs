@@ -249,7 +249,7 @@ header_enum! {
         /// An access does not touch a live block.
         AccessOutsideOfBlocks = SLABLAB_ALLOCATOR_ACCESS_OUTSIDE_OF_BLOCKS, "accessed memory of a block that is allocated";
         /// A call ends after a bounded number of accesses.
-        CallEnds = SLABLAB_ALLOCATOR_CALL_ENDS, "did not end after 16,777,216 accesses, the last one";
+        CallEnds = SLABLAB_ALLOCATOR_CALL_ENDS, "did not end within 16,777,216 accesses; the last one was";
         /// A page note exists.
         NoteExists = SLABLAB_ALLOCATOR_NOTE_EXISTS, "accessed a note that does not exist";
         /// A new block lies in the pool.
@@ -290,7 +290,7 @@ impl slablab_violation {
 }
 
 impl fmt::Display for slablab_violation {
-    /// Writes the violation as a sentence, for example "allocate (call 12) accessed memory outside the pool, at offset
+    /// Writes the violation as a sentence, for example "allocate (call 12) accessed memory outside the pool at offset
     /// 0x1000: rust/student/lib.rs, line 27".
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let function =
@@ -302,9 +302,9 @@ impl fmt::Display for slablab_violation {
             write!(f, ": {sentence}")?;
         }
         if rule == AllocatorRule::NoteExists {
-            write!(f, ", of page {}", self.offset)?;
+            write!(f, ", in page {}", self.offset)?;
         } else {
-            write!(f, ", at offset {:#x}", self.offset)?;
+            write!(f, " at offset {:#x}", self.offset)?;
         }
         match self.line {
             0 => Ok(()),

@@ -179,6 +179,17 @@ impl<'t> Oracle<'t> {
         self.books().tally.refusals[cause.raw() as usize] += 1;
     }
 
+    /// Returns the rule that the allocator of the engine `student` broke.
+    fn allocator_violation(&self) -> Violation {
+        match self.target.violation() {
+            Ok(violation) => Violation::Allocator(violation.to_string()),
+            Err(errno) => Violation::Failed {
+                call: "VIOLATION",
+                errno,
+            },
+        }
+    }
+
     /// Calls CHECK, and calls it again while other programs change a shared pool.
     pub fn check(&self) -> Result<(), Violation> {
         let mut result = self.target.check();
@@ -190,6 +201,7 @@ impl<'t> Oracle<'t> {
         }
         match result {
             Ok(check) if check.rule == Rule::None.raw() => Ok(()),
+            Ok(check) if check.rule == Rule::Allocator.raw() => Err(self.allocator_violation()),
             Ok(check) => Err(Violation::Unsound {
                 rule: Rule::from_raw(check.rule)
                     .map_or_else(|| check.rule.to_string(), |rule| rule.to_string()),
@@ -261,11 +273,7 @@ impl<'t> Oracle<'t> {
             Some(Cause::Quota) => errno == Errno::DQUOT,
             Some(Cause::Unsupported) => errno == Errno::OPNOTSUPP,
             Some(Cause::Faulty) => {
-                let violation = self.target.violation().map_err(|errno| Violation::Failed {
-                    call: "VIOLATION",
-                    errno,
-                })?;
-                return Err(Violation::Allocator(violation.to_string()));
+                return Err(self.allocator_violation());
             }
             Some(Cause::None) | None => false,
         };

@@ -214,6 +214,12 @@ fn start(
     fs::write(state.join("exercise"), exercise.number.to_string())
         .with_context(|| format!("cannot write to {}", state.display()))?;
     println!("\n{}", exercise.file("page.md")?);
+    println!(
+        "Write your allocator in rust/student/lib.rs. The functions are described in\n\
+         rust/student/engine/allocator.rs, and the memory in rust/student/engine/memory.rs.\n\
+         'slablab course check' tests the file; 'slablab course hint {}' helps.",
+        exercise.number
+    );
     Ok(ExitCode::SUCCESS)
 }
 

@@ -45,7 +45,7 @@ struct CourseTest {
 }
 
 /// The tests. The inner ones come first, because a failure there explains later ones.
-static TESTS: [CourseTest; 6] = [
+static TESTS: [CourseTest; 9] = [
     CourseTest {
         sentence: "a block lies in the pool and is aligned",
         first: 1,
@@ -81,6 +81,24 @@ static TESTS: [CourseTest; 6] = [
         first: 2,
         last: 8,
         run: a_split_block_serves_several_requests,
+    },
+    CourseTest {
+        sentence: "no byte is lost, whatever the sizes and alignments of the freed blocks",
+        first: 2,
+        last: 8,
+        run: no_byte_is_lost,
+    },
+    CourseTest {
+        sentence: "blocks are freed in any order",
+        first: 2,
+        last: 8,
+        run: blocks_are_freed_in_any_order,
+    },
+    CourseTest {
+        sentence: "a block keeps its contents when it is resized",
+        first: 1,
+        last: 8,
+        run: a_resized_block_keeps_its_contents,
     },
 ];
 
@@ -224,4 +242,50 @@ fn a_split_block_serves_several_requests(client: &mut Client<'_>) -> Result<(), 
     }
     free_all(client, parts)?;
     free_all(client, blocks)
+}
+
+/// Sizes and alignments that need every kind of rounding.
+const LAYOUTS: [(u64, u64); 8] = [
+    (8, 8),
+    (24, 8),
+    (40, 1024),
+    (16, 8),
+    (200, 64),
+    (1000, 8),
+    (8, 4096),
+    (3000, 512),
+];
+
+fn no_byte_is_lost(client: &mut Client<'_>) -> Result<(), Violation> {
+    for _ in 0..3 {
+        let blocks = LAYOUTS.map(|(size, align)| must(client, size, align));
+        let blocks = blocks.into_iter().collect::<Result<Vec<_>, _>>()?;
+        free_all(client, blocks)?;
+    }
+    let whole = must(client, POOL_BYTES, 8)?;
+    client.free(whole)
+}
+
+fn blocks_are_freed_in_any_order(client: &mut Client<'_>) -> Result<(), Violation> {
+    let mut blocks = fill(client, 64)?;
+    let mut place = 0;
+    while !blocks.is_empty() {
+        place = (place + 389) % blocks.len();
+        client.free(blocks.swap_remove(place))?;
+    }
+    let blocks = LAYOUTS.map(|(size, align)| must(client, size, align));
+    free_all(client, blocks.into_iter().collect::<Result<Vec<_>, _>>()?)?;
+    let whole = must(client, POOL_BYTES, 8)?;
+    client.free(whole)
+}
+
+fn a_resized_block_keeps_its_contents(client: &mut Client<'_>) -> Result<(), Violation> {
+    let mut block = must(client, 100, 8)?;
+    let neighbour = must(client, 100, 8)?;
+    for size in [40, 300, 8, 2000] {
+        client.realloc(&mut block, size)?.map_err(|cause| {
+            Violation::Unexpected(format!("a resize to {size} bytes was refused as {cause}"))
+        })?;
+    }
+    free_all(client, [block, neighbour])
 }
