@@ -31,8 +31,11 @@ use crate::{
 /// The time after which a request counts as endless.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The bytes of the pool of a test.
+/// The bytes of the pool of most tests.
 const POOL_BYTES: u64 = 64 << 10;
+
+/// The bytes of a pool whose length is not a power of two.
+const ODD_POOL_BYTES: u64 = 96 << 10;
 
 /// A test of one or several exercises.
 struct CourseTest {
@@ -41,63 +44,88 @@ struct CourseTest {
     /// The exercises from `first` to `last` have this test.
     first: usize,
     last: usize,
+    /// The bytes of the pool.
+    pool_bytes: u64,
     run: fn(&mut Client<'_>) -> Result<(), Violation>,
 }
 
 /// The tests. The inner ones come first, because a failure there explains later ones.
-static TESTS: [CourseTest; 9] = [
+static TESTS: [CourseTest; 11] = [
     CourseTest {
         sentence: "a block lies in the pool and is aligned",
         first: 1,
         last: 8,
+        pool_bytes: POOL_BYTES,
         run: blocks_are_aligned,
     },
     CourseTest {
         sentence: "the whole pool can be allocated",
         first: 1,
         last: 3,
+        pool_bytes: POOL_BYTES,
         run: the_whole_pool_can_be_allocated,
     },
     CourseTest {
         sentence: "a request that does not fit is refused, and a smaller one is served",
         first: 1,
         last: 3,
+        pool_bytes: POOL_BYTES,
         run: a_request_that_does_not_fit_is_refused,
     },
     CourseTest {
         sentence: "freed memory is used again",
         first: 2,
         last: 8,
+        pool_bytes: POOL_BYTES,
         run: freed_memory_is_used_again,
     },
     CourseTest {
         sentence: "free neighbours become one block",
         first: 2,
         last: 8,
+        pool_bytes: POOL_BYTES,
         run: free_neighbours_become_one_block,
     },
     CourseTest {
         sentence: "a block that is split serves several requests",
         first: 2,
         last: 8,
+        pool_bytes: POOL_BYTES,
         run: a_split_block_serves_several_requests,
     },
     CourseTest {
         sentence: "no byte is lost, whatever the sizes and alignments of the freed blocks",
         first: 2,
         last: 8,
+        pool_bytes: POOL_BYTES,
         run: no_byte_is_lost,
     },
     CourseTest {
         sentence: "blocks are freed in any order",
         first: 2,
         last: 8,
+        pool_bytes: POOL_BYTES,
         run: blocks_are_freed_in_any_order,
+    },
+    CourseTest {
+        sentence: "all freed memory is found again while other blocks are live",
+        first: 2,
+        last: 8,
+        pool_bytes: POOL_BYTES,
+        run: all_freed_memory_is_found_again,
+    },
+    CourseTest {
+        sentence: "a pool whose length is not a power of two is used to its end",
+        first: 1,
+        last: 8,
+        pool_bytes: ODD_POOL_BYTES,
+        run: an_odd_pool_is_used_to_its_end,
     },
     CourseTest {
         sentence: "a block keeps its contents when it is resized",
         first: 1,
         last: 8,
+        pool_bytes: POOL_BYTES,
         run: a_resized_block_keeps_its_contents,
     },
 ];
@@ -125,7 +153,7 @@ pub(super) fn verify(exercise: usize) -> anyhow::Result<ExitCode> {
 
 /// Runs a test on a new pool, and returns the failure in words.
 fn run(test: &CourseTest) -> Option<String> {
-    let sim = match Sim::private(Engine::Student, POOL_BYTES) {
+    let sim = match Sim::private(Engine::Student, test.pool_bytes) {
         Ok(sim) => Watched(Box::new(sim)),
         Err(errno) => return Some(format!("the pool cannot be created: {errno}")),
     };
@@ -288,4 +316,37 @@ fn a_resized_block_keeps_its_contents(client: &mut Client<'_>) -> Result<(), Vio
         })?;
     }
     free_all(client, [block, neighbour])
+}
+
+fn all_freed_memory_is_found_again(client: &mut Client<'_>) -> Result<(), Violation> {
+    let mut live = fill(client, 64)?;
+    for step in [389, 7, 211] {
+        let (mut place, mut freed) = (0, 0);
+        while freed < 600 {
+            place = (place + step) % live.len();
+            client.free(live.swap_remove(place))?;
+            freed += 1;
+        }
+        let again = fill(client, 64)?;
+        if again.len() != freed {
+            return Err(Violation::Unexpected(format!(
+                "{freed} blocks of 64 bytes were freed, but only {} could be allocated again",
+                again.len()
+            )));
+        }
+        live.extend(again);
+    }
+    free_all(client, live)
+}
+
+fn an_odd_pool_is_used_to_its_end(client: &mut Client<'_>) -> Result<(), Violation> {
+    let blocks = fill(client, 64)?;
+    let wanted = ODD_POOL_BYTES as usize / 64;
+    if blocks.len() != wanted {
+        return Err(Violation::Unexpected(format!(
+            "the pool of {ODD_POOL_BYTES} bytes has room for {wanted} blocks of 64 bytes, but only {} were served",
+            blocks.len()
+        )));
+    }
+    free_all(client, blocks)
 }
