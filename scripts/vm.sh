@@ -46,7 +46,7 @@ while getopts ac:ef:ik:m:np:st: option; do
 done
 shift $((OPTIND - 1))
 cpus=${cpus:-$([ -n "$counting" ] && echo 1 || echo 2)}
-# This parameter tells programs in the guest that their clock counts instructions.
+# Programs in the guest read from this parameter that their clock counts instructions.
 [ -z "$counting" ] || words="slablab.clock=instructions $words"
 
 require_accelerator

@@ -228,7 +228,7 @@ mod tests {
             .with_order(Some(12))
             .with_work(3, 4)
             .with_fragmentation(777);
-        let told = |cost: Cost| {
+        let fields = |cost: Cost| {
             let work = (cost.splits(), cost.merges());
             (
                 cost.path(),
@@ -239,9 +239,9 @@ mod tests {
             )
         };
         let all = (Path::Magazine, Some(31), Some(12), (Some(3), Some(4)), 777);
-        assert_eq!(told(whole), all);
+        assert_eq!(fields(whole), all);
         let less = whole.with_class(None).with_order(None);
-        assert_eq!(told(less), (all.0, None, None, all.3, all.4));
+        assert_eq!(fields(less), (all.0, None, None, all.3, all.4));
         for path in [
             Path::None,
             Path::Slab,
@@ -253,9 +253,9 @@ mod tests {
             Path::Other,
         ] {
             let none = (path, None, None, (None, None), 0);
-            assert_eq!(told(Cost::new(path)), none);
+            assert_eq!(fields(Cost::new(path)), none);
         }
-        assert_eq!(told(Cost::default()).0, Path::None);
+        assert_eq!(fields(Cost::default()).0, Path::None);
     }
 
     #[test]

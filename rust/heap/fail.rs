@@ -2,8 +2,8 @@
 
 //! Fault injection: requests that are refused although there is memory.
 //!
-//! The code that handles refusals hardly ever runs while enough memory is free. These types count requests
-//! and choose the requests that are refused, as Linux does with `/proc/self/fail-nth` and with the `interval`
+//! While enough memory is free, the code that handles refusals does not run. These types count requests and
+//! choose the requests that are refused, as Linux does with `/proc/self/fail-nth` and with the `interval`
 //! of its other faults (`Documentation/fault-injection/fault-injection.rst`).
 
 use core::sync::atomic::{

@@ -77,9 +77,9 @@ pub use handle::{
 pub use memory::PIECE;
 pub use operation::{
     BlockRef,
-    EncodedOperation, //
+    EncodedOperation,
     Operation,
-    Reply,
+    Reply, //
 };
 pub use pin::Pinned;
 pub use realloc::PendingRealloc;

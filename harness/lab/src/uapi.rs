@@ -116,6 +116,11 @@ macro_rules! header_enum {
                 }
             }
 
+            /// Returns the name of the value with this number, or the number if the header has no such value.
+            pub fn text(raw: u32) -> String {
+                Self::from_raw(raw).map_or_else(|| raw.to_string(), |value| value.name().to_owned())
+            }
+
             /// Returns the comment of the value.
             pub fn comment(self) -> &'static str {
                 match self {

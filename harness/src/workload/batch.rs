@@ -4,9 +4,9 @@
 
 use super::WorkloadRun;
 use crate::oracle::{
-    CheckedOperation, //
+    CheckedOperation,
     ClientBlock,
-    Violation,
+    Violation, //
 };
 
 /// The maximum number of operations of each kind in a call.

@@ -27,8 +27,8 @@ use crate::{
     oracle::{
         Client,
         ClientBlock,
-        Oracle, //
-        Violation,
+        Oracle,
+        Violation, //
     },
     rng::Rng,
     uapi::Cause,

@@ -17,8 +17,8 @@ use super::{
         POISON,
         PaddedLayout,
         RED,
-        RawBytes, //
-        WORD,
+        RawBytes,
+        WORD, //
     },
 };
 use crate::{

@@ -31,8 +31,8 @@ use crate::{
     Cost,
     Engine,
     Refusal,
-    lock::Lock, //
-    size_class::OBJECT_BYTES_MAX,
+    lock::Lock,
+    size_class::OBJECT_BYTES_MAX, //
 };
 
 /// The misuses that can be injected. A misuse that LKDTM (`drivers/misc/lkdtm/heap.c`) also has, has the name

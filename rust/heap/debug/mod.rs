@@ -75,8 +75,8 @@ use core::{
 
 use self::{
     records::{
-        BlockState, //
-        OwnerRecord,
+        BlockState,
+        OwnerRecord, //
     },
     zones::{
         Damage,

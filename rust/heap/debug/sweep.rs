@@ -21,8 +21,8 @@ use super::{
     Caller, DebugMode, State,
     zones::{
         POISON,
-        PaddedLayout, //
-        RED,
+        PaddedLayout,
+        RED, //
     },
 };
 use crate::{

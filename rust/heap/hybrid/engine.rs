@@ -28,8 +28,8 @@ use super::{
 use crate::{
     Block, Cost, Engine, Offset, PAGE_BYTES, PAGE_SHIFT, Path, Refusal,
     backing_heap::{
-        BackingHeap, //
-        InspectHeap,
+        BackingHeap,
+        InspectHeap, //
     },
     engine::{
         AddRegion,

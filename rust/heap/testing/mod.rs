@@ -5,8 +5,13 @@
 //!
 //! With the feature `conformance`, other crates can use [`conformance`]. The rest is for the tests of this crate.
 
-// Without the tests of this crate, only the parts that `conformance` needs are used.
-#![cfg_attr(not(test), allow(dead_code))]
+#![cfg_attr(
+    not(test),
+    expect(
+        dead_code,
+        reason = "without the tests of this crate, only the parts that `conformance` needs are used"
+    )
+)]
 
 #[cfg(test)]
 pub(crate) mod atomic;

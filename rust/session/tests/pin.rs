@@ -5,8 +5,8 @@
 use super::*;
 use slab_heap::{
     PAGE_BYTES,
-    debug::DebugMode, //
-    engine::AddRegion,
+    debug::DebugMode,
+    engine::AddRegion, //
 };
 use slab_host::Process;
 

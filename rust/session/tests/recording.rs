@@ -6,8 +6,8 @@ use super::*;
 use proptest::prelude::*;
 use slab_heap::{
     Cost,
-    debug::DebugMode, //
-    engine::AddRegion,
+    debug::DebugMode,
+    engine::AddRegion, //
 };
 use slab_host::Process;
 use std::{

@@ -9,8 +9,8 @@ use super::{
     PassTally,
     RunningPattern,
     address,
-    allocate, //
-    log_uniform,
+    allocate,
+    log_uniform, //
 };
 use crate::{
     heap::BenchHeap,

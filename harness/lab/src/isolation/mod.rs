@@ -226,7 +226,7 @@ pub fn run<T: Serialize + DeserializeOwned>(
             }
             Ok(Err(Death {
                 end: end.unwrap_or_else(|| EndReason::of(&page, status)),
-                underway: page.accused().read(),
+                underway: page.slot_at_end().read(),
                 operations: page.operations(),
                 pool_bytes: page.pool_bytes(),
                 is_stuck: status.is_none(),
@@ -246,7 +246,7 @@ impl EndReason {
     /// Returns the reason why a child ended that the parent did not kill.
     fn of(page: &SharedPage, status: Option<WaitStatus>) -> Self {
         match page.text() {
-            Some(text) => match text.strip_prefix(COMPLAINT) {
+            Some(text) => match text.strip_prefix(VIOLATION_MARK) {
                 Some(violation) => Self::Violation(violation.to_owned()),
                 None => Self::Panic(text),
             },
@@ -259,7 +259,7 @@ impl EndReason {
 }
 
 /// The prefix of the text of a [`BlockViolation`] in the page.
-const COMPLAINT: &str = "\0";
+const VIOLATION_MARK: &str = "\0";
 
 /// Runs the work of a child, sends the result, and ends the process.
 fn child<T: Serialize>(page: &'static SharedPage, mut writer: File, work: impl FnOnce() -> T) -> ! {
@@ -280,7 +280,7 @@ fn child<T: Serialize>(page: &'static SharedPage, mut writer: File, work: impl F
     panic::set_hook(Box::new(move |info| {
         underway::accuse();
         let text = match info.payload().downcast_ref::<BlockViolation>() {
-            Some(BlockViolation(text)) => format!("{COMPLAINT}{text}"),
+            Some(BlockViolation(text)) => format!("{VIOLATION_MARK}{text}"),
             None => {
                 let payload = info.payload();
                 let text = payload.downcast_ref::<&str>().copied();

@@ -321,7 +321,7 @@ impl SharedPage {
 
     /// Returns the slot of the thread that died first. If no thread died, returns the slot whose request has
     /// been under way for the longest time, because the other threads may wait for that request.
-    pub(super) fn accused(&self) -> &ThreadSlot {
+    pub(super) fn slot_at_end(&self) -> &ThreadSlot {
         let is_busy = |slot: &&ThreadSlot| slot.request.call() != TargetCall::None;
         let begun = |slot: &&ThreadSlot| slot.begun.load(Relaxed);
         let culprit = self.culprit.load(Relaxed).checked_sub(1);
@@ -405,7 +405,7 @@ mod tests {
         page.begin(1, TargetCall::Submit, [20, 0, 0]);
         page.begin(0, TargetCall::Free, [5, 0, 0]);
         page.begin_within(1, 4, TargetCall::Alloc, [100, 8, 0]);
-        assert_eq!(page.accused().read().operation, 7);
+        assert_eq!(page.slot_at_end().read().operation, 7);
         page.accuse(1);
         page.accuse(0);
         let request = "SUBMIT of 20 operations, operation 5: ALLOC of 100 bytes aligned to 8";
@@ -414,11 +414,11 @@ mod tests {
             thread: Some(3),
             request: Some(request.to_owned()),
         };
-        assert_eq!(page.accused().read(), expected);
+        assert_eq!(page.slot_at_end().read(), expected);
         let moves = page.moves();
         page.end(1);
         assert_ne!(page.moves(), moves);
-        assert_eq!(page.accused().read().request, None);
+        assert_eq!(page.slot_at_end().read().request, None);
         assert_eq!(page.operations(), 16);
     }
 

@@ -3,8 +3,8 @@
 //! Checks of the statistics after every block was freed.
 
 use super::{
-    Tally, //
-    Violation,
+    Tally,
+    Violation, //
 };
 use crate::uapi::{
     Cause,

@@ -51,12 +51,12 @@ use self::{
 };
 pub use self::{
     client::{
-        Client, //
-        ClientBlock,
+        Client,
+        ClientBlock, //
     },
     submission::{
-        CheckedOperation, //
-        CheckedReply,
+        CheckedOperation,
+        CheckedReply, //
     },
     violation::Violation,
 };
@@ -203,8 +203,7 @@ impl<'t> Oracle<'t> {
             Ok(check) if check.rule == Rule::None.raw() => Ok(()),
             Ok(check) if check.rule == Rule::Allocator.raw() => Err(self.allocator_violation()),
             Ok(check) => Err(Violation::Unsound {
-                rule: Rule::from_raw(check.rule)
-                    .map_or_else(|| check.rule.to_string(), |rule| rule.to_string()),
+                rule: Rule::text(check.rule),
                 class: check.class_index,
                 offset: check.offset,
             }),

@@ -153,23 +153,23 @@ impl Client<'_> {
     fn done(
         &mut self,
         operation: CheckedOperation,
-        told: &slablab_operation,
+        reply: &slablab_operation,
     ) -> Result<CheckedReply, Violation> {
-        let (offset, usable) = (told.offset, told.bytes);
+        let (offset, usable) = (reply.offset, reply.bytes);
         let block = match operation {
             CheckedOperation::Alloc { size, align } => {
                 let place = BlockInfo {
-                    handle: told.handle,
+                    handle: reply.handle,
                     offset,
                     usable,
                     size,
                     align,
                 };
-                Some(self.track_new(place, told.cost)?)
+                Some(self.track_new(place, reply.cost)?)
             }
             CheckedOperation::Realloc { mut block, size } => {
                 let old = block.place;
-                same_handle(old.handle, told.handle)?;
+                same_handle(old.handle, reply.handle)?;
                 block.place = BlockInfo {
                     offset,
                     usable,
@@ -179,14 +179,14 @@ impl Client<'_> {
                 {
                     let mut books = self.oracle.books();
                     books.model.remove(&old);
-                    books.model.note(old.handle, offset, usable, told.cost);
+                    books.model.note(old.handle, offset, usable, reply.cost);
                     books.tally.reallocations += 1;
                 }
                 self.track_resized(&block, old.size)?;
                 Some(block)
             }
             CheckedOperation::Free(block) => {
-                same_handle(block.handle(), told.handle)?;
+                same_handle(block.handle(), reply.handle)?;
                 let mut books = self.oracle.books();
                 books.model.remove(&block.place);
                 books.tally.frees += 1;
@@ -199,7 +199,7 @@ impl Client<'_> {
             refusal: None,
             offset: if is_out { offset } else { uapi::NO_OFFSET },
             usable: if is_out { usable } else { 0 },
-            cost: told.cost,
+            cost: reply.cost,
         })
     }
 

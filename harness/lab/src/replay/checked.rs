@@ -21,11 +21,11 @@ use super::{
 use crate::{
     isolation::underway,
     oracle::{
-        CheckedOperation, //
+        CheckedOperation,
         CheckedReply,
         Client,
         ClientBlock,
-        Oracle,
+        Oracle, //
     },
     target::Target,
     uapi::{

@@ -37,13 +37,13 @@ use slab_host::HostLock;
 use slab_session::{
     Event,
     EventKind,
-    EventReadError, //
+    EventReadError,
     Handle,
     INDEX_MAX,
     Quota,
     RefusalCause,
     SessionError,
-    SessionState,
+    SessionState, //
 };
 
 pub use self::pool::Pool;
@@ -348,16 +348,16 @@ impl Target for Sim {
         let mut part = vec![Extent::default(); room];
         let (mut page, mut count) = (page, 0);
         loop {
-            let told = engine.map(region as usize, page, &mut part[count..]);
-            let mapped = told.map_err(|NoMap| Errno::NXIO)?;
+            let mapped = engine.map(region as usize, page, &mut part[count..]);
+            let mapped = mapped.map_err(|NoMap| Errno::NXIO)?;
             page = mapped.next;
             count += mapped.extents;
             if mapped.next == mapped.end || count == room {
                 break;
             }
         }
-        for (extent, told) in extents.iter_mut().zip(&part[..count]) {
-            *extent = slablab_extent::from(*told);
+        for (reply, extent) in extents.iter_mut().zip(&part[..count]) {
+            *reply = slablab_extent::from(*extent);
         }
         Ok(slablab_map {
             region,
@@ -428,8 +428,8 @@ impl Target for Sim {
             EventReadError::BeyondEnd => Errno::INVAL,
         })?;
         let numbered = (read.first..).zip(&part[..read.count]);
-        for (told, (number, event)) in events.iter_mut().zip(numbered) {
-            *told = uapi::event(number, event);
+        for (reply, (number, event)) in events.iter_mut().zip(numbered) {
+            *reply = uapi::event(number, event);
         }
         Ok(slablab_events {
             op: uapi::SLABLAB_EVENTS_READ,

@@ -53,8 +53,8 @@ use super::{
         private_of,
         session,
         shared,
-        sound, //
-        usage,
+        sound,
+        usage, //
     },
     mapping::MappedPages,
     module::Module,

@@ -71,17 +71,17 @@ fn refusal(refused: Refused) -> (Errno, CostFields) {
 }
 
 fn alloc(target: &impl Target, size: u64, align: u64) -> ReplyFields {
-    let told = |reply: crate::uapi::slablab_alloc| {
+    let fields = |reply: crate::uapi::slablab_alloc| {
         (reply.handle, reply.offset, reply.usable, cost(&reply.cost))
     };
-    target.alloc(size, align).map(told).map_err(refusal)
+    target.alloc(size, align).map(fields).map_err(refusal)
 }
 
 fn realloc(target: &impl Target, handle: u32, size: u64) -> ReplyFields {
-    let told = |reply: crate::uapi::slablab_realloc| {
+    let fields = |reply: crate::uapi::slablab_realloc| {
         (reply.handle, reply.offset, reply.usable, cost(&reply.cost))
     };
-    target.realloc(handle, size).map(told).map_err(refusal)
+    target.realloc(handle, size).map(fields).map_err(refusal)
 }
 
 /// Returns all statistics of STATS as text.
@@ -107,7 +107,7 @@ fn in_step(device: &Device, sim: &Sim, operations: u32, most: u64, random: &mut 
             0..8 => {
                 let (size, align) = (random.doubling(1, most), 1 << random.below(13));
                 let answer = alloc(device, size, align);
-                live.extend(answer.iter().map(|told| told.0));
+                live.extend(answer.iter().map(|reply| reply.0));
                 check_eq("answer", alloc(sim, size, align), answer)
                     .about(format_args!("ALLOC of {size} bytes aligned to {align}"))
             }
@@ -196,10 +196,10 @@ fn same_events(device: &Device, sim: &Sim, least: usize) -> TestResult {
     let mut number = 0;
     loop {
         let [mut ones, mut others] = [[slablab_event::default(); 1000]; 2];
-        let told = device.events(number, &mut ones)?;
+        let from_device = device.events(number, &mut ones)?;
         let other = sim.events(number, &mut others)?;
-        let read = |told: slablab_events| (told.count, told.number, told.lost);
-        check_eq("read", read(other), read(told))?;
+        let read = |events: slablab_events| (events.count, events.number, events.lost);
+        check_eq("read", read(other), read(from_device))?;
         for (one, other) in ones.iter().zip(&others) {
             let placed = slablab_event {
                 time_ns: one.time_ns,
@@ -209,8 +209,8 @@ fn same_events(device: &Device, sim: &Sim, least: usize) -> TestResult {
             };
             check_eq("event", placed.bytes(), one.bytes()).about(format_args!("{one:?}"))?;
         }
-        number = told.number;
-        if told.count == 0 {
+        number = from_device.number;
+        if from_device.count == 0 {
             return check(
                 number as usize >= least,
                 format_args!("there are at least {least} events, not {number}"),
@@ -298,7 +298,7 @@ fn ten_traces_of_a_hundred_thousand_operations_have_the_same_answers() -> TestRe
             let same = if grow || live.is_empty() {
                 let align = 1 << random.below(8);
                 let answer = alloc(&device, size, align);
-                live.extend(answer.iter().map(|told| told.0));
+                live.extend(answer.iter().map(|reply| reply.0));
                 alloc(&sim, size, align) == answer
             } else if random.chance(1, 8) {
                 realloc(&sim, live[pick], size) == realloc(&device, live[pick], size)

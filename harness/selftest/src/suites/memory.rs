@@ -36,8 +36,8 @@ use crate::{
 };
 
 use super::verdict::{
-    TestError, //
-    TestResult,
+    TestError,
+    TestResult, //
 };
 
 /// The arguments of commands, which are plain data.

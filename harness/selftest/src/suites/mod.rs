@@ -79,8 +79,8 @@ use verdict::{
     ErrorContext,
     TestError,
     TestResult,
-    check, //
-    check_eq,
+    check,
+    check_eq, //
 };
 
 /// The function of a test, and the engines on which the test runs.

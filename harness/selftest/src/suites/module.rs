@@ -24,8 +24,8 @@ use crate::device::Errno;
 
 use super::verdict::{
     ErrorContext,
-    TestError, //
-    TestResult,
+    TestError,
+    TestResult, //
 };
 
 /// `O_NONBLOCK`, as in `rmmod`: fail if the module is in use instead of waiting.

@@ -207,11 +207,11 @@ fn threads_that_extend_a_pool_get_a_region_each(engine: Engine) -> TestResult {
             }
             Ok(())
         })?;
-        let mut told = replies.into_inner().unwrap_or_else(PoisonError::into_inner);
-        told.sort_unstable();
+        let mut replies = replies.into_inner().unwrap_or_else(PoisonError::into_inner);
+        replies.sort_unstable();
         let regions = 1..u64::from(uapi::SLABLAB_REGIONS_MAX);
         let expected: Vec<_> = regions.map(|n| (n, (n + 1) * POOL_UNIT)).collect();
-        check_eq("regions and pool sizes", told, expected).about(round)?;
+        check_eq("regions and pool sizes", replies, expected).about(round)?;
         sound(&device)?;
     }
     Ok(())

@@ -14,8 +14,8 @@ use std::{
 };
 
 use super::verdict::{
-    TestError, //
-    TestResult,
+    TestError,
+    TestResult, //
 };
 
 /// The format of the output.
@@ -175,7 +175,7 @@ fn slow(time: Duration) -> String {
 mod tests {
     use super::*;
 
-    fn told(style: Style) -> String {
+    fn printed(style: Style) -> String {
         let mut text = Vec::new();
         let mut report = TestReport::begin(&mut text, style, 1).unwrap();
         let time = Duration::from_millis(3);
@@ -195,7 +195,7 @@ mod tests {
 
     #[test]
     fn a_machine_is_told_in_ktap() {
-        let text = told(Style::Ktap);
+        let text = printed(Style::Ktap);
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(
             lines[..7],
@@ -222,7 +222,7 @@ mod tests {
 
     #[test]
     fn a_person_is_told_in_sentences() {
-        let text = told(Style::Plain);
+        let text = printed(Style::Plain);
         assert!(text.contains("  ok       zero is none.seed\n"), "{text}");
         assert!(text.ends_with("1 passed, 1 failed, 1 skipped\n"), "{text}");
     }

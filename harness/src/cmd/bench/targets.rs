@@ -235,11 +235,11 @@ mod tests {
 
     #[test]
     fn only_targets_that_were_measured_have_a_row() {
-        let told = |documents: &[BenchDocument]| {
+        let rendered = |documents: &[BenchDocument]| {
             let text = crate::report::plain(&super::super::render::text(documents, None));
             text.split_once("Targets of hybrid\n").unwrap().1.to_owned()
         };
-        let counted = told(&[run(Clock::Instructions, 67.0)]);
+        let counted = rendered(&[run(Clock::Instructions, 67.0)]);
         let rows: Vec<_> = counted.lines().take(4).collect();
         assert!(
             rows[1].starts_with("pair of each size class, instructions"),
@@ -252,7 +252,7 @@ mod tests {
         let rest = "Not part of this run ('make bench' measures all): instructions with";
         assert!(rows[3].starts_with(rest), "{counted}");
         // A run in nanoseconds has no verdicts, so the text is one line without a table.
-        let timed = told(&[run(Clock::Nanoseconds, 20.0)]);
+        let timed = rendered(&[run(Clock::Nanoseconds, 20.0)]);
         assert!(
             timed.starts_with("The targets were not checked: they are in instr"),
             "{timed}"

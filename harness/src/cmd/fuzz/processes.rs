@@ -86,11 +86,8 @@ pub(super) struct Fuzzed {
 /// Usage of the device that must be the same before and after a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Baseline {
-    engines: Vec<Engine>,
-    /// The live blocks in the shared pool of each engine.
-    live_blocks: Vec<u64>,
-    /// The live bytes in the shared pool of each engine.
-    live_bytes: Vec<u64>,
+    /// Of each engine: the live blocks and the live bytes in its shared pool.
+    shared_pools: Vec<(Engine, u64, u64)>,
     private_bytes: u64,
     sessions: u32,
 }
@@ -220,8 +217,7 @@ fn shared(engine: Engine) -> Result<Device, Errno> {
 
 impl fmt::Display for Baseline {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, engine) in self.engines.iter().enumerate() {
-            let (blocks, bytes) = (self.live_blocks[index], self.live_bytes[index]);
+        for (engine, blocks, bytes) in &self.shared_pools {
             write!(f, "{engine}: {blocks} live blocks, {bytes} live bytes; ")?;
         }
         let (private, sessions) = (self.private_bytes, self.sessions);
@@ -235,19 +231,16 @@ impl fmt::Display for Baseline {
 impl Baseline {
     fn now(first: &Device) -> anyhow::Result<Self> {
         let info = first.info()?;
-        let (mut live_blocks, mut live_bytes) = (Vec::new(), Vec::new());
+        let mut shared_pools = Vec::new();
         let mut shared_charge = 0;
         for engine in info.engines() {
             let device = shared(engine)?;
             let stats = device.stats()?;
-            live_blocks.push(stats.live_blocks);
-            live_bytes.push(stats.live_bytes);
+            shared_pools.push((engine, stats.live_blocks, stats.live_bytes));
             shared_charge += device.info()?.pool_charge;
         }
         Ok(Self {
-            engines: info.engines().collect(),
-            live_blocks,
-            live_bytes,
+            shared_pools,
             // A region that a process added to a shared pool stays, and stays charged to the budget. Leave it out.
             private_bytes: info.private_bytes_used.saturating_sub(shared_charge),
             sessions: info.sessions_used,
@@ -281,10 +274,10 @@ fn violations(first: &Device, before: &Baseline) -> anyhow::Result<Vec<String>> 
         let stats = device.stats()?;
         let after_shrink = device.check()?.rule;
         for (when, rule) in [("", before_shrink), (" after SHRINK", after_shrink)] {
-            if Rule::from_raw(rule) != Some(Rule::None) {
+            if rule != Rule::None.raw() {
                 violations.push(format!(
                     "{engine}: CHECK{when} found a violation of the rule '{}'",
-                    Rule::from_raw(rule).map_or_else(|| rule.to_string(), |rule| rule.to_string())
+                    Rule::text(rule)
                 ));
             }
         }

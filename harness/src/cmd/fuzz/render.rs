@@ -8,12 +8,12 @@ use serde::Serialize;
 
 use super::{
     call::{
-        ArgumentSource, //
-        KINDS,
+        ArgumentSource,
+        KINDS, //
     },
     processes::{
-        Fuzzed, //
-        Processes,
+        Fuzzed,
+        Processes, //
     },
     reply_counts::ProcessEvent,
 };

@@ -110,7 +110,7 @@ pub(super) fn of(
         _ => None,
     };
     let mut mismatch = None;
-    let mut told = Vec::new();
+    let mut texts = Vec::new();
     // Both ends of the range are at most the length of the trace, which is in memory, so they fit into `usize`.
     let range = operations.first as usize - 1..operations.last as usize;
     run.advance(range.start)?;
@@ -130,9 +130,9 @@ pub(super) fn of(
         if let (Some(seed_model), None) = (&mut seed_model, mismatch) {
             mismatch = explanation.ask_model(seed_model).err();
         }
-        told.push(explanation.text(trace, index, engine, run.answers(), mismatch));
+        texts.push(explanation.text(trace, index, engine, run.answers(), mismatch));
     }
-    Ok(told)
+    Ok(texts)
 }
 
 /// An operation and what it changed.
@@ -197,12 +197,12 @@ impl Explanation<'_> {
         let work = seed_model.enter(self.op, &self.answer)?;
         seed_model.count(&mut self.after);
         let cost = &mut self.answer.cost;
-        for (told, counted) in [
+        for (field, counted) in [
             (&mut cost.splits, work.splits),
             (&mut cost.merges, work.merges),
         ] {
-            if u32::from(*told) == uapi::SLABLAB_UNKNOWN {
-                *told = counted as u8;
+            if u32::from(*field) == uapi::SLABLAB_UNKNOWN {
+                *field = counted as u8;
             }
         }
         self.searched = work.searched;
@@ -478,7 +478,7 @@ mod tests {
     use crate::uapi::slablab_cost;
 
     /// Returns the explanations of an allocation and a free with this path, on an engine with one class.
-    fn told(path: Path, class_index: u8, splits: u8) -> String {
+    fn explained(path: Path, class_index: u8, splits: u8) -> String {
         let mut stats = Box::<slablab_stats>::default();
         stats.class_count = 1;
         stats.classes[0].block_bytes = 48;
@@ -514,23 +514,23 @@ mod tests {
         let unknown = uapi::SLABLAB_UNKNOWN as u8;
         for path in [Path::Other, Path::None] {
             for (class, work) in [(unknown, unknown), (unknown, 0), (0, 2), (0, unknown)] {
-                let text = told(path, class, work);
+                let text = explained(path, class, work);
                 for word in ["slab", "buddy", "page", "magazine"] {
                     assert!(!text.contains(word), "{text}");
                 }
             }
         }
-        assert!(told(Path::Buddy, unknown, 0).contains("buddy system"));
+        assert!(explained(Path::Buddy, unknown, 0).contains("buddy system"));
     }
 
     #[test]
     fn counts_of_an_engine_with_another_path_are_shown() {
         let unknown = uapi::SLABLAB_UNKNOWN as u8;
         assert_eq!(
-            told(Path::Other, unknown, unknown),
+            explained(Path::Other, unknown, unknown),
             "The engine allocated the block by another path. The engine freed the block by another path."
         );
-        assert!(told(Path::Other, 0, 1).starts_with(
+        assert!(explained(Path::Other, 0, 1).starts_with(
             "The engine allocated the block by another path: in class 0 (blocks of 48 B), after one \
                  split, after one merge."
         ));

@@ -233,8 +233,7 @@ impl<'t> ShellSession<'t> {
                 let violation = violation.map_err(problem::plain("VIOLATION"))?;
                 Err(Problem::Allocator(violation.to_string()))
             }
-            Some(rule) => Err(Problem::Unsound(rule.to_string())),
-            None => Err(Problem::Unsound(check.rule.to_string())),
+            _ => Err(Problem::Unsound(Rule::text(check.rule))),
         }
     }
 }

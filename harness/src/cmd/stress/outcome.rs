@@ -21,8 +21,8 @@ use crate::{
     isolation::Death,
     oracle::{
         Summary,
-        Tally, //
-        Violation,
+        Tally,
+        Violation, //
     },
     report::{
         bytes,

@@ -14,8 +14,8 @@ use crate::{
     errno::Name,
     oracle::{
         ClientBlock,
-        Oracle, //
-        Violation,
+        Oracle,
+        Violation, //
     },
     rng::Rng,
     target::{

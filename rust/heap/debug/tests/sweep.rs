@@ -16,8 +16,8 @@ use crate::{
     testing::{
         HostHybrid,
         HostSeed,
-        blocks::ShadowMap, //
-        prelude::*,
+        blocks::ShadowMap,
+        prelude::*, //
     },
 };
 use proptest::prelude::*;

@@ -18,8 +18,8 @@ use crate::{
         heap::Heap,
         page::{
             Page,
-            PageKind, //
-            PageMetadata,
+            PageKind,
+            PageMetadata, //
         },
     },
 };

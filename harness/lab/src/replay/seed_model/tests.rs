@@ -85,11 +85,11 @@ fn it_does_what_the_seed_does() {
                 }
             }
             assert_eq!(free, stats.free_bytes, "{about}");
-            let told = |of: fn(&crate::uapi::slablab_class_stats) -> u64| -> Vec<_> {
+            let reported = |of: fn(&crate::uapi::slablab_class_stats) -> u64| -> Vec<_> {
                 stats.classes[..7].iter().map(of).collect()
             };
-            assert_eq!(told(|class| class.used_blocks), used, "{about}");
-            assert_eq!(told(|class| class.total_blocks), total, "{about}");
+            assert_eq!(reported(|class| class.used_blocks), used, "{about}");
+            assert_eq!(reported(|class| class.total_blocks), total, "{about}");
             let order_bytes = |stats: &slablab_stats| -> u64 {
                 let orders = (0..).zip(&stats.orders);
                 orders

@@ -17,8 +17,8 @@ use crate::{
         Link,
         Links,
         List,
-        Page, //
-        PageKind,
+        Page,
+        PageKind, //
     },
     lock::Lock,
     testing::HostMemory,

@@ -16,8 +16,8 @@ use crate::hybrid::{
         order_of, //
     },
     page::{
-        Page, //
-        PageKind,
+        Page,
+        PageKind, //
     },
 };
 use proptest::{

@@ -10,8 +10,8 @@ use super::{
 use crate::{
     Block, Cost, Engine, PAGE_BYTES,
     hybrid::page::{
-        Page, //
-        PageKind,
+        Page,
+        PageKind, //
     },
     lock::Lock,
     map::{

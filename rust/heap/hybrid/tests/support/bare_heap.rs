@@ -14,8 +14,8 @@ use std::{
 use crate::{
     Cost, Offset, Path, Refusal,
     backing_heap::{
-        BackingHeap, //
-        InspectHeap,
+        BackingHeap,
+        InspectHeap, //
     },
     check::{
         self,

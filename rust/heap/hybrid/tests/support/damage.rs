@@ -15,8 +15,8 @@ use crate::{
         buddy::ORDERS,
         heap::Heap,
         page::{
-            Page, //
-            PageKind,
+            Page,
+            PageKind, //
         },
     },
     lock::Lock,

@@ -10,8 +10,8 @@ use super::{
 use crate::{
     Cost, Engine, Path, Refusal,
     backing_heap::{
-        BackingHeap, //
-        InspectHeap,
+        BackingHeap,
+        InspectHeap, //
     },
     check::Rule,
     engine::BadFree,

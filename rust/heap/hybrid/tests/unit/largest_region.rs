@@ -6,8 +6,8 @@ use super::BareHeap;
 use crate::{
     Offset, PAGE_BYTES, Refusal,
     backing_heap::{
-        BackingHeap, //
-        InspectHeap,
+        BackingHeap,
+        InspectHeap, //
     },
     check::{
         self,
@@ -23,8 +23,8 @@ use crate::{
         LockedHybrid,
         TestEngine,
         layout,
-        numbers::Numbers, //
-        prelude::*,
+        numbers::Numbers,
+        prelude::*, //
     },
 };
 use std::{

@@ -9,8 +9,8 @@ use super::{
 use crate::{
     Offset, PAGE_BYTES, Path,
     hybrid::magazine::{
-        BLOCKS_MAX, //
-        TRANSFER_MAX,
+        BLOCKS_MAX,
+        TRANSFER_MAX, //
     },
     hybrid::{CacheSize, CpuCache, Slot},
     testing::{
