@@ -2,9 +2,6 @@
 
 //! `slablab course`: exercises in which a learner writes an allocator.
 
-mod exercise;
-mod tests;
-
 use std::{
     env, fs,
     io::{
@@ -31,7 +28,11 @@ use clap::{
     Subcommand, //
 };
 
-use self::exercise::Exercise;
+use slablab_course::{
+    Exercise,
+    exercise,
+    verify, //
+};
 
 /// Learn to write an allocator: exercises with tests and hints
 ///
@@ -121,9 +122,6 @@ impl Checkout {
 
 /// Runs the subcommand.
 pub(crate) fn run(args: CourseArgs) -> anyhow::Result<ExitCode> {
-    if let CourseCommand::Verify { exercise } = args.command {
-        return tests::verify(exercise);
-    }
     let checkout = Checkout::find()?;
     let exercises = exercise::all(&checkout.0)?;
     match args.command {
@@ -174,8 +172,9 @@ pub(crate) fn run(args: CourseArgs) -> anyhow::Result<ExitCode> {
             println!("{text}");
             Ok(ExitCode::SUCCESS)
         }
-        // Handled above, without a checkout.
-        CourseCommand::Verify { exercise } => tests::verify(exercise),
+        CourseCommand::Verify { exercise } => {
+            verify::verify(exercise::numbered(&exercises, exercise)?)
+        }
     }
 }
 

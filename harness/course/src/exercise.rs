@@ -15,24 +15,45 @@ use anyhow::{
     bail, //
 };
 
+use crate::rubric::Rubric;
+
 /// An exercise.
-pub(super) struct Exercise {
+pub struct Exercise {
     /// The number, from 1.
-    pub(super) number: usize,
+    pub number: usize,
     /// The title: the first line of the page, without the number.
-    pub(super) title: String,
+    pub title: String,
     folder: PathBuf,
 }
 
 impl Exercise {
     /// Reads a file of the exercise.
-    pub(super) fn file(&self, name: &str) -> anyhow::Result<String> {
+    ///
+    /// # Errors
+    ///
+    /// The file is not readable.
+    pub fn file(&self, name: &str) -> anyhow::Result<String> {
         let path = self.folder.join(name);
         fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
     }
 
+    /// Reads the rubric.
+    ///
+    /// # Errors
+    ///
+    /// The file is not readable, or is not a rubric.
+    pub fn rubric(&self) -> anyhow::Result<Rubric> {
+        let text = self.file("rubric.toml")?;
+        let folder = self.folder.display();
+        toml::from_str(&text).with_context(|| format!("{folder}/rubric.toml is not a rubric"))
+    }
+
     /// Returns the hints, the vaguest first.
-    pub(super) fn hints(&self) -> anyhow::Result<Vec<String>> {
+    ///
+    /// # Errors
+    ///
+    /// The file is not readable.
+    pub fn hints(&self) -> anyhow::Result<Vec<String>> {
         let text = self.file("hints.md")?;
         let hints = text.split("\n## ").map(|hint| {
             // The first line is the number.
@@ -44,8 +65,12 @@ impl Exercise {
 }
 
 /// Returns the exercises of a checkout, in their order.
-pub(super) fn all(top: &Path) -> anyhow::Result<Vec<Exercise>> {
-    let folder = top.join("harness/course");
+///
+/// # Errors
+///
+/// The folder of the course is not readable.
+pub fn all(checkout: &Path) -> anyhow::Result<Vec<Exercise>> {
+    let folder = checkout.join("harness/course");
     let entries =
         fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))?;
     let mut exercises = Vec::new();
@@ -76,7 +101,11 @@ pub(super) fn all(top: &Path) -> anyhow::Result<Vec<Exercise>> {
 }
 
 /// Returns the exercise with this number.
-pub(super) fn numbered(exercises: &[Exercise], number: usize) -> anyhow::Result<&Exercise> {
+///
+/// # Errors
+///
+/// There is none.
+pub fn numbered(exercises: &[Exercise], number: usize) -> anyhow::Result<&Exercise> {
     let found = exercises.iter().find(|exercise| exercise.number == number);
     match found {
         Some(exercise) => Ok(exercise),
