@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Exhibits of free blocks that are not coalesced, or only for one order of frees.
+
+use super::{
+    KIB,
+    exhibits, //
+};
+use crate::pattern::Maker;
+
+exhibits! {
+    "museum/sos-8", 256 * KIB, sos_8,
+        "https://github.com/sos-os/kernel/issues/8",
+        "A buddy system joined its blocks in one order of frees and returned a wrong block in another order.";
+    "museum/emu2-122", 640 * KIB, emu2_122,
+        "https://github.com/dmsc/emu2/issues/122",
+        "Four blocks that were freed from the lowest to the highest did not serve a block of three.";
+    "museum/buddy-system-allocator-20", 64 * KIB, buddy_system_allocator_20,
+        "https://github.com/rcore-os/buddy_system_allocator/issues/20",
+        "A heap whose start is not aligned to its size refused a block of the size of the heap.";
+    "museum/buddy-system-allocator-31", 64 * KIB, buddy_system_allocator_31,
+        "https://github.com/rcore-os/buddy_system_allocator/pull/31",
+        "The free of a block of the largest order tried to coalesce it with a buddy outside of the heap.";
+}
+
+/// The sizes of the report times 1,024, because engines of slablab serve smaller blocks from slabs: the heap
+/// had 256 bytes, blocks of 8 and 32 bytes were freed, and a block of 128 bytes was at a wrong place. The trace
+/// has the order of frees that failed, and the alignments are 8. The last block, of the size of the heap,
+/// is added.
+fn sos_8(trace: &mut Maker) {
+    let small = [
+        trace.alloc(8 * KIB),
+        trace.alloc(8 * KIB),
+        trace.alloc(8 * KIB),
+    ];
+    let middle = trace.alloc(32 * KIB);
+    let last = trace.alloc(8 * KIB);
+    trace.free_all([small[0], last, middle, small[1], small[2]]);
+    let half = [trace.alloc(128 * KIB), trace.alloc(128 * KIB)];
+    trace.free_all(half);
+    trace.alloc(256 * KIB);
+}
+
+/// The sizes of the report: blocks of 64 KiB, then one of 192 KiB, in the 640 KiB of DOS. The report allocates
+/// blocks until none is left. The trace allocates eight, because headers in front of blocks leave less room.
+fn emu2_122(trace: &mut Maker) {
+    let blocks: Vec<_> = (0..8).map(|_| trace.alloc(64 * KIB)).collect();
+    trace.free_all(blocks[..4].iter().copied());
+    trace.alloc(192 * KIB);
+}
+
+/// The report names no size. Pools of slablab are aligned to their size; an allocator with headers in the pool
+/// needs more than 64 KiB.
+fn buddy_system_allocator_20(trace: &mut Maker) {
+    trace.alloc(64 * KIB);
+}
+
+/// Both halves of the pool, freed in both orders, and the whole pool after each. The report names no size.
+fn buddy_system_allocator_31(trace: &mut Maker) {
+    for order in [[0, 1], [1, 0]] {
+        let halves = [trace.alloc(32 * KIB), trace.alloc(32 * KIB)];
+        trace.free_all(order.map(|half| halves[half]));
+        for _ in 0..2 {
+            let whole = trace.alloc(64 * KIB);
+            trace.free(whole);
+        }
+    }
+}
