@@ -4,6 +4,7 @@
 
 use super::{
     KIB,
+    MIB,
     exhibits, //
 };
 use crate::pattern::Maker;
@@ -12,7 +13,7 @@ exhibits! {
     "museum/sos-8", 256 * KIB, sos_8,
         "https://github.com/sos-os/kernel/issues/8",
         "A buddy system joined its blocks in one order of frees and returned a wrong block in another order.";
-    "museum/emu2-122", 640 * KIB, emu2_122,
+    "museum/emu2-122", MIB, emu2_122,
         "https://github.com/dmsc/emu2/issues/122",
         "Four blocks that were freed from the lowest to the highest did not serve a block of three.";
     "museum/buddy-system-allocator-20", 64 * KIB, buddy_system_allocator_20,
@@ -41,10 +42,11 @@ fn sos_8(trace: &mut Maker) {
     trace.alloc(256 * KIB);
 }
 
-/// The sizes of the report: blocks of 64 KiB, then one of 192 KiB, in the 640 KiB of DOS. The report allocates
-/// blocks until none is left. The trace allocates eight, because headers in front of blocks leave less room.
+/// The sizes of the report: blocks of 64 KiB, the first four of them freed, then one of 192 KiB. The report has
+/// the 640 KiB of DOS and allocates until none is left. The trace allocates 14 blocks in 1 MiB: the memory behind
+/// them is too small for the last block, with headers and without.
 fn emu2_122(trace: &mut Maker) {
-    let blocks: Vec<_> = (0..8).map(|_| trace.alloc(64 * KIB)).collect();
+    let blocks: Vec<_> = (0..14).map(|_| trace.alloc(64 * KIB)).collect();
     trace.free_all(blocks[..4].iter().copied());
     trace.alloc(192 * KIB);
 }
