@@ -31,7 +31,7 @@ exhibits! {
     "museum/redis-8184", 8 * MIB, redis_8184,
         "https://github.com/redis/redis/issues/8184",
         "Values of log-normal sizes took 1.68 times their memory under jemalloc 5.1.";
-    "museum/jemalloc-2867", 512 * KIB, jemalloc_2867,
+    "museum/jemalloc-2867", 384 * KIB, jemalloc_2867,
         "https://github.com/jemalloc/jemalloc/issues/2867",
         "After millions of blocks of 120 bytes were freed, much of their memory was still kept for this size.";
 }
