@@ -26,8 +26,8 @@ exhibits! {
 
 /// The sizes of the report times 1,024, because engines of slablab serve smaller blocks from slabs: the heap
 /// had 256 bytes, blocks of 8 and 32 bytes were freed, and a block of 128 bytes was at a wrong place. The trace
-/// has the order of frees that failed, and the alignments are 8. The last block, of the size of the heap,
-/// is added.
+/// has the order of frees that failed. Its alignments are 8, and its large blocks are slightly smaller than the
+/// halves of the pool, so that headers have room. The last block, of almost the size of the pool, is added.
 fn sos_8(trace: &mut Maker) {
     let small = [
         trace.alloc(8 * KIB),
@@ -37,9 +37,9 @@ fn sos_8(trace: &mut Maker) {
     let middle = trace.alloc(32 * KIB);
     let last = trace.alloc(8 * KIB);
     trace.free_all([small[0], last, middle, small[1], small[2]]);
-    let half = [trace.alloc(128 * KIB), trace.alloc(128 * KIB)];
-    trace.free_all(half);
-    trace.alloc(256 * KIB);
+    let halves = [trace.alloc(127 * KIB), trace.alloc(127 * KIB)];
+    trace.free_all(halves);
+    trace.alloc(250 * KIB);
 }
 
 /// The sizes of the report: blocks of 64 KiB, the first four of them freed, then one of 192 KiB. The report has
@@ -57,13 +57,14 @@ fn buddy_system_allocator_20(trace: &mut Maker) {
     trace.alloc(64 * KIB);
 }
 
-/// Both halves of the pool, freed in both orders, and the whole pool after each. The report names no size.
+/// Two blocks for which a buddy system takes both halves of the pool, freed in both orders, and after each order a
+/// block for which it takes the whole pool. The sizes leave room for headers; the report names none.
 fn buddy_system_allocator_31(trace: &mut Maker) {
     for order in [[0, 1], [1, 0]] {
-        let halves = [trace.alloc(32 * KIB), trace.alloc(32 * KIB)];
+        let halves = [trace.alloc(31 * KIB), trace.alloc(31 * KIB)];
         trace.free_all(order.map(|half| halves[half]));
         for _ in 0..2 {
-            let whole = trace.alloc(64 * KIB);
+            let whole = trace.alloc(60 * KIB);
             trace.free(whole);
         }
     }

@@ -40,7 +40,7 @@ pub struct Exhibit {
     pub pattern: Pattern,
     /// The address of the report.
     pub address: &'static str,
-    /// The size of a pool in which the trace shows the bug, and in which an allocator without the bug serves
+    /// The size of a pool in which the trace shows the bug, and in which an allocator without the bug can serve
     /// the trace, in bytes. A multiple of 32 KiB.
     pub pool_bytes: u64,
     /// The smallest request that an allocator without the bug may refuse in a pool of this size, because
