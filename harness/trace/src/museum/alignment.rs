@@ -30,7 +30,7 @@ exhibits! {
         "A free of 8 bytes aligned to 16 KiB with its size looked for the page of small blocks and crashed.";
     "museum/mimalloc-rust-87", MIB, mimalloc_rust_87,
         "https://github.com/purpleprotocol/mimalloc_rust/issues/87",
-        "Blocks of 4,096 bytes with alignments from 1 to 32,768 in turn were misaligned at 4,096.";
+        "A loop over blocks of 4,096 bytes with alignments from 1 to 32,768 failed at the alignment 4,096.";
     "museum/tlsf-36", 128 * KIB, tlsf_36,
         "https://github.com/mattconte/tlsf/issues/36",
         "A block aligned to 128 lost its alignment when realloc had to move it.";
@@ -39,13 +39,13 @@ exhibits! {
         "A vector of elements aligned to 128 lost its alignment when realloc had to move it.";
     "museum/rust-for-linux-974", MIB, rust_for_linux_974,
         "https://github.com/Rust-for-Linux/linux/issues/974",
-        "Only sizes that are powers of two were aligned to more than a word.";
+        "Only a block whose size is a power of two was sure to be aligned to more than a word.";
     "museum/bumpalo-19", 64 * KIB, bumpalo_19,
         "https://github.com/fitzgen/bumpalo/issues/19",
         "A block of 1,024 bytes aligned to 32 corrupted the heap.";
     "museum/sweb-161", 64 * KIB, sweb_161,
         "https://github.com/isec-tugraz/sweb/issues/161",
-        "After a realloc to an odd size, later blocks were at odd addresses.";
+        "After a realloc to an odd size, later blocks were misaligned.";
 }
 
 fn mimalloc_206(trace: &mut Maker) {

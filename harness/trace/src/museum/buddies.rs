@@ -15,13 +15,13 @@ exhibits! {
         "A buddy system joined its blocks in one order of frees and returned a wrong block in another order.";
     "museum/emu2-122", MIB, emu2_122,
         "https://github.com/dmsc/emu2/issues/122",
-        "Four blocks that were freed from the lowest to the highest did not serve a block of three.";
+        "Four blocks that were freed in the order of their allocation did not serve a block of three.";
     "museum/buddy-system-allocator-20", 64 * KIB, buddy_system_allocator_20,
         "https://github.com/rcore-os/buddy_system_allocator/issues/20",
-        "A heap whose start is not aligned to its size refused a block of the size of the heap.";
+        "A new heap refused a block of exactly the size of its memory.";
     "museum/buddy-system-allocator-31", 64 * KIB, buddy_system_allocator_31,
         "https://github.com/rcore-os/buddy_system_allocator/pull/31",
-        "The free of a block of the largest order tried to coalesce it with a buddy outside of the heap.";
+        "A free tried to coalesce two blocks of the largest order to a block of an order that does not exist.";
 }
 
 /// The sizes of the report times 1,024, because engines of slablab serve smaller blocks from slabs: the heap

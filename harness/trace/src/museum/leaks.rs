@@ -15,19 +15,19 @@ use crate::{
 exhibits! {
     "museum/wee-alloc-106", 256 * KIB, wee_alloc_106,
         "https://github.com/rustwasm/wee_alloc/issues/106",
-        "Taking a block from the list of free blocks lost the rest of the list, so a loop of two blocks leaked.";
+        "A loop that allocates and frees two blocks took new memory in each turn, probably because the free list was lost.";
     "museum/linked-list-allocator-66", 128 * KIB, linked_list_allocator_66,
         "https://github.com/rust-osdev/linked-list-allocator/issues/66",
         "A rest behind a block that was too small for a hole was not added when the block was freed.";
     "museum/blog-os-796", 96 * KIB, blog_os_796,
         "https://github.com/phil-opp/blog_os/issues/796",
-        "The padding in front of an aligned block was lost for ever.";
+        "Padding for alignment was never used again.";
     "museum/asterinas-2063", 256 * KIB, asterinas_2063,
         "https://github.com/asterinas/asterinas/pull/2063",
         "A free of a block of several pages freed too few of its pages.";
     "museum/talc-51", 8 * MIB, talc_51,
         "https://github.com/SFBdragon/talc/issues/51",
-        "A buffer that moved to a block one page larger at each step took ten times the memory it needed.";
+        "A buffer that moved to a block one page larger at each step took ten times the memory that another way to get pages needed.";
     "museum/redis-8184", 8 * MIB, redis_8184,
         "https://github.com/redis/redis/issues/8184",
         "Values of log-normal sizes took 1.68 times their memory under jemalloc 5.1.";

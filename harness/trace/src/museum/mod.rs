@@ -137,4 +137,21 @@ mod tests {
             assert!(exhibit.trace().ops().len() <= 20_000, "{name}");
         }
     }
+
+    #[test]
+    fn the_page_of_the_museum_lists_every_exhibit() {
+        let page = include_str!("../../../../docs/museum.md");
+        for exhibit in all() {
+            let name = exhibit.pattern.name.trim_start_matches("museum/");
+            let row = page
+                .lines()
+                .find(|line| line.starts_with(&format!("| `{name}` |")));
+            let row = row.unwrap_or_else(|| panic!("{name}"));
+            assert!(row.contains(&format!("]({})", exhibit.address)), "{name}");
+            assert!(
+                row.ends_with(&format!(" | {} |", exhibit.pattern.about)),
+                "{name}"
+            );
+        }
+    }
 }
