@@ -239,9 +239,8 @@ pub(crate) fn run(peer: &Peer, exhibit: &Exhibit) -> anyhow::Result<Option<Museu
 /// Returns the result of a child: the last line that it printed, unless it ended badly. `status` is `None` for a
 /// child that did not end in time.
 fn result(printed: &str, status: Option<ExitStatus>) -> MuseumCell {
-    let lines = printed.lines();
-    let lines = lines.filter_map(|line| serde_json::from_str::<MuseumCell>(line).ok());
-    let last = lines.last();
+    let last =
+        (printed.lines().rev()).find_map(|line| serde_json::from_str::<MuseumCell>(line).ok());
     let end = match (status, status.and_then(|status| status.signal())) {
         (None, _) => "no result after a minute".into(),
         (Some(_), Some(signal)) => format!("killed by signal {signal}"),
