@@ -107,6 +107,10 @@ pub(super) fn ask(
     input: &mut dyn BufRead,
     output: &mut dyn Write,
 ) -> io::Result<Verdict> {
+    writeln!(
+        output,
+        "Write '{SKIP}' if you do not know an answer. Ctrl-D ends the quiz."
+    )?;
     let mut verdict = Verdict::default();
     let mut is_open = true;
     for (number, step) in (1..).zip(&quiz.steps) {

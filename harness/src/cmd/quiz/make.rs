@@ -6,7 +6,8 @@
 
 use anyhow::{
     Context,
-    bail, //
+    bail,
+    ensure, //
 };
 use serde::{
     Deserialize,
@@ -130,10 +131,11 @@ impl Plan {
             if let Some(mismatch) = explained.iter().find_map(|explained| explained.mismatch) {
                 bail!("the quiz cannot know all answers: {mismatch}");
             }
-            let all = trace.ops().iter().zip(&explained);
-            if all
-                .clone()
-                .all(|(op, explained)| self.follows_rules(op, explained))
+            let outcomes = explained.iter().map(|explained| explained.answer.outcome);
+            let too_big = outcomes.filter(|outcome| *outcome == OpOutcome::Refused(Cause::TooBig));
+            let mut all = trace.ops().iter().zip(&explained);
+            if too_big.count() <= TOO_BIG_MAX
+                && all.all(|(op, explained)| self.follows_rules(op, explained))
             {
                 return self.quiz(&trace, &explained, &mut rng);
             }
@@ -191,6 +193,10 @@ impl Plan {
                 explanation: explanation::sentences(self.engine, op, empty, explained),
             });
         }
+        ensure!(
+            number > 0,
+            "no operation of this quiz has a question of these kinds: use more operations, another seed or other kinds"
+        );
         let command = self.command();
         Ok(Quiz {
             rules: rules::of(self.engine, &*self.engine.open()?)?,
@@ -213,18 +219,22 @@ impl Plan {
                 .collect();
         }
         let mut all: Vec<_> = Kind::all().filter(applies).collect();
-        let count = match op.kind {
-            OpKind::Free => 1,
-            _ => 2,
-        };
-        let mut drawn = Vec::new();
-        while drawn.len() < count && !all.is_empty() {
-            let kind = all.swap_remove(rng.index(all.len()));
-            drawn.push(kind);
-            // One of these two answers gives the other.
-            if [Kind::Usable, Kind::Waste].contains(&kind) {
-                all.retain(|other| ![Kind::Usable, Kind::Waste].contains(other));
-            }
+        // The answer to the first question depends on what happened before.
+        let mut first = all.clone();
+        first.retain(|kind| {
+            [
+                Kind::Offset,
+                Kind::Path,
+                Kind::Splits,
+                Kind::Merges,
+                Kind::Lists,
+            ]
+            .contains(kind)
+        });
+        let mut drawn = vec![first[rng.index(first.len())]];
+        if op.kind != OpKind::Free {
+            all.retain(|kind| !drawn.contains(kind));
+            drawn.push(all[rng.index(all.len())]);
         }
         drawn.sort();
         drawn

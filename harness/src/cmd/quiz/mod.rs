@@ -16,6 +16,8 @@ mod operations;
 mod question;
 mod render;
 mod rules;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::hash_map::RandomState,
@@ -134,7 +136,12 @@ pub(crate) struct QuizArgs {
     compute: bool,
 
     /// Check the answers in this file, one per line and an empty line for none; '-' for standard input
-    #[arg(long, value_name = "FILE", conflicts_with = "compute")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "seed",
+        conflicts_with = "compute"
+    )]
     answers: Option<PathBuf>,
 
     /// Print JSON: rules, operations, questions, answers and explanations
@@ -173,7 +180,7 @@ pub(crate) fn run(args: QuizArgs) -> anyhow::Result<ExitCode> {
         report::print(render::json(&quiz, None)?)?;
     } else if args.trace {
         report::print(&quiz.trace)?;
-    } else if is_asked && !args.compute && quiz.questions().next().is_some() {
+    } else if is_asked && !args.compute {
         report::print(render::page(&quiz))?;
         let verdict = ask::ask(&quiz, &mut io::stdin().lock(), &mut report::stdout())?;
         return Ok(verdict.exit_code());

@@ -74,14 +74,19 @@ impl Sizes {
         if rng.chance(1, TOO_BIG) {
             return KIB * between(rng, POOL_BYTES / KIB + 1, 2 * POOL_BYTES / KIB);
         }
-        if !self.classes.is_empty() && rng.chance(1, 2) {
+        let small = match self.engine {
+            QuizEngine::Buddy => 0,
+            QuizEngine::Hybrid => 4,
+            QuizEngine::Seed => 3,
+        };
+        if rng.chance(small, 6) {
             let (least, most) = self.classes[rng.index(self.classes.len())];
             return between(rng, least, most);
         }
         // The block of the buddy system has up to `most` bytes, and more than half of them.
         let orders = match self.engine {
             QuizEngine::Buddy => [32, 64, 128, 256, 512],
-            QuizEngine::Seed => [8, 16, 32, 128, 256],
+            QuizEngine::Seed => [8, 32, 128, 256, 512],
             QuizEngine::Hybrid => [128, 128, 256, 256, 512],
         };
         let most = orders[rng.index(orders.len())];
@@ -110,7 +115,7 @@ pub(super) fn draw(
     let mut trace = Builder::new();
     let mut live: Vec<(Id, u32)> = Vec::new();
     for _ in 0..count {
-        if live.len() >= 2 && rng.chance(1, 2) {
+        if live.len() >= 2 && rng.chance(2, 5) {
             let (id, handle) = live.swap_remove(rng.index(live.len()));
             target.free(handle).context("FREE failed")?;
             trace.free(id);

@@ -154,12 +154,8 @@ pub(super) fn judgement(question: &Question, judgement: &Judgement) -> String {
 /// Returns the number of right answers in a sentence.
 pub(super) fn score(verdict: &Verdict) -> String {
     let (right, all) = (verdict.right(), verdict.given.len());
-    let verb = if right == 1 {
-        "answer is"
-    } else {
-        "answers are"
-    };
-    format!("{right} of {all} {verb} right")
+    let verb = if right == 1 { "is" } else { "are" };
+    format!("{right} of {all} answers {verb} right")
 }
 
 /// Returns the judgements of answers from a file, with the explanations of operations with a wrong answer.

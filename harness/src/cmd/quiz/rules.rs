@@ -31,8 +31,9 @@ pub(super) fn of(engine: QuizEngine, target: &dyn Target) -> anyhow::Result<Vec<
     Ok(match engine {
         QuizEngine::Buddy => {
             let mut rules = vec![format!(
-                "The allocator is a buddy system. At the beginning, its pool of {pool} is one free block. The quiz \
-                 runs the buddy system of the engine seed, which serves requests above 4 KiB."
+                "The allocator is a buddy system. At the beginning, its pool of {pool} is one free block. It is \
+                 the buddy system of the engine seed. All requests are above 4 KiB, which is too large for the slabs \
+                 of this engine."
             )];
             rules.extend(buddy().map(str::to_owned));
             rules.push(
