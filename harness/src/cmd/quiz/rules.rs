@@ -31,9 +31,8 @@ pub(super) fn of(engine: QuizEngine, target: &dyn Target) -> anyhow::Result<Vec<
     Ok(match engine {
         QuizEngine::Buddy => {
             let mut rules = vec![format!(
-                "The allocator is a buddy system. At the beginning, its pool of {pool} is one free block. It is \
-                 the buddy system of the engine seed. All requests are above 4 KiB, which is too large for the slabs \
-                 of this engine."
+                "The allocator is the buddy system of the engine seed. At the beginning, its pool of {pool} is one \
+                 free block. All requests are above 4 KiB, which is too large for the slabs of seed."
             )];
             rules.extend(buddy().map(str::to_owned));
             rules.push(
@@ -58,8 +57,8 @@ pub(super) fn of(engine: QuizEngine, target: &dyn Target) -> anyhow::Result<Vec<
                 "The free blocks of a slab are a stack: the block that was freed last is allocated first, and a free \
                  puts its block on top (path slab)."
                     .to_owned(),
-                "If the stack is empty, the slab takes 64 blocks in one piece from the buddy system (path growth). They \
-                 are allocated from the one with the highest offset downwards."
+                "If the stack is empty, the slab takes 64 blocks in one piece from the buddy system (path growth). The \
+                 block with the highest offset is allocated first, then the next lower one."
                     .to_owned(),
                 "A slab returns no memory to the buddy system.".to_owned(),
                 "A larger request goes to the buddy system (path buddy).".to_owned(),
@@ -86,7 +85,7 @@ pub(super) fn of(engine: QuizEngine, target: &dyn Target) -> anyhow::Result<Vec<
 fn buddy() -> [&'static str; 4] {
     [
         "The buddy system rounds a request up to the next power of two: a request of 40 KiB gets a block of 64 KiB.",
-        "It takes the smallest free block that is large enough; of several, the one that became free last. A block \
+        "The buddy system takes the smallest free block that is large enough; of several, the one that became free last. A block \
          that is too large is split into halves: the lower half is used, or split again, and the upper half becomes \
          free.",
         "The buddy of a block of size S at offset O is the block of size S at offset O xor S. A freed block merges \
@@ -107,21 +106,22 @@ fn hybrid(pool: &str, classes: &str) -> Vec<String> {
          bytes. A slab of these classes is one page of 4 KiB, cut into objects from its first byte on."
     ));
     let rest = [
-        "Each class has a magazine, a stack of free objects. If it has an object, an allocation takes the one on top \
-         (path magazine). A free puts its object on top (path magazine).",
+        "Each class has a magazine, a stack of free objects. If the magazine has an object, an allocation takes the \
+         object on top (path magazine). A free puts its object on top (path magazine).",
         "If an allocation finds the magazine empty, or a free finds it full, the capacity of the magazine is raised \
          first: from 0 to 4 objects, then to 8, then to 16.",
         "An allocation that found the magazine empty then takes 1 object, and as many as half of the new capacity \
-         besides, from the slab of the class: those with the lowest offsets that are not allocated and not in the \
-         magazine. The lowest one serves the request. The others go into the magazine, with the lowest on top. If the \
-         slab exists, this is the path slab. If not, a page of the buddy system becomes the slab (path growth).",
+         besides, from the slab of the class: the objects with the lowest offsets that are not allocated and not in the \
+         magazine. The lowest object serves the request. The others go into the magazine, with the lowest on top. If the \
+         class has a slab already, this is the path slab. If not, a page of the buddy system becomes the slab of the \
+         class (path growth).",
         "A larger request gets the smallest number of whole pages of 4 KiB (path buddy): a request of 70 KiB gets 18 \
          pages, 72 KiB.",
         "Free blocks have a power of two of pages. The buddy system takes the smallest free block that is large \
          enough; of several, the one that became free last. A block that is too large is split into halves. For whole \
          pages, the lower half is used, or split again, and the upper half becomes free. For a slab, the upper half is \
          used, or split again, and the lower half becomes free.",
-        "If the number of pages is no power of two, the pages behind it become free: the halves are split until the \
+        "If the number of pages is no power of two, the pages behind the block become free: the halves are split until the \
          allocated pages and the free ones are in different blocks. To allocate 18 pages of a free block of 32, 4 \
          splits free 8 + 4 + 2 pages.",
         "The buddy of a block of size S at offset O is the block of size S at offset O xor S. A freed block merges \
