@@ -16,6 +16,7 @@
 
 pub mod exercise;
 pub mod rubric;
+pub mod source_rules;
 pub mod suites;
 pub mod verify;
 
