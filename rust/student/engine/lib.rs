@@ -27,6 +27,8 @@ mod engine;
 #[forbid(unsafe_code)]
 mod live_map;
 #[forbid(unsafe_code)]
+mod map;
+#[forbid(unsafe_code)]
 mod memory;
 #[cfg(test)]
 mod tests;
