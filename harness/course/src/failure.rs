@@ -84,7 +84,7 @@ pub enum Failure {
 
 /// An explanation of a failure.
 struct Explanation {
-    /// What the allocator did.
+    /// The action of the allocator.
     fact: String,
     /// The rule.
     rule: String,

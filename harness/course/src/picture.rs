@@ -27,7 +27,7 @@ const COLUMN_BYTES_MIN: u64 = 8;
 /// The meaning of the symbols.
 const LEGEND: &str = "█ ▓ live blocks  ▒ live in part  · free ";
 
-/// What a picture shows.
+/// The contents of a picture.
 #[derive(Clone, Debug, Default)]
 pub struct Scene {
     /// The bytes of the pool.
