@@ -2,6 +2,7 @@
 
 //! The tests of the exercises, by the behaviour that they test.
 
+mod buddy;
 mod placement;
 mod reuse;
 mod support;
@@ -29,6 +30,8 @@ pub struct CourseTest {
 
 /// Returns the test with this sentence.
 pub fn named(sentence: &str) -> Option<&'static CourseTest> {
-    let tests = placement::TESTS.iter().chain(&reuse::TESTS);
-    tests.into_iter().find(|test| test.sentence == sentence)
+    let mut tests = (placement::TESTS.iter())
+        .chain(&reuse::TESTS)
+        .chain(&buddy::TESTS);
+    tests.find(|test| test.sentence == sentence)
 }
