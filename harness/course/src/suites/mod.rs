@@ -2,6 +2,7 @@
 
 //! The tests of the exercises, by the behaviour that they test.
 
+mod give_back;
 mod placement;
 mod reuse;
 mod seed;
@@ -35,6 +36,7 @@ pub struct CourseTest {
 pub fn named(sentence: &str) -> Option<&'static CourseTest> {
     let mut tests = (placement::TESTS.iter())
         .chain(&reuse::TESTS)
-        .chain(&seed::TESTS);
+        .chain(&seed::TESTS)
+        .chain(&give_back::TESTS);
     tests.find(|test| test.sentence == sentence)
 }
