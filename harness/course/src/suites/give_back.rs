@@ -190,7 +190,7 @@ fn an_impossible_resize_changes_nothing(client: &mut Client<'_>) -> Result<(), V
 }
 
 fn no_memory_is_lost(client: &mut Client<'_>) -> Result<(), Violation> {
-    mix(client, 4000, 64 << 10)?;
+    mix(client, 4000, 64 << 10, 8192)?;
     let whole = must(client, TIERS_POOL_BYTES, 8)?;
     client.free(whole)
 }

@@ -4,6 +4,7 @@
 
 mod give_back;
 mod placement;
+mod repair;
 mod reuse;
 mod seed;
 mod support;
@@ -37,6 +38,7 @@ pub fn named(sentence: &str) -> Option<&'static CourseTest> {
     let mut tests = (placement::TESTS.iter())
         .chain(&reuse::TESTS)
         .chain(&seed::TESTS)
-        .chain(&give_back::TESTS);
+        .chain(&give_back::TESTS)
+        .chain(&repair::TESTS);
     tests.find(|test| test.sentence == sentence)
 }

@@ -223,5 +223,5 @@ fn a_block_moves_between_the_tiers(client: &mut Client<'_>) -> Result<(), Violat
 }
 
 fn no_live_block_is_touched(client: &mut Client<'_>) -> Result<(), Violation> {
-    mix(client, 4000, 32 << 10)
+    mix(client, 4000, 32 << 10, 8192)
 }
