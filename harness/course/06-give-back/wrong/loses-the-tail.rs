@@ -180,6 +180,8 @@ pub struct Student {
     buddy: Buddy,
     /// The first page of the first set of each slab that has a free block.
     first: [u64; SLABS],
+    /// The first page of the empty set of each slab. It is kept, so that a slab does not grow and shrink in turn.
+    empty: [u64; SLABS],
 }
 
 /// Returns the bytes that a block for a layout needs, so that it is also aligned.
@@ -209,13 +211,9 @@ impl Student {
             return Ok(Some(block));
         }
         for slab in 0..SLABS {
-            let mut set = self.first[slab];
-            while set != NONE {
-                let next = memory.note(set as usize, NEXT)?;
-                if memory.note(set as usize, USED)? == 0 {
-                    self.return_set(memory, set as usize, slab)?;
-                }
-                set = next;
+            if self.empty[slab] != NONE {
+                self.return_set(memory, self.empty[slab] as usize, slab)?;
+                self.empty[slab] = NONE;
             }
         }
         self.buddy.allocate(memory, order)
@@ -282,11 +280,13 @@ impl Student {
         if next == NONE {
             self.push_set(memory, set, slab)?;
         }
-        // The last set with free blocks stays, also if it is empty: the next request would need it again.
-        let is_last = self.first[slab] == set as u64 && memory.note(set, NEXT)? == NONE;
-        if used == 0 && !is_last {
-            self.return_set(memory, set, slab)?;
+        if used > 0 {
+            return Ok(());
         }
+        if self.empty[slab] != NONE {
+            return self.return_set(memory, set, slab);
+        }
+        self.empty[slab] = set as u64;
         Ok(())
     }
 }
@@ -296,6 +296,7 @@ impl Allocator for Student {
         Ok(Self {
             buddy: Buddy::new(memory)?,
             first: [NONE; SLABS],
+            empty: [NONE; SLABS],
         })
     }
 
@@ -312,6 +313,9 @@ impl Allocator for Student {
         memory.set_note(set, FIRST, next)?;
         let used = memory.note(set, USED)?;
         memory.set_note(set, USED, used + 1)?;
+        if self.empty[slab] == set as u64 {
+            self.empty[slab] = NONE;
+        }
         if next == NONE {
             self.remove_set(memory, set, slab)?;
         }

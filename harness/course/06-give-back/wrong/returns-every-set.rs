@@ -207,21 +207,8 @@ fn set_order(slab: usize) -> usize {
 }
 
 impl Student {
-    /// Allocates from the buddy system. Before it has no room, all empty sets are returned to it.
+    /// Allocates from the buddy system.
     fn take(&mut self, memory: &mut Memory, order: usize) -> Result<Option<usize>, Error> {
-        if let Some(block) = self.buddy.allocate(memory, order)? {
-            return Ok(Some(block));
-        }
-        for slab in 0..SLABS {
-            let mut set = self.first[slab];
-            while set != NONE {
-                let next = memory.note(set as usize, NEXT)?;
-                if memory.note(set as usize, USED)? == 0 {
-                    self.return_set(memory, set as usize, slab)?;
-                }
-                set = next;
-            }
-        }
         self.buddy.allocate(memory, order)
     }
 
@@ -286,10 +273,10 @@ impl Student {
         if next == NONE {
             self.push_set(memory, set, slab)?;
         }
-        if used == 0 {
-            self.return_set(memory, set, slab)?;
+        if used > 0 {
+            return Ok(());
         }
-        Ok(())
+        self.return_set(memory, set, slab)
     }
 }
 

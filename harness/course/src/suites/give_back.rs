@@ -23,10 +23,10 @@ use super::{
 };
 
 /// The accesses that are enough for a pair of requests at the boundary of a slab, on average.
-const BOUNDARY_ACCESSES_MAX: u64 = 50;
+const BOUNDARY_ACCESSES_MAX: u64 = 30;
 
 /// The pairs of requests at the boundary of a slab.
-const BOUNDARY_PAIRS: u64 = 100;
+const BOUNDARY_PAIRS: u64 = 96;
 
 /// Slabs and resized blocks return memory.
 pub(super) static TESTS: [CourseTest; 8] = [
@@ -97,23 +97,37 @@ fn one_block_takes_the_whole_pool(client: &mut Client<'_>) -> Result<(), Violati
     free_all(client, blocks.into_iter().collect::<Result<Vec<_>, _>>()?)?;
     let blocks = fill(client, 4096)?;
     let wanted = TIERS_POOL_BYTES / 4096;
-    exactly(blocks.len(), wanted as usize, "blocks of 4096 bytes in the pool")?;
+    exactly(
+        blocks.len(),
+        wanted as usize,
+        "blocks of 4096 bytes in the pool",
+    )?;
     free_all(client, blocks)
 }
 
 fn requests_at_the_boundary_make_few_accesses(client: &mut Client<'_>) -> Result<(), Violation> {
-    for size in [64, 1024] {
-        // All blocks of two sets are live, so each request needs a new set, which the next free makes empty.
-        let blocks = (0..128).map(|_| must(client, size, 8));
+    for (size, live) in [(64, 128), (1024, 128), (200, 127)] {
+        // All blocks of two sets are live, or all but one.
+        let blocks = (0..live).map(|_| must(client, size, 8));
         let blocks = blocks.collect::<Result<Vec<_>, _>>()?;
-        let what = format!("{BOUNDARY_PAIRS} pairs of an allocation and a free of {size} bytes");
-        within(client, BOUNDARY_PAIRS * BOUNDARY_ACCESSES_MAX, &what, |client| {
-            for _ in 0..BOUNDARY_PAIRS {
-                let block = must(client, size, 8)?;
-                client.free(block)?;
-            }
-            Ok(())
-        })?;
+        for depth in [1, 2, 8] {
+            let what = format!(
+                "{BOUNDARY_PAIRS} allocations and frees of {size} bytes, {depth} of each in turn,"
+            );
+            within(
+                client,
+                BOUNDARY_PAIRS * BOUNDARY_ACCESSES_MAX,
+                &what,
+                |client| {
+                    for _ in 0..BOUNDARY_PAIRS / depth {
+                        let blocks = (0..depth).map(|_| must(client, size, 8));
+                        let blocks = blocks.collect::<Result<Vec<_>, _>>()?;
+                        free_all(client, blocks)?;
+                    }
+                    Ok(())
+                },
+            )?;
+        }
         free_all(client, blocks)?;
     }
     Ok(())

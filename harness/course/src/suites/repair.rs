@@ -127,9 +127,12 @@ fn a_free_searches_no_list(client: &mut Client<'_>) -> Result<(), Violation> {
     // The buddies of the first half of the frees are live, so many free blocks of one size gather.
     blocks.sort_by_key(|block| (block.offset() / 8192 % 2, block.offset()));
     for block in blocks {
-        within(client, FREE_ACCESSES_MAX, "a free of 8192 bytes", |client| {
-            client.free(block)
-        })?;
+        within(
+            client,
+            FREE_ACCESSES_MAX,
+            "a free of 8192 bytes",
+            |client| client.free(block),
+        )?;
     }
     still_sound(client)
 }

@@ -28,7 +28,7 @@ const BLOCK_BYTES: [u64; 7] = [64, 128, 256, 512, 1024, 2048, 4096];
 const SET_SIZE: u64 = 64;
 
 /// The accesses that are enough for a slab to free a block and to allocate one.
-const PAIR_ACCESSES_MAX: u64 = 8;
+const PAIR_ACCESSES_MAX: u64 = 30;
 
 /// Requests go to the right tier and the right slab, and slabs grow by sets of 64 blocks.
 pub(super) static TESTS: [CourseTest; 8] = [
@@ -139,7 +139,9 @@ fn a_slab_grows_by_64_blocks(client: &mut Client<'_>) -> Result<(), Violation> {
         exactly(
             others.len(),
             SET_SIZE as usize - 1,
-            &format!("further blocks for {size} bytes after a slab grew by 64 blocks for the first"),
+            &format!(
+                "further blocks for {size} bytes after a slab grew by 64 blocks for the first"
+            ),
         )?;
         live.extend(others);
     }

@@ -79,7 +79,11 @@ pub(super) fn mix(
     for _ in 0..steps {
         let size = rng.doubling(1, size_max);
         if blocks.is_empty() || rng.chance(1, 2) {
-            let align = if rng.chance(1, 4) { rng.doubling(8, align_max) } else { 8 };
+            let align = if rng.chance(1, 4) {
+                rng.doubling(8, align_max)
+            } else {
+                8
+            };
             blocks.extend(client.alloc(size, 1 << align.ilog2())?.ok());
             continue;
         }
