@@ -25,7 +25,10 @@
 //! share a test.
 
 pub mod exercise;
+pub mod failure;
+pub mod picture;
 pub mod rubric;
+pub mod source_rules;
 pub mod suites;
 pub mod verify;
 
