@@ -40,6 +40,9 @@ const GRANULE: u64 = 8;
 /// The bytes of a page.
 const PAGE_BYTES: u64 = 4096;
 
+/// The name of a block in an answer.
+const RETURNED: &str = "the block that was returned";
+
 /// The learner's file.
 const FILE: &str = "rust/student/lib.rs";
 
@@ -84,8 +87,8 @@ struct Explanation {
     rule: String,
     /// The offset of the failure, and what is wrong there.
     mark: Option<(u64, String)>,
-    /// The block that an answer names, if the journal does not have it.
-    block: Option<Range<u64>>,
+    /// A range of bytes to show instead of the block of the last request, and its name.
+    block: Option<(Range<u64>, String)>,
 }
 
 impl Explanation {
@@ -226,7 +229,7 @@ impl Breach {
                     "all bytes of a block lie in the pool. A request for which there is no room gets `Ok(None)`.",
                 )
                 .mark(pool_bytes, format!("the pool ends at {pool_bytes:#x}"));
-                explanation.block = Some(offset..offset.saturating_add(size));
+                explanation.block = Some((offset..offset.saturating_add(size), RETURNED.to_owned()));
                 explanation
             }
             AllocatorRule::BlockAligned => {
@@ -235,7 +238,7 @@ impl Breach {
                     format!("a block begins at a multiple of the alignment in its layout, here {align}."),
                 )
                 .mark(offset, format!("{offset:#x} is not a multiple of {align}"));
-                explanation.block = Some(offset..offset.saturating_add(size));
+                explanation.block = Some((offset..offset.saturating_add(size), RETURNED.to_owned()));
                 explanation
             }
             AllocatorRule::BlockDisjoint => {
@@ -272,13 +275,15 @@ fn answer(text: &str, history: &History, pool_bytes: u64) -> Explanation {
         let first = first.to_uppercase();
         fact.replace_range(..1, &first);
     }
-    let explanation = Explanation::new(format!("{fact}."), "");
+    let mut explanation = Explanation::new(format!("{fact}."), "");
     let refused = matches!(history.last, Some((_, Answer::Refused)));
-    let room = wanted(history).and_then(|wanted| room(history, pool_bytes, wanted));
-    match room.filter(|_| refused) {
-        Some(offset) => explanation.mark(offset, format!("here is room, at {offset:#x}")),
-        None => explanation,
+    if let Some((size, align)) = wanted(history).filter(|_| refused) {
+        explanation.block = room(history, pool_bytes, (size, align)).map(|offset| {
+            let name = format!("room for {size} bytes at {offset:#x}");
+            (offset..offset + size, name)
+        });
     }
+    explanation
 }
 
 /// Returns the offset at which a block of a size and alignment fits between the live blocks.
@@ -330,9 +335,7 @@ fn scene(explanation: Explanation, history: &History, pool_bytes: u64) -> Scene 
         .map(|block| block.offset..block.end())
         .collect();
     let range = |block: &JournalBlock| block.offset..block.end();
-    let mut block = explanation
-        .block
-        .map(|block| (block, "the block that was returned".to_owned()));
+    let mut block = explanation.block;
     match &history.last {
         Some((Request::Realloc { block: old, .. }, Answer::None | Answer::Refused)) => {
             live.push(range(old));
@@ -340,7 +343,7 @@ fn scene(explanation: Explanation, history: &History, pool_bytes: u64) -> Scene 
         }
         Some((_, Answer::Block(new))) => {
             live.push(range(new));
-            block = block.or_else(|| Some((range(new), "the block that was returned".to_owned())));
+            block = block.or_else(|| Some((range(new), RETURNED.to_owned())));
         }
         Some((Request::Free(freed), _)) => {
             block = block.or_else(|| Some((range(freed), "the block that is freed".to_owned())));

@@ -2,6 +2,7 @@
 
 //! The tests of the exercises, by the behaviour that they test.
 
+mod buddy;
 mod give_back;
 mod placement;
 mod repair;
@@ -37,6 +38,7 @@ pub struct CourseTest {
 pub fn named(sentence: &str) -> Option<&'static CourseTest> {
     let mut tests = (placement::TESTS.iter())
         .chain(&reuse::TESTS)
+        .chain(&buddy::TESTS)
         .chain(&seed::TESTS)
         .chain(&give_back::TESTS)
         .chain(&repair::TESTS);
