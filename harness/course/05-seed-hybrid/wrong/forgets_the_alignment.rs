@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Fails: a large alignment leads to a slab with larger blocks
-//! Hint: 1
+//! Hint: 2
 //!
 //! The slab is chosen by the size alone.
 //!

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Fails: a slab grows by 64 blocks
-//! Hint: 2
+//! Hint: 1
 //!
 //! A slab grows by one page, however large its blocks are.
 //!

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Fails: sizes are rounded up to the seven block sizes
-//! Hint: 1
+//! Hint: 2
 //!
 //! A request of exactly 64 bytes gets a block of 128 bytes, and so on.
 //!
