@@ -31,11 +31,16 @@ const SET_SIZE: u64 = 64;
 const PAIR_ACCESSES_MAX: u64 = 30;
 
 /// Requests go to the right tier and the right slab, and slabs grow by sets of 64 blocks.
-pub(super) static TESTS: [CourseTest; 8] = [
+pub(super) static TESTS: [CourseTest; 9] = [
     CourseTest {
         sentence: "requests above 4096 bytes come from the buddy system",
         pool_bytes: TIERS_POOL_BYTES,
         run: large_requests_come_from_the_buddy_system,
+    },
+    CourseTest {
+        sentence: "a slab without free blocks takes memory from the buddy system",
+        pool_bytes: TIERS_POOL_BYTES,
+        run: a_slab_takes_memory,
     },
     CourseTest {
         sentence: "sizes are rounded up to the seven block sizes",
@@ -89,6 +94,14 @@ fn large_requests_come_from_the_buddy_system(client: &mut Client<'_>) -> Result<
     // A slab would keep the memory of the aligned blocks.
     let whole = must(client, TIERS_POOL_BYTES, 8)?;
     client.free(whole)
+}
+
+/// Makes no free, so that an allocator without `free` passes.
+fn a_slab_takes_memory(client: &mut Client<'_>) -> Result<(), Violation> {
+    for _ in 0..3 * SET_SIZE {
+        let _block = must(client, 40, 8)?;
+    }
+    Ok(())
 }
 
 /// Checks that blocks lie side by side, each `block_bytes` behind the one before.
