@@ -264,7 +264,7 @@ impl Student {
     /// Frees a block of a slab.
     fn free_block(&mut self, memory: &mut Memory, block: usize, slab: usize) -> Result<(), Error> {
         // A set is a block of the buddy system, so it begins at a multiple of its length.
-        let set = block / PAGE >> set_order(slab) << set_order(slab);
+        let set = (block / PAGE) >> set_order(slab) << set_order(slab);
         let next = memory.note(set, FIRST)?;
         memory.write(block, next)?;
         memory.set_note(set, FIRST, block as u64)?;
