@@ -132,7 +132,12 @@ mod tests {
         assert!(exercises.len() >= 4);
         for exercise in &exercises {
             let name = exercise.name();
-            assert_eq!(exercise.hints().unwrap().len(), 3, "hints of {name}");
+            // An exercise has a ladder of three hints. The repair of the seed has a hint for each weakness instead.
+            let hints = exercise.hints().unwrap().len();
+            assert!(
+                hints == 3 || (exercise.number > 8 && hints > 0),
+                "{hints} hints of {name}"
+            );
             for file in ["start.rs", "solution.rs"] {
                 exercise.file(file).unwrap();
             }
@@ -154,7 +159,7 @@ mod tests {
                     test.sentence
                 );
                 assert!(
-                    (1..=3).contains(&test.hint.unwrap_or(1)),
+                    (1..=hints).contains(&test.hint.unwrap_or(1)),
                     "{name}: {}",
                     test.sentence
                 );
