@@ -70,6 +70,7 @@ use crate::{
     },
     uapi::{
         self,
+        AllocatorRule,
         Cause,
         Rule,
         SLABLAB_CAUSES,
@@ -163,6 +164,20 @@ impl<'t> Oracle<'t> {
     pub fn with_journal(mut self, journal: Journal) -> Self {
         self.journal = Some(journal);
         self
+    }
+
+    /// Reports a rule that the allocator of the engine `student` broke in the last call. FREE and REALLOC succeed also
+    /// then, so without this check the next request would be blamed. Only an oracle with a journal names requests.
+    fn check_last_call(&self) -> Result<(), Violation> {
+        if self.journal.is_none() {
+            return Ok(());
+        }
+        match self.target.violation() {
+            Ok(violation) if violation.rule != AllocatorRule::None.raw() => {
+                Err(Violation::Allocator(violation.to_string()))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn note(&self, entry: impl FnOnce(&Journal)) {
