@@ -4,6 +4,7 @@
 
 use core::{
     cell::Cell,
+    ops::Range,
     panic::Location, //
 };
 
@@ -81,6 +82,10 @@ pub struct Memory {
     /// The value of `accesses` at which the call has made too many.
     limit: u64,
     call: Call,
+    /// The bytes that a block loses if the call, which is one of `resize`, shrinks it.
+    tail: Range<usize>,
+    /// The violation that the first write to `tail` is if the block is not shrunk.
+    tail_write: Option<Violation>,
     violation: Cell<Option<Violation>>,
     /// Whether accesses to live blocks, and blocks that overlap or are misaligned, pass unnoticed.
     #[cfg(feature = "test-support")]
@@ -100,6 +105,8 @@ impl Memory {
                 operation: Operation::New,
                 number: 0,
             },
+            tail: 0..0,
+            tail_write: None,
             violation: Cell::new(None),
             #[cfg(feature = "test-support")]
             is_unsupervised: false,
@@ -148,7 +155,12 @@ impl Memory {
     /// As for [`Memory::read`].
     #[track_caller]
     pub fn write(&mut self, at: usize, word: u64) -> Result<(), Error> {
-        let index = self.index(at, Location::caller())?;
+        let location = Location::caller();
+        let index = self.index(at, location)?;
+        if self.tail.contains(&at) {
+            let write = (self.call).violation(Rule::AccessOutsideOfBlocks, at, Some(location));
+            self.tail_write.get_or_insert(write);
+        }
         self.pool.set(index, word);
         Ok(())
     }
@@ -237,6 +249,23 @@ impl Memory {
         let number = self.call.number + 1;
         self.call = Call { operation, number };
         self.limit = self.accesses().saturating_add(ACCESSES_MAX);
+    }
+
+    /// Allows accesses to `tail`, the bytes that a block loses if the next call shrinks it.
+    pub(crate) fn begin_shrink(&mut self, tail: Range<usize>) {
+        self.live.mark(tail.start, tail.end, false);
+        self.tail = tail;
+    }
+
+    /// Ends what [`Memory::begin_shrink`] began. If the block was not shrunk, the tail is live again, and a write to it
+    /// is a violation.
+    pub(crate) fn end_shrink(&mut self, is_shrunk: bool) {
+        let tail = core::mem::replace(&mut self.tail, 0..0);
+        let write = self.tail_write.take();
+        if !is_shrunk {
+            self.live.mark(tail.start, tail.end, true);
+            write.map(|write| self.record(write));
+        }
     }
 
     /// Records that the call breaks a rule, unless a violation is recorded already.

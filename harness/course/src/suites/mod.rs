@@ -4,6 +4,7 @@
 
 mod placement;
 mod reuse;
+mod seed;
 mod support;
 
 use slablab_lab::oracle::{
@@ -17,6 +18,9 @@ const POOL_BYTES: u64 = 64 << 10;
 /// The bytes of a pool whose length is not a power of two.
 const ODD_POOL_BYTES: u64 = 96 << 10;
 
+/// The bytes of the pool of tests of slabs over a buddy system. Every slab of the engine `seed` can grow in it.
+const TIERS_POOL_BYTES: u64 = 1 << 20;
+
 /// A test, which runs on a new pool.
 pub struct CourseTest {
     /// What the allocator does, as a sentence. It names the test.
@@ -29,6 +33,8 @@ pub struct CourseTest {
 
 /// Returns the test with this sentence.
 pub fn named(sentence: &str) -> Option<&'static CourseTest> {
-    let tests = placement::TESTS.iter().chain(&reuse::TESTS);
-    tests.into_iter().find(|test| test.sentence == sentence)
+    let mut tests = (placement::TESTS.iter())
+        .chain(&reuse::TESTS)
+        .chain(&seed::TESTS);
+    tests.find(|test| test.sentence == sentence)
 }

@@ -72,6 +72,17 @@ impl<'o> Client<'o> {
         }
     }
 
+    /// Returns the number of accesses that the allocator of the engine `student` has made to its memory.
+    pub fn accesses(&self) -> Result<u64, Violation> {
+        match self.oracle.target.violation() {
+            Ok(reply) => Ok(reply.accesses),
+            Err(errno) => Err(Violation::Failed {
+                call: "VIOLATION",
+                errno,
+            }),
+        }
+    }
+
     /// Allocates a block, or returns the cause of the refusal.
     pub fn alloc(
         &mut self,
