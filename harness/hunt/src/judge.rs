@@ -104,6 +104,12 @@ pub fn replay_on(target: &dyn Target, trace: &Trace) -> Report {
     report
 }
 
+/// Replays a trace in a session, and returns the violation that ends the replay.
+pub fn violation(target: &dyn Target, trace: &Trace) -> Option<Violation> {
+    let watched = watched(target, trace, &mut Report::default());
+    watched.err().map(|(_, violation)| violation)
+}
+
 /// Returns an operation in words.
 fn what(trace: &Trace, operation: usize) -> String {
     words(trace.ops(), operation).unwrap_or_else(|| "the end".to_owned())

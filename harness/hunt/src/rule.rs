@@ -80,9 +80,7 @@ impl Rule {
                 "The allocator accesses only words of the pool and notes of pages that exist."
             }
             Self::Untouched => "The allocator does not access the memory of live blocks.",
-            Self::Contents => {
-                "The contents of a block stay until it is freed; new bytes are zero."
-            }
+            Self::Contents => "The contents of a block stay until it is freed; new bytes are zero.",
             Self::Ends => "Each request ends, without a panic.",
             Self::NoMemoryLost => {
                 "No memory is lost: each request is served that the sound allocator serves."

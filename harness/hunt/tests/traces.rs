@@ -7,9 +7,7 @@ mod support;
 use std::fs;
 
 use slablab_hunt::{
-    Defect,
-    Rule,
-    Version,
+    Defect, Rule, Version,
     judge::{
         Verdict,
         replay,
@@ -60,12 +58,4 @@ fn find_traces() {
             None => println!("{} NOT FOUND", defect.name()),
         }
     }
-}
-
-#[test]
-fn probe() {
-    let t = slablab_trace::format::parse("a", &fs::read("/tmp/a.trace").unwrap()).unwrap();
-    println!("{:?}", judged(Defect::ShrinkForgetsTail, &t, Rule::NoMemoryLost));
-    let t = slablab_trace::format::parse("a", &fs::read("/tmp/b.trace").unwrap()).unwrap();
-    println!("{:?}", judged(Defect::AlignmentLostByShrink, &t, Rule::Aligned));
 }

@@ -49,7 +49,7 @@ pub enum Version {
 
 impl Version {
     /// The number of versions.
-    const COUNT: usize = Kind::ALL.len() + Defect::ALL.len();
+    pub const COUNT: usize = Kind::ALL.len() + Defect::ALL.len();
 
     /// Returns the version with this number, which must be below [`Version::COUNT`].
     const fn numbered(number: usize) -> Self {
@@ -59,8 +59,8 @@ impl Version {
         }
     }
 
-    /// Returns the number of the version.
-    fn number(self) -> usize {
+    /// Returns the number of the version: the parameter of its [`Hunted`].
+    pub fn number(self) -> usize {
         match self {
             Self::Sound(kind) => kind as usize,
             Self::Defective(defect) => Kind::ALL.len() + defect as usize,

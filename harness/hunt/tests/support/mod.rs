@@ -20,7 +20,8 @@ use slablab_lab::{
     oracle::Violation,
     sim::{
         Pool,
-        Sim, //
+        Sim,
+        student::Constructor, //
     },
     target::Target,
     uapi::AllocatorRule, //
@@ -45,8 +46,12 @@ pub(crate) enum Step {
 
 /// Opens a session with a version.
 pub(crate) fn session(version: Version) -> Sim {
-    let bytes = version.kind().pool_bytes();
-    let pool = Pool::with_student(version.constructor(), bytes, false).unwrap();
+    session_of(version.kind(), version.constructor(), false)
+}
+
+/// Opens a session with an engine, in debug mode or not.
+pub(crate) fn session_of(kind: Kind, constructor: Constructor, debug: bool) -> Sim {
+    let pool = Pool::with_student(constructor, kind.pool_bytes(), debug).unwrap();
     Sim::on(Arc::new(pool), true)
 }
 
@@ -81,9 +86,9 @@ pub(crate) fn quick(version: Version, steps: &[Step], stops: bool) -> Quick {
             Step::Resize { block, bytes } => {
                 handles[block].is_some_and(|handle| sim.realloc(handle, bytes.into()).is_ok())
             }
-            Step::Free { block } => {
-                handles[block].take().is_some_and(|handle| sim.free(handle).is_ok())
-            }
+            Step::Free { block } => handles[block]
+                .take()
+                .is_some_and(|handle| sim.free(handle).is_ok()),
         };
         result.served.push(served);
         if !served && result.broken.is_none() {
@@ -105,7 +110,9 @@ pub(crate) fn quick(version: Version, steps: &[Step], stops: bool) -> Quick {
 pub(crate) fn random_steps(kind: Kind, rng: &mut Rng, length: usize) -> Vec<Step> {
     let mut steps = Vec::new();
     let mut live = Vec::new();
-    let edges = [8, 16, 24, 40, 64, 72, 128, 136, 1024, 2048, 2056, 3000, 4000, 4096, 4104, 5000, 12_288];
+    let edges = [
+        8, 16, 24, 40, 64, 72, 128, 136, 1024, 2048, 2056, 3000, 4000, 4096, 4104, 5000, 12_288,
+    ];
     let favourite = edges[rng.index(edges.len())];
     let only_favourite = rng.chance(1, 3);
     let size = |rng: &mut Rng| match rng.below(8) {
@@ -145,11 +152,21 @@ pub(crate) fn random_steps(kind: Kind, rng: &mut Rng, length: usize) -> Vec<Step
         for block in live {
             steps.push(Step::Free { block });
         }
-        let bytes = if kind == Kind::Buddy { 2 << 20 } else { kind.pool_bytes() as u32 };
+        let bytes = if kind == Kind::Buddy {
+            2 << 20
+        } else {
+            kind.pool_bytes() as u32
+        };
         steps.push(Step::Alloc { bytes, align: 8 });
     }
-    let served = quick(Version::Sound(kind), &steps, false).served;
-    kept(&steps, |index| served[index])
+    // A refused request can change an allocator: it flushes magazines. So the rest is replayed again.
+    loop {
+        let served = quick(Version::Sound(kind), &steps, false).served;
+        if served.iter().all(|served| *served) {
+            return steps;
+        }
+        steps = kept(&steps, |index| served[index]);
+    }
 }
 
 /// Returns the steps that `keep` selects, without those on blocks that are not allocated any more.
@@ -196,7 +213,9 @@ pub(crate) fn trace(name: &str, steps: &[Step]) -> Trace {
 /// Returns whether steps expose a defect: the sound version serves all, and the rule of the defect breaks.
 pub(crate) fn exposes(defect: Defect, steps: &[Step]) -> bool {
     quick(Version::Defective(defect), steps, true).broken == Some(defect.rule())
-        && quick(Version::Sound(defect.kind()), steps, true).broken.is_none()
+        && quick(Version::Sound(defect.kind()), steps, true)
+            .broken
+            .is_none()
 }
 
 /// Searches for a short trace that exposes a defect: the shortest of a few.

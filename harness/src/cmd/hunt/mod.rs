@@ -17,8 +17,7 @@ use std::{
 
 use anyhow::bail;
 use clap::{
-    Args,
-    Subcommand,
+    Args, Subcommand,
     builder::{
         PossibleValue,
         PossibleValuesParser,
@@ -26,11 +25,7 @@ use clap::{
     },
 };
 use slablab_hunt::{
-    Defect,
-    Rule,
-    SEED_MAX,
-    Version,
-    defect_of,
+    Defect, Rule, SEED_MAX, Version, defect_of,
     judge::{
         self,
         OPERATIONS_MAX,
@@ -212,6 +207,9 @@ fn drive(
             let given = word.strip_prefix("--").unwrap_or_default();
             given.split('=').next() == Some(option)
         });
+        if is_given && option == "target" && !names_sim(&words) {
+            return Err(usage("the allocator of a hunt runs with --target sim only").into());
+        }
         // The option --pool of the command map needs --demo.
         let is_missing = option == "pool" && name == "map" && !has_demo(&words);
         if Cli::has_option(&name, option) && !is_given && !is_missing {
@@ -231,6 +229,15 @@ fn drive(
          'slablab hunt --seed {seed} run {sound}…'"
     );
     Cli::of_words(&line).run()
+}
+
+/// Returns whether the arguments contain `--target sim`.
+fn names_sim(words: &[String]) -> bool {
+    let pairs = words.windows(2);
+    words.iter().any(|word| word == "--target=sim")
+        || pairs
+            .into_iter()
+            .any(|pair| pair[0] == "--target" && pair[1] == "sim")
 }
 
 /// Returns whether the arguments of `map` contain `--demo`.

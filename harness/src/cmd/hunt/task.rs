@@ -38,17 +38,38 @@ pub(super) fn text(seed: u64, kind: Kind) -> String {
         let _ = write!(text, "  {:<16}{}", rule.name(), lines.trim_start());
     }
     let command = format!("slablab hunt --seed {seed}");
-    let _ = write!(
-        text,
-        "\nHow to go on\n  \
-         {command} run shell                  single requests, and 'check'\n  \
-         {command} run stress --ops 5000      workloads\n  \
-         {command} run replay my.trace --passes 0 --no-search\n  \
-         {command} run --sound shell          the sound allocator, to compare\n  \
-         {command} submit my.trace --rule disjoint\n  \
-         {command} explain --give-up\n\n\
-         'slablab trace --help' describes the format of a trace: a 0 64 allocates 64 bytes for block 0,\n\
-         r 0 100 resizes the block, f 0 frees it.\n"
+    text += "\nHow to go on\n";
+    for (arguments, purpose) in [
+        (
+            "run shell",
+            "single requests, and the allocator's own check",
+        ),
+        (
+            "run stress --ops 5000",
+            "workloads; --record PATH writes them as traces",
+        ),
+        ("run replay my.trace --passes 0 --no-search", "your trace"),
+        (
+            "run --sound replay my.trace --passes 0 --no-search",
+            "your trace on the sound allocator",
+        ),
+        (
+            "submit my.trace --rule disjoint",
+            "the rule is one of the names above",
+        ),
+        (
+            "explain --give-up",
+            "the defect, with its line in the source",
+        ),
+    ] {
+        let _ = writeln!(text, "  {command} {arguments}\n      {purpose}");
+    }
+    text += "\n";
+    text += &wrapped(
+        "A trace is a text file with one operation per line: 'a 0 64' allocates 64 bytes for block 0, 'a 1 64 4096' \
+         aligns block 1 to 4096, 'r 0 100' resizes block 0 to 100 bytes, and 'f 0' frees it. At the end all blocks are \
+         freed, and the allocator's own check is called.",
+        0,
     );
     text
 }
