@@ -322,7 +322,7 @@ fn the_document_says_which_defects_stress_does_not_notice() {
         .into_iter()
         .filter(|defect| {
             let seed = seed_of(*defect);
-            let mut arguments = vec!["hunt", "--seed", &seed, "run", "stress", "--ops", "5000"];
+            let mut arguments = vec!["hunt", "--seed", &seed, "run", "stress", "--ops", "2000"];
             arguments.extend(WORKLOADS);
             slablab(&arguments).status.success()
         })

@@ -104,3 +104,41 @@ impl Defect {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn each_defect_is_one_condition_in_the_source_of_its_allocator() {
+        for defect in Defect::ALL {
+            let mark = format!("self.defect.is(Defect::{defect:?})");
+            let mark_in_new = format!(" defect.is(Defect::{defect:?})");
+            for kind in Kind::ALL {
+                let (path, text) = kind.source();
+                let count = text.matches(&mark).count() + text.matches(&mark_in_new).count();
+                assert_eq!(count, usize::from(kind == defect.kind()), "{path}: {mark}");
+            }
+            let place = defect.source_line().unwrap();
+            let marked = place.excerpt.lines().find(|line| line.starts_with('>'));
+            assert!(
+                marked.unwrap().contains(&format!("{defect:?}")),
+                "{place:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn each_defect_has_a_name_of_its_own_and_an_explanation_of_two_to_four_sentences() {
+        let names: HashSet<_> = Defect::ALL.iter().map(|defect| defect.name()).collect();
+        assert_eq!(names.len(), Defect::ALL.len());
+        for defect in Defect::ALL {
+            let text = defect.explanation();
+            let sentences = text.matches(". ").count() + 1;
+            assert!(text.ends_with('.'), "{text}");
+            assert!((2..=4).contains(&sentences), "{sentences}: {text}");
+        }
+    }
+}

@@ -56,22 +56,11 @@ fn keeps_all_rules(kind: Kind, seed: u64) {
         Kind::Buddy => vec![2 << 20, 1 << 20],
         _ => vec![kind.pool_bytes()],
     };
-    let blocks: Vec<_> = sizes
-        .into_iter()
-        .map(|size| sim.alloc_whole(size))
-        .collect();
-    drop(blocks);
-}
-
-trait Whole {
-    fn alloc_whole(&self, size: u64) -> u64;
-}
-
-impl Whole for slablab_lab::sim::Sim {
-    fn alloc_whole(&self, size: u64) -> u64 {
-        use slablab_lab::target::Target;
-        self.alloc(size, 8).unwrap().offset
+    let whole: Vec<_> = sizes.iter().map(|size| client.alloc(*size, 8)).collect();
+    for block in whole {
+        client.free(block.unwrap().unwrap()).unwrap();
     }
+    oracle.finish().unwrap();
 }
 
 #[test]

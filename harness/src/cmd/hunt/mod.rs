@@ -66,7 +66,6 @@ const COMMANDS: [&str; 6] = ["stress", "replay", "shell", "map", "report", "trac
 /// The seed chooses a small allocator with exactly one defect that allocators really had. Drive the allocator with the
 /// ordinary commands (`run`), find a trace that exposes the defect, and submit it with the name of the rule that breaks.
 #[derive(Args)]
-#[command(args_conflicts_with_subcommands = false)]
 pub(crate) struct HuntArgs {
     /// The seed, which chooses the allocator and its defect [default: drawn at random, and printed]
     #[arg(long, value_name = "N", value_parser = whole::<u64>("a seed of the hunt", 1..=SEED_MAX))]
@@ -101,10 +100,14 @@ enum HuntCommand {
     },
     /// Explain the defect, with its line in the source, after an accepted trace
     Explain {
-        #[command(flatten)]
-        proof: Option<Proof>,
+        /// The accepted trace
+        #[arg(requires = "rule", conflicts_with = "give_up")]
+        trace: Option<String>,
+        /// The rule that breaks
+        #[arg(long, value_name = "NAME", value_parser = rule_name(), requires = "trace")]
+        rule: Option<Rule>,
         /// Explain without an accepted trace
-        #[arg(long, conflicts_with = "Proof")]
+        #[arg(long)]
         give_up: bool,
     },
 }
@@ -158,13 +161,12 @@ pub(crate) fn run(args: HuntArgs) -> anyhow::Result<ExitCode> {
             report::print(task::explanation(defect))?;
             Ok(ExitCode::SUCCESS)
         }
-        HuntCommand::Explain { proof: None, .. } => Err(usage(
-            "name the accepted trace and the rule (explain TRACE --rule NAME), or give up (explain --give-up)",
-        )
-        .into()),
         HuntCommand::Explain {
-            proof: Some(proof), ..
+            trace: Some(trace),
+            rule: Some(rule),
+            ..
         } => {
+            let proof = Proof { trace, rule };
             let verdict = judged(defect, &proof)?;
             report::print(match verdict {
                 Verdict::Accepted(_) => task::explanation(defect),
@@ -172,6 +174,10 @@ pub(crate) fn run(args: HuntArgs) -> anyhow::Result<ExitCode> {
             })?;
             Ok(exit_code(&verdict))
         }
+        HuntCommand::Explain { .. } => Err(usage(
+            "name the accepted trace and the rule (explain TRACE --rule NAME), or give up (explain --give-up)",
+        )
+        .into()),
     }
 }
 
