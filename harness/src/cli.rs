@@ -19,6 +19,7 @@ use crate::cmd::{
     info,
     inject,
     map,
+    quiz,
     replay,
     report,
     shell,
@@ -59,6 +60,7 @@ enum Command {
     Fuzz(fuzz::FuzzArgs),
     Course(course::CourseArgs),
     Hunt(hunt::HuntArgs),
+    Quiz(quiz::QuizArgs),
 }
 
 impl Command {
@@ -141,6 +143,7 @@ impl Cli {
             Command::Fuzz(args) => fuzz::run(args),
             Command::Course(args) => course::run(args),
             Command::Hunt(args) => hunt::run(args),
+            Command::Quiz(args) => quiz::run(args),
         }
     }
 }

@@ -242,6 +242,11 @@ impl<A: Allocator> State<A> {
         true
     }
 
+    /// Returns the memory of the pool.
+    pub(crate) fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
     /// Returns the offset of a block in the pool.
     fn byte(&self, block: Block) -> Option<usize> {
         let offset = self.regions.offset(block.start.addr().get(), 1)?;
@@ -284,6 +289,11 @@ impl<A: Allocator, L: Lock<State<A>> + Sync> StudentEngine<A, L> {
         let mut engine = self;
         engine.free_block_bytes = bytes;
         engine
+    }
+
+    /// Returns the state, behind its lock.
+    pub(crate) fn state(&self) -> &L {
+        &self.state
     }
 }
 
@@ -379,7 +389,7 @@ unsafe impl<A: Allocator, L: Lock<State<A>> + Sync> Engine for StudentEngine<A, 
             statistics: self,
             add_region: Some(self),
             check: Some(self),
-            map: None,
+            map: Some(self),
             shrink: None,
             fail_growth: None,
             supervise: Some(self),

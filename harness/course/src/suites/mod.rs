@@ -2,7 +2,10 @@
 
 //! The tests of the exercises, by the behaviour that they test.
 
+mod buddy;
+mod give_back;
 mod placement;
+mod repair;
 mod reuse;
 mod seed;
 mod support;
@@ -35,6 +38,9 @@ pub struct CourseTest {
 pub fn named(sentence: &str) -> Option<&'static CourseTest> {
     let mut tests = (placement::TESTS.iter())
         .chain(&reuse::TESTS)
-        .chain(&seed::TESTS);
+        .chain(&buddy::TESTS)
+        .chain(&seed::TESTS)
+        .chain(&give_back::TESTS)
+        .chain(&repair::TESTS);
     tests.find(|test| test.sentence == sentence)
 }

@@ -28,14 +28,19 @@ const BLOCK_BYTES: [u64; 7] = [64, 128, 256, 512, 1024, 2048, 4096];
 const SET_SIZE: u64 = 64;
 
 /// The accesses that are enough for a slab to free a block and to allocate one.
-const PAIR_ACCESSES_MAX: u64 = 8;
+const PAIR_ACCESSES_MAX: u64 = 30;
 
 /// Requests go to the right tier and the right slab, and slabs grow by sets of 64 blocks.
-pub(super) static TESTS: [CourseTest; 8] = [
+pub(super) static TESTS: [CourseTest; 9] = [
     CourseTest {
         sentence: "requests above 4096 bytes come from the buddy system",
         pool_bytes: TIERS_POOL_BYTES,
         run: large_requests_come_from_the_buddy_system,
+    },
+    CourseTest {
+        sentence: "a slab without free blocks takes memory from the buddy system",
+        pool_bytes: TIERS_POOL_BYTES,
+        run: a_slab_takes_memory,
     },
     CourseTest {
         sentence: "sizes are rounded up to the seven block sizes",
@@ -91,6 +96,14 @@ fn large_requests_come_from_the_buddy_system(client: &mut Client<'_>) -> Result<
     client.free(whole)
 }
 
+/// Makes no free, so that an allocator without `free` passes.
+fn a_slab_takes_memory(client: &mut Client<'_>) -> Result<(), Violation> {
+    for _ in 0..3 * SET_SIZE {
+        let _block = must(client, 40, 8)?;
+    }
+    Ok(())
+}
+
 /// Checks that blocks lie side by side, each `block_bytes` behind the one before.
 fn side_by_side(blocks: &[ClientBlock], block_bytes: u64) -> Result<(), Violation> {
     let mut offsets: Vec<u64> = blocks.iter().map(ClientBlock::offset).collect();
@@ -139,7 +152,9 @@ fn a_slab_grows_by_64_blocks(client: &mut Client<'_>) -> Result<(), Violation> {
         exactly(
             others.len(),
             SET_SIZE as usize - 1,
-            &format!("further blocks for {size} bytes after a slab grew by 64 blocks for the first"),
+            &format!(
+                "further blocks for {size} bytes after a slab grew by 64 blocks for the first"
+            ),
         )?;
         live.extend(others);
     }
@@ -223,5 +238,5 @@ fn a_block_moves_between_the_tiers(client: &mut Client<'_>) -> Result<(), Violat
 }
 
 fn no_live_block_is_touched(client: &mut Client<'_>) -> Result<(), Violation> {
-    mix(client, 4000, 32 << 10)
+    mix(client, 4000, 32 << 10, 8192)
 }

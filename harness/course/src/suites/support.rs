@@ -66,15 +66,24 @@ pub(super) fn free_between(
     Ok(others)
 }
 
-/// Allocates, resizes and frees blocks of all sizes up to `size_max` in a random order, and frees all at the end.
-/// Requests may be refused. The client checks that no block is touched.
-pub(super) fn mix(client: &mut Client<'_>, steps: u32, size_max: u64) -> Result<(), Violation> {
+/// Allocates, resizes and frees blocks in a random order, with all sizes and alignments up to the given ones, and frees
+/// all at the end. Requests may be refused. The client checks that no block is touched.
+pub(super) fn mix(
+    client: &mut Client<'_>,
+    steps: u32,
+    size_max: u64,
+    align_max: u64,
+) -> Result<(), Violation> {
     let mut rng = Rng::new(1);
     let mut blocks: Vec<ClientBlock> = Vec::new();
     for _ in 0..steps {
         let size = rng.doubling(1, size_max);
         if blocks.is_empty() || rng.chance(1, 2) {
-            let align = if rng.chance(1, 4) { rng.doubling(8, 8192) } else { 8 };
+            let align = if rng.chance(1, 4) {
+                rng.doubling(8, align_max)
+            } else {
+                8
+            };
             blocks.extend(client.alloc(size, 1 << align.ilog2())?.ok());
             continue;
         }
