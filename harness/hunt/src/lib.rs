@@ -6,7 +6,7 @@
 //! learner submits a trace that exposes the defect, and the name of the [`Rule`] that breaks. [`judge`] replays the
 //! trace on the allocator with the defect and on the sound one, and compares.
 //!
-//! The same defects test the detectors of slablab: `tests/detectors.rs`.
+//! The same defects test the detectors of slablab: `tests/hunt/detectors.rs`.
 
 #![forbid(unsafe_code)]
 

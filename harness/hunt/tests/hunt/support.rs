@@ -2,8 +2,6 @@
 
 //! What the tests share: random traces, a quick replay, and the search for a short trace that exposes a defect.
 
-#![allow(dead_code, reason = "each test uses a part")]
-
 use std::{
     fs,
     path::PathBuf,
@@ -273,9 +271,4 @@ pub(crate) fn path(defect: Defect) -> PathBuf {
 pub(crate) fn stored(defect: Defect) -> Trace {
     let bytes = fs::read(path(defect)).unwrap();
     format::parse(defect.name(), &bytes).unwrap()
-}
-
-/// Returns the names of the rules that broke.
-pub(crate) fn names(rules: impl IntoIterator<Item = Rule>) -> Vec<&'static str> {
-    rules.into_iter().map(Rule::name).collect()
 }

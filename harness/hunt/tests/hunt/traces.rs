@@ -2,10 +2,14 @@
 
 //! For each defect there is a stored trace that the judge accepts.
 
-mod support;
-
 use std::fs;
 
+use crate::support::{
+    path,
+    search,
+    stored,
+    trace, //
+};
 use slablab_hunt::{
     Defect, Rule, Version,
     judge::{
@@ -15,12 +19,6 @@ use slablab_hunt::{
     },
 };
 use slablab_trace::format::text;
-use support::{
-    path,
-    search,
-    stored,
-    trace, //
-};
 
 fn judged(defect: Defect, trace: &slablab_trace::Trace, named: Rule) -> Verdict {
     let sound = replay(Version::Sound(defect.kind()), trace).unwrap();

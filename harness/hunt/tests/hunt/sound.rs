@@ -2,8 +2,7 @@
 
 //! The sound versions keep all rules under random operations, and serve the whole pool at the end.
 
-mod support;
-
+use crate::support::session;
 use slablab_hunt::{
     Kind,
     Version, //
@@ -13,7 +12,6 @@ use slablab_lab::oracle::{
     Oracle, //
 };
 use slablab_trace::rng::Rng;
-use support::session;
 
 /// The number of random operations for each seed.
 const OPERATIONS: usize = 400;

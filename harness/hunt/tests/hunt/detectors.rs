@@ -8,10 +8,14 @@
 //!
 //! The expected table is in `docs/hunt.md`. The test prints the table that it found.
 
-mod support;
-
 use std::fs;
 
+use crate::support::{
+    random_steps,
+    session_of,
+    stored,
+    trace, //
+};
 use slab_heap::Engine;
 use slab_host::HostLock;
 use slab_student::{
@@ -42,12 +46,6 @@ use slablab_trace::{
     Op,
     Trace,
     rng::Rng, //
-};
-use support::{
-    random_steps,
-    session_of,
-    stored,
-    trace, //
 };
 
 /// The number of random traces for each defect.
