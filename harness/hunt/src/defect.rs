@@ -27,7 +27,7 @@ impl Active {
     }
 }
 
-/// What the catalog says about a defect.
+/// The entry of a defect in the catalog.
 pub(crate) struct Entry {
     pub(crate) name: &'static str,
     pub(crate) kind: Kind,

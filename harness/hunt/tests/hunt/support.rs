@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the tests share: random traces, a quick replay, and the search for a short trace that exposes a defect.
+//! Code that the tests share: random traces, a quick replay, and the search for a short trace that exposes a defect.
 
 use std::{
     fs,

@@ -149,11 +149,13 @@ pub(crate) fn run(args: HuntArgs) -> anyhow::Result<ExitCode> {
         HuntCommand::Run { sound, command } => drive(seed, defect, sound, command),
         HuntCommand::Submit { proof } => {
             let verdict = judged(defect, &proof)?;
-            let again = format!(
-                "slablab hunt --seed {seed} explain {} --rule {}",
-                proof.trace,
-                proof.rule.name()
-            );
+            // Standard input can be read only once.
+            let trace = match proof.trace.as_str() {
+                "-" => "TRACE",
+                trace => trace,
+            };
+            let rule = proof.rule.name();
+            let again = format!("slablab hunt --seed {seed} explain {trace} --rule {rule}");
             report::print(sentence(&verdict, &proof, &again))?;
             Ok(exit_code(&verdict))
         }
