@@ -15,6 +15,7 @@
 //! share a test.
 
 pub mod exercise;
+pub mod kernel;
 pub mod rubric;
 pub mod suites;
 pub mod verify;

@@ -17,6 +17,7 @@ use std::{
         Command,
         ExitCode, //
     },
+    time::Duration,
 };
 
 use anyhow::{
@@ -28,11 +29,7 @@ use clap::{
     Subcommand, //
 };
 
-use slablab_course::{
-    Exercise,
-    exercise,
-    verify, //
-};
+use slablab_course::{Exercise, exercise, kernel, verify};
 
 /// Learn to write an allocator: exercises with tests and hints
 ///
@@ -62,6 +59,8 @@ enum CourseCommand {
     Check {
         /// The number of the exercise [default: the one that was started last]
         exercise: Option<usize>,
+        #[command(flatten)]
+        kernel: KernelArgs,
     },
     /// Show a hint
     Hint {
@@ -71,12 +70,48 @@ enum CourseCommand {
         #[arg(default_value_t = 1)]
         hint: usize,
     },
+    /// Run tests on the allocator of this program, or of the loaded module, and print events in JSON
+    #[command(hide = true)]
+    Run {
+        /// Use the module
+        #[arg(long)]
+        device: bool,
+        /// The seconds after which a request counts as endless
+        #[arg(long)]
+        patience: u64,
+        /// The sentences of the tests
+        sentences: Vec<String>,
+    },
     /// Run the tests of an exercise on the allocator of this program
     #[command(hide = true)]
     Verify {
         /// The number of the exercise
         exercise: usize,
     },
+}
+
+/// The options of `check` for the virtual machine.
+#[derive(Args)]
+struct KernelArgs {
+    /// Run the tests in the kernel of a virtual machine, too
+    #[arg(long)]
+    kernel: bool,
+    /// Use the debug kernel, which detects wrong accesses and wrong locking
+    #[arg(long, requires = "kernel")]
+    debug_kernel: bool,
+    /// Build a missing kernel without a question
+    #[arg(long, requires = "kernel")]
+    yes: bool,
+}
+
+impl KernelArgs {
+    /// Returns the options, if the tests shall run in the kernel.
+    fn options(&self) -> Option<kernel::Options> {
+        self.kernel.then_some(kernel::Options {
+            is_debug: self.debug_kernel,
+            agrees: self.yes,
+        })
+    }
 }
 
 /// A checkout of slablab.
@@ -122,6 +157,20 @@ impl Checkout {
 
 /// Runs the subcommand.
 pub(crate) fn run(args: CourseArgs) -> anyhow::Result<ExitCode> {
+    if let CourseCommand::Run {
+        device,
+        patience,
+        sentences,
+    } = &args.command
+    {
+        // The virtual machine has no checkout.
+        let place = match device {
+            true => kernel::Place::Kernel,
+            false => kernel::Place::Process,
+        };
+        let has_passed = kernel::run(place, sentences, Duration::from_secs(*patience))?;
+        return Ok(ExitCode::from(u8::from(!has_passed)));
+    }
     let checkout = Checkout::find()?;
     let exercises = exercise::all(&checkout.0)?;
     match args.command {
@@ -146,22 +195,24 @@ pub(crate) fn run(args: CourseArgs) -> anyhow::Result<ExitCode> {
             };
             start(&checkout, chosen, &code, yes)
         }
-        CourseCommand::Check { exercise } => {
+        CourseCommand::Check { exercise, kernel } => {
             let number = match exercise {
                 Some(number) => number,
                 None => last_started(&checkout)?,
             };
-            exercise::numbered(&exercises, number)?;
+            let exercise = exercise::numbered(&exercises, number)?;
             let program = checkout.build()?;
-            let status = Command::new(program)
+            let status = Command::new(&program)
                 .args(["course", "verify", &number.to_string()])
                 .status()
                 .context("cannot run the program that was built")?;
-            Ok(if status.success() {
-                ExitCode::SUCCESS
-            } else {
-                ExitCode::FAILURE
-            })
+            if !status.success() {
+                return Ok(ExitCode::FAILURE);
+            }
+            match kernel.options() {
+                Some(options) => kernel::check(&checkout.0, exercise, &program, options),
+                None => Ok(ExitCode::SUCCESS),
+            }
         }
         CourseCommand::Hint { exercise, hint } => {
             let hints = exercise::numbered(&exercises, exercise)?.hints()?;
@@ -175,6 +226,7 @@ pub(crate) fn run(args: CourseArgs) -> anyhow::Result<ExitCode> {
         CourseCommand::Verify { exercise } => {
             verify::verify(exercise::numbered(&exercises, exercise)?)
         }
+        CourseCommand::Run { .. } => bail!("the tests ran already"),
     }
 }
 
