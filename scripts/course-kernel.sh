@@ -26,14 +26,15 @@ if [ "${1:-}" = --debug ]; then
 	shift
 fi
 
-# boot ARGUMENT...: runs slablab in the machine
+# boot ARGUMENT...: runs slablab in the machine. The command loads the module itself (-n), because the learner's code runs
+# at that moment.
 boot() {
 	local tree
 	tree=$(scripts/kernel.sh path "$flavour")
 	if [ "$flavour" = lab ]; then
-		KDIR=$tree INITRAMFS=$image CONSOLE=$logs/$name.console scripts/vm.sh -t "$seconds" slablab "$@"
+		KDIR=$tree INITRAMFS=$image CONSOLE=$logs/$name.console scripts/vm.sh -n -t "$seconds" slablab "$@"
 	else
-		debug_vm "$tree" "$image" "$logs/$name.console" -t "$seconds" slablab "$@"
+		debug_vm "$tree" "$image" "$logs/$name.console" -n -t "$seconds" slablab "$@"
 	fi
 }
 

@@ -151,6 +151,9 @@ impl Machine<'_> {
 
     /// Returns the line of the learner's file at the first of these places that is in the file.
     fn line(&self, places: &[String]) -> anyhow::Result<Option<u32>> {
+        if places.is_empty() {
+            return Ok(None);
+        }
         let output = self
             .script("line")
             .args(places)
@@ -225,6 +228,12 @@ fn words(reason: &Reason, line: Option<u32>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        env,
+        os,
+        process, //
+    };
+
     use super::*;
 
     #[test]
@@ -241,6 +250,38 @@ mod tests {
         }
         assert!(words(&panic, None).contains("at core/src/slice.rs, line 7"));
         assert!(words(&stack, None).contains("only 16 KiB"));
+    }
+
+    #[test]
+    fn a_report_of_a_checker_is_the_reason_of_the_end() {
+        let checkout = env::temp_dir().join(format!("slablab-course-{}", process::id()));
+        let log = checkout.join("build/log");
+        fs::create_dir_all(&log).unwrap();
+        let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts");
+        os::unix::fs::symlink(scripts, checkout.join("scripts")).unwrap();
+        let machine = Machine {
+            checkout: &checkout,
+            is_debug: true,
+        };
+        let end = |console, messages| {
+            fs::write(machine.console(), console).unwrap();
+            fs::write(log.join("course-debug-kernel.log"), messages).unwrap();
+            machine.end().unwrap()
+        };
+        let report = "Linux version 7.3.4\nBUG: KASAN: slab-out-of-bounds in f+0x1/0x2\n";
+        let reported = end(report, "error: the kernel's checkers reported a bug\n");
+        let timeout = end("Linux version 7.3.4\n", "noise\nerror: it did not finish\n");
+        let silence = end("", "");
+        fs::remove_dir_all(&checkout).unwrap();
+        assert_eq!(
+            reported,
+            "a checker of the kernel found a fault: KASAN: BUG: KASAN: slab-out-of-bounds in f+0x1/0x2"
+        );
+        assert_eq!(
+            timeout,
+            "the virtual machine ended without a verdict: it did not finish"
+        );
+        assert_eq!(silence, "the virtual machine ended without a verdict");
     }
 
     #[test]

@@ -77,8 +77,6 @@ impl Progress {
             Event::Begin(sentence) => self.sentence = Some(sentence),
             Event::Passed(trace) => self.traces.push(trace),
             Event::Failed(failure) => self.failure = Some(failure),
-            // The console has the line.
-            Event::Stuck(_) => {}
         }
     }
 }
@@ -147,7 +145,9 @@ pub fn check(
     }
     if !status.success() {
         failed(&there, &machine.end()?);
-        println!("\nThe kernel's log is {}.", machine.console().display());
+        let log = machine.console();
+        let log = log.strip_prefix(checkout).unwrap_or(&log);
+        println!("\nThe kernel's log is {}.", log.display());
         return Ok(ExitCode::FAILURE);
     }
     if here.traces != there.traces {
@@ -168,7 +168,7 @@ pub fn check(
 /// Prints the failure of the test that began last.
 fn failed(progress: &Progress, failure: &str) {
     let sentence = progress.sentence.as_deref();
-    let sentence = sentence.unwrap_or("the module is loaded and the tests begin");
+    let sentence = sentence.unwrap_or("the virtual machine boots");
     println!("FAILED  {sentence}\n\n{failure}");
 }
 

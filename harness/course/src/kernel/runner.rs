@@ -6,6 +6,11 @@
 
 use std::{
     io,
+    path::Path,
+    process::{
+        Command,
+        Stdio, //
+    },
     thread,
     time::Duration, //
 };
@@ -62,8 +67,6 @@ pub(super) enum Event {
     Passed(u64),
     /// The test failed.
     Failed(String),
-    /// The kernel does not return from a call of the test.
-    Stuck(String),
 }
 
 /// The sentence of the random operations.
@@ -79,6 +82,12 @@ static RANDOM: CourseTest = CourseTest {
 /// The number of random operations.
 const RANDOM_OPERATIONS: usize = 2000;
 
+/// The sentence of the first step in the kernel.
+const LOADED_SENTENCE: &str = "the module is loaded";
+
+/// The module in the virtual machine.
+const MODULE: &str = "/lib/slablab.ko";
+
 /// The time that the host has to stop the machine when the kernel does not return from a call.
 const STOP_TIME: Duration = Duration::from_secs(60);
 
@@ -89,6 +98,13 @@ const STOP_TIME: Duration = Duration::from_secs(60);
 ///
 /// There is no test with one of the sentences, no process can be created, or the output is closed.
 pub fn run(place: Place, sentences: &[String], patience: Duration) -> anyhow::Result<bool> {
+    if place == Place::Kernel && !Path::new(uapi::DEVICE).exists() {
+        print(&Event::Begin(LOADED_SENTENCE.to_owned()))?;
+        if let Some(failure) = load_module(patience)? {
+            print(&Event::Failed(failure))?;
+            return Ok(false);
+        }
+    }
     for sentence in sentences {
         let test = match sentence.as_str() {
             RANDOM_SENTENCE => &RANDOM,
@@ -105,15 +121,43 @@ pub fn run(place: Place, sentences: &[String], patience: Duration) -> anyhow::Re
             }
             Ok(Err(failure)) => print(&Event::Failed(failure))?,
             Err(death) if place == Place::Kernel && death.is_stuck => {
-                print(&Event::Stuck(death.to_string()))?;
-                underway::log_stuck(sentence);
-                thread::sleep(STOP_TIME);
+                stop_machine(sentence);
+                print(&Event::Failed(death.to_string()))?;
             }
             Err(death) => print(&Event::Failed(death.to_string()))?,
         }
         return Ok(false);
     }
     Ok(true)
+}
+
+/// Loads the module, and returns the failure in words. The shared pool of the engine is created, so the allocator's
+/// `new` runs.
+fn load_module(patience: Duration) -> anyhow::Result<Option<String>> {
+    let mut child = Command::new("insmod")
+        .arg(MODULE)
+        .stderr(Stdio::piped())
+        .spawn()
+        .context("cannot run insmod")?;
+    // The pieces are counted, so that time in which the whole machine stood still does not count.
+    let piece = Duration::from_millis(50);
+    let mut rest = 2 * patience;
+    while child.try_wait()?.is_none() {
+        if rest.is_zero() {
+            stop_machine(LOADED_SENTENCE);
+        }
+        rest = rest.saturating_sub(piece);
+        thread::sleep(piece);
+    }
+    let output = child.wait_with_output()?;
+    let message = String::from_utf8_lossy(&output.stderr);
+    Ok((!output.status.success()).then(|| message.trim().to_owned()))
+}
+
+/// Lets the host stop the machine, because the kernel does not return from a call of the test.
+fn stop_machine(sentence: &str) {
+    underway::log_stuck(sentence);
+    thread::sleep(STOP_TIME);
 }
 
 fn print(event: &Event) -> io::Result<()> {
