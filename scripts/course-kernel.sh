@@ -6,6 +6,7 @@
 #   course-kernel.sh [--debug] has                     succeeds if the kernel is built
 #   course-kernel.sh [--debug] build                   installs the packages and builds the kernel
 #   course-kernel.sh [--debug] image                   builds the module with the allocator, and the image
+#   course-kernel.sh [--debug] frames                  prints the functions of the module with too many local variables
 #   course-kernel.sh [--debug] boot ARGUMENT...        runs slablab with these arguments in the machine
 #   course-kernel.sh [--debug] line SYMBOL+OFFSET...   prints the line of the learner's file at the first of these
 #                                                      places in the module that is in the file
@@ -62,6 +63,10 @@ image)
 	tree=$(scripts/kernel.sh path "$flavour")
 	step "module with your allocator" "$logs/$name-build.log" \
 		make initramfs STUDENT=1 KDIR="$tree" MO="$MO" image="${image#"$top/"}"
+	;;
+frames)
+	# A larger frame can reach over the guard page of a stack, and then overwrite other memory.
+	scripts/stack-frames.py --limit 4096 "$MO/slablab.ko"
 	;;
 boot)
 	shift

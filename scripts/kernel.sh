@@ -254,7 +254,7 @@ case ${1:-} in
 fetch) fetch ;;
 build) build_tree >/dev/null ;;
 path) if [ -n "${KDIR:-}" ]; then given_tree; else build_tree; fi ;;
-has) if [ -n "${KDIR:-}" ]; then given_tree >/dev/null; else has_tree; fi ;;
+has) [ -n "${KDIR:-}" ] || has_tree ;;
 make-args) if [ -n "${KDIR:-}" ]; then find_toolchain --no-bindgen; else find_toolchain; fi && make_args ;;
 check) check_given ;;
 forget) forget ;;

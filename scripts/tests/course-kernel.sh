@@ -94,4 +94,6 @@ check "a loop that does not end has its line" 1 \
 	"^the kernel does not return from your allocator: it was at $file, LINE,"
 check "an endless recursion has a line of its function" 1 "self.next ^= depth(memory, block + 8)?;" \
 	"^the kernel's stack is full at $file, LINE: a stack of the kernel has only 16 KiB" "// in depth"
+check "local variables that do not fit on the stack are found" 1 "self.next ^= core::hint::black_box([0; 4096])[block % 4096];" \
+	"::allocate uses [0-9]+ bytes of stack, but a function in the kernel may use 4096"
 exit $failed

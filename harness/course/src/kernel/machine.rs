@@ -68,9 +68,27 @@ impl Machine<'_> {
     /// Builds the module with the learner's allocator.
     pub(super) fn build_module(&self) -> anyhow::Result<()> {
         if !run(&mut self.script("image"))?.success() {
-            bail!("{FILE} compiles for a process but not for the kernel: see the messages above");
+            bail!("the module with your allocator cannot be built: see the messages above");
         }
         Ok(())
+    }
+
+    /// Returns the functions of the module that have too many local variables for the kernel, each with its bytes of
+    /// stack, as words.
+    pub(super) fn large_frames(&self) -> anyhow::Result<Vec<String>> {
+        let output = self
+            .script("frames")
+            .output()
+            .context("cannot run scripts/course-kernel.sh")?;
+        if output.status.success() {
+            return Ok(Vec::new());
+        }
+        let text = String::from_utf8_lossy(&output.stdout);
+        let frames = text.lines().filter_map(|line| line.trim().split_once(' '));
+        let frames = frames.map(|(bytes, name)| {
+            format!("{name} uses {bytes} bytes of stack, but a function in the kernel may use 4096")
+        });
+        Ok(frames.collect())
     }
 
     /// Boots, runs the command with these arguments, and passes each event to `on_event`.
@@ -211,7 +229,7 @@ fn words(reason: &Reason, line: Option<u32>) -> String {
         }
         (Reason::StackOverflow { bytes }, place) => format!(
             "the kernel's stack is full at {}: a stack of the kernel has only {} KiB, so a function that calls \
-             itself often or has large variables overflows it",
+             itself often overflows it",
             place.as_deref().unwrap_or("a place outside of your file"),
             bytes >> 10
         ),

@@ -61,7 +61,7 @@ pub struct Options {
     pub agrees: bool,
 }
 
-/// What is known after the events of a run.
+/// The state of a run after the events so far.
 #[derive(Default)]
 struct Progress {
     /// The test that began last.
@@ -127,6 +127,12 @@ pub fn check(
     }
 
     machine.build_module()?;
+    let large = machine.large_frames()?;
+    if !large.is_empty() {
+        println!("\nFAILED  the local variables of each function fit on the kernel's stack\n");
+        large.iter().for_each(|function| println!("{function}"));
+        return Ok(ExitCode::FAILURE);
+    }
     println!("\nin the kernel:");
     arguments.insert(2, "--device".to_owned());
     let mut there = Progress::default();
