@@ -19,8 +19,11 @@ RECORD ?= ls -lR /proc/1 /proc/self /sys/kernel /dev
 # The options of `make bench-host`.
 BENCH  ?= --json build/out/bench-host.json
 
+# STUDENT=1 builds a module with the engine `student`, in a directory and an image of its own.
+variant := $(if $(STUDENT),-student)
+
 # The build directory of the module.
-MO ?= $(CURDIR)/build/module
+MO ?= $(CURDIR)/build/module$(variant)
 
 Q := $(if $(V),,@)
 
@@ -34,7 +37,12 @@ $(if $(complaint),$(error $(complaint)))
 command := build/target/release/slablab
 module  := $(MO)/slablab.ko
 vendor  := rust/vendor/buddy_system_allocator/src/lib.rs
-image   := build/initramfs.cpio
+image   := build/initramfs$(variant).cpio
+
+# vm.sh boots the image.
+ifdef STUDENT
+export INITRAMFS ?= $(CURDIR)/$(image)
+endif
 
 # The layers of the host tests; `scripts/test-host.sh -l` describes them.
 host_tests := $(addprefix test-,host heap class buddy slab seed hybrid debug-mode doc student session trace lab command rest)
@@ -99,6 +107,7 @@ help:
 	'  ENGINE=         - the engine for replay and report ($(ENGINE))' \
 	'  RECORD=         - the command that record runs in the lab machine ($(RECORD))' \
 	'  BENCH=          - the options of bench-host ($(BENCH))' \
+	'  STUDENT=1       - for modules, initramfs, run and shell: a module with the engine student, built apart' \
 	'  KEEP_GOING=1    - continue test, test-host and test-heap after a layer failed' \
 	'  BRIEF=1         - run bench and test-debug briefly' \
 	'  V=1             - show the commands'

@@ -27,6 +27,7 @@
 
 pub mod exercise;
 pub mod failure;
+pub mod kernel;
 pub mod picture;
 pub mod rubric;
 pub mod source_rules;

@@ -6,6 +6,7 @@ mod check;
 mod checkout;
 mod files;
 mod hint;
+mod kernel;
 mod progress;
 
 use std::process::ExitCode;
@@ -62,6 +63,8 @@ enum CourseCommand {
     Check {
         /// The number of the exercise [default: the one that was started last]
         exercise: Option<usize>,
+        #[command(flatten)]
+        kernel: kernel::CheckArgs,
     },
     /// Check again whenever the file is saved, until Ctrl-C
     Watch {
@@ -78,6 +81,9 @@ enum CourseCommand {
         #[arg(long, conflicts_with = "hint")]
         answers: bool,
     },
+    /// Run tests on the allocator of this program or of the module, and print events in JSON
+    #[command(hide = true)]
+    Run(kernel::RunArgs),
     /// Run the tests of an exercise on the allocator of this program
     #[command(hide = true)]
     Verify {
@@ -88,6 +94,10 @@ enum CourseCommand {
 
 /// Runs the subcommand.
 pub(crate) fn run(args: CourseArgs) -> anyhow::Result<ExitCode> {
+    if let CourseCommand::Run(args) = &args.command {
+        // The virtual machine has no checkout.
+        return args.run();
+    }
     let checkout = Checkout::find()?;
     let exercises = exercise::all(checkout.top())?;
     let mut progress = Progress::read(&checkout);
@@ -116,8 +126,9 @@ pub(crate) fn run(args: CourseArgs) -> anyhow::Result<ExitCode> {
             print!("{}", numbered(exercise, &progress)?.file("page.md")?);
             Ok(ExitCode::SUCCESS)
         }
-        CourseCommand::Check { exercise } => {
-            check::check(&checkout, numbered(exercise, &progress)?)
+        CourseCommand::Check { exercise, kernel } => {
+            let exercise = numbered(exercise, &progress)?;
+            check::check(&checkout, exercise, kernel.options())
         }
         CourseCommand::Watch { exercise } => {
             check::watch(&checkout, numbered(exercise, &progress)?)
@@ -138,5 +149,6 @@ pub(crate) fn run(args: CourseArgs) -> anyhow::Result<ExitCode> {
             let exercise = exercise::numbered(&exercises, exercise)?;
             check::verify(&mut progress, &exercises, exercise)
         }
+        CourseCommand::Run(args) => args.run(),
     }
 }

@@ -34,6 +34,15 @@ pub struct CourseTest {
     pub run: fn(&mut Client<'_>) -> Result<(), Violation>,
 }
 
+/// Tests that run in a process only, by their sentences, with the reason.
+static PROCESS_ONLY: [(&str, &str); 0] = [];
+
+/// Returns the reason why a test cannot run in the kernel, if it cannot.
+pub fn process_only(sentence: &str) -> Option<&'static str> {
+    let found = PROCESS_ONLY.iter().find(|(test, _)| *test == sentence);
+    found.map(|(_, reason)| *reason)
+}
+
 /// Returns the test with this sentence.
 pub fn named(sentence: &str) -> Option<&'static CourseTest> {
     let mut tests = (placement::TESTS.iter())
@@ -43,4 +52,16 @@ pub fn named(sentence: &str) -> Option<&'static CourseTest> {
         .chain(&give_back::TESTS)
         .chain(&repair::TESTS);
     tests.find(|test| test.sentence == sentence)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_test_that_runs_in_a_process_only_exists() {
+        for (sentence, _) in PROCESS_ONLY {
+            assert!(named(sentence).is_some(), "{sentence}");
+        }
+    }
 }

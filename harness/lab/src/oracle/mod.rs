@@ -201,6 +201,11 @@ impl<'t> Oracle<'t> {
         self.checked_bytes.load(Ordering::Relaxed)
     }
 
+    /// Returns the hash of all answers so far: of their offsets, sizes and costs.
+    pub fn trace(&self) -> u64 {
+        self.books().model.trace()
+    }
+
     /// Returns a client, for one thread.
     pub fn client(&self) -> Client<'_> {
         Client::new(self)
