@@ -25,8 +25,12 @@
 //! share a test.
 
 pub mod exercise;
+pub mod grade;
+pub mod kit;
+pub mod limited_command;
 pub mod rubric;
 pub mod source_rules;
+pub mod submission;
 pub mod suites;
 pub mod verify;
 

@@ -2,6 +2,8 @@
 
 //! `slablab course`: exercises in which a learner writes an allocator.
 
+mod grade;
+
 use std::{
     env, fs,
     io::{
@@ -71,6 +73,11 @@ enum CourseCommand {
         #[arg(default_value_t = 1)]
         hint: usize,
     },
+    /// Grade your allocator: tests, use of the pool, accesses
+    Grade(grade::GradeArgs),
+    /// Print the results of the allocator of this program
+    #[command(hide = true)]
+    Measure(grade::MeasureArgs),
     /// Run the tests of an exercise on the allocator of this program
     #[command(hide = true)]
     Verify {
@@ -122,6 +129,10 @@ impl Checkout {
 
 /// Runs the subcommand.
 pub(crate) fn run(args: CourseArgs) -> anyhow::Result<ExitCode> {
+    if let CourseCommand::Measure(args) = &args.command {
+        // The virtual machine of a grade has no checkout.
+        return grade::measure(args);
+    }
     let checkout = Checkout::find()?;
     let exercises = exercise::all(&checkout.0)?;
     match args.command {
@@ -172,6 +183,14 @@ pub(crate) fn run(args: CourseArgs) -> anyhow::Result<ExitCode> {
             println!("{text}");
             Ok(ExitCode::SUCCESS)
         }
+        CourseCommand::Grade(args) => {
+            let number = match args.exercise {
+                Some(number) => number,
+                None => last_started(&checkout)?,
+            };
+            grade::grade(&args, &checkout.0, exercise::numbered(&exercises, number)?)
+        }
+        CourseCommand::Measure(args) => grade::measure(&args),
         CourseCommand::Verify { exercise } => {
             verify::verify(exercise::numbered(&exercises, exercise)?)
         }

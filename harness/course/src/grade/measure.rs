@@ -12,6 +12,7 @@
 //!
 //! No figure depends on time. A run ends after [`ACCESSES_MAX`] accesses, also on a fast machine.
 
+use rustix::io::Errno;
 use slablab_lab::{
     isolation::Watched,
     sim::Sim,
@@ -23,8 +24,6 @@ use slablab_trace::{
     Trace,
     search, //
 };
-
-use rustix::io::Errno;
 
 /// The granule of sizes and offsets, in bytes.
 const GRANULE: u64 = 8;
@@ -137,5 +136,5 @@ fn accesses(target: &Watched) -> Result<u64, String> {
     if reply.rule == 0 {
         return Ok(reply.accesses);
     }
-    Err(slablab_lab::uapi::violation_words(&reply))
+    Err(reply.to_string())
 }
