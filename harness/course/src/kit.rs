@@ -47,7 +47,12 @@ use crate::{
 };
 
 /// The crates that the program uses, besides the learner's.
-const CRATES: [&str; 4] = ["slab_host", "slab_student", "slablab_command", "slablab_lab"];
+const CRATES: [&str; 4] = [
+    "slab_host",
+    "slab_student",
+    "slablab_command",
+    "slablab_lab",
+];
 
 /// The limits of the compiler. It needs less than a second and 200 MiB for a model solution.
 const COMPILER: Limits = Limits {
@@ -85,7 +90,10 @@ pub struct Kit {
 #[serde(tag = "reason", rename_all = "kebab-case")]
 enum Message {
     /// A crate was built, or is up to date.
-    CompilerArtifact { target: Target, filenames: Vec<PathBuf> },
+    CompilerArtifact {
+        target: Target,
+        filenames: Vec<PathBuf>,
+    },
     #[serde(other)]
     Other,
 }
@@ -104,15 +112,29 @@ impl Kit {
     /// Cargo fails, or the kit cannot be written.
     pub fn prepare(checkout: &Path) -> anyhow::Result<Self> {
         let mut cargo = Command::new(env::var_os("CARGO").unwrap_or("cargo".into()));
-        cargo.args(["build", "--quiet", "--release", "--locked", "--message-format=json-render-diagnostics"]);
+        cargo.args([
+            "build",
+            "--quiet",
+            "--release",
+            "--locked",
+            "--message-format=json-render-diagnostics",
+        ]);
         cargo.args(CRATES.iter().flat_map(|name| ["-p", name]));
-        let output = cargo.current_dir(checkout).stdin(Stdio::null()).stderr(Stdio::inherit()).output();
+        let output = cargo
+            .current_dir(checkout)
+            .stdin(Stdio::null())
+            .stderr(Stdio::inherit())
+            .output();
         let output = output.context("cannot run cargo")?;
         if !output.status.success() {
             bail!("the crates of slablab do not compile: see the errors above");
         }
         let (mut files, mut names) = (Vec::new(), HashMap::new());
-        for line in output.stdout.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+        for line in output
+            .stdout
+            .split(|byte| *byte == b'\n')
+            .filter(|line| !line.is_empty())
+        {
             let Message::CompilerArtifact { target, filenames } =
                 serde_json::from_slice(line).context("cannot read the messages of cargo")?
             else {
@@ -128,14 +150,20 @@ impl Kit {
                     Some("so") => file,
                     _ => continue,
                 };
-                names.insert(target.name.clone(), PathBuf::from(file.file_name().unwrap_or_default()));
+                names.insert(
+                    target.name.clone(),
+                    PathBuf::from(file.file_name().unwrap_or_default()),
+                );
                 files.push(file);
             }
         }
         files.push(checkout.join("harness/bin/main.rs"));
-        let folder = checkout.join("build/course").join(format!("kit-{:016x}", state(&files)?));
+        let folder = checkout
+            .join("build/course")
+            .join(format!("kit-{:016x}", state(&files)?));
         if !folder.exists() {
-            store(&files, &folder).with_context(|| format!("cannot create {}", folder.display()))?;
+            store(&files, &folder)
+                .with_context(|| format!("cannot create {}", folder.display()))?;
         }
         let crates = CRATES.iter().map(|name| match names.get(*name) {
             Some(file) => Ok(((*name).to_owned(), file.clone())),
@@ -151,17 +179,36 @@ impl Kit {
     ///
     /// The outer error is that the folder cannot be written or the compiler cannot be run. The inner one is the reason why
     /// there is no program, with the output of the compiler.
-    pub fn build(&self, submission: &Submission, folder: &Path, is_static: bool) -> anyhow::Result<Result<PathBuf, String>> {
+    pub fn build(
+        &self,
+        submission: &Submission,
+        folder: &Path,
+        is_static: bool,
+    ) -> anyhow::Result<Result<PathBuf, String>> {
         // The compiler's messages and a panic name the file by the path that a learner knows.
         let source = "rust/student/lib.rs";
         let file = folder.join(source);
-        fs::create_dir_all(folder.join("rust/student")).with_context(|| format!("cannot create {}", folder.display()))?;
-        fs::write(&file, submission.text()).with_context(|| format!("cannot write {}", file.display()))?;
+        fs::create_dir_all(folder.join("rust/student"))
+            .with_context(|| format!("cannot create {}", folder.display()))?;
+        fs::write(&file, submission.text())
+            .with_context(|| format!("cannot write {}", file.display()))?;
         let mut library = self.compiler(folder);
-        library.args(["rlib", "--crate-name=student", source, "-o", "libstudent.rlib"]);
+        library.args([
+            "rlib",
+            "--crate-name=student",
+            source,
+            "-o",
+            "libstudent.rlib",
+        ]);
         library.arg("--extern").arg(self.external("slab_student"));
         let mut program = self.compiler(folder);
-        program.args(["bin", "--crate-name=slablab", "-o", "slablab", "--extern=student=libstudent.rlib"]);
+        program.args([
+            "bin",
+            "--crate-name=slablab",
+            "-o",
+            "slablab",
+            "--extern=student=libstudent.rlib",
+        ]);
         program.arg(self.folder.join("main.rs"));
         for name in CRATES {
             program.arg("--extern").arg(self.external(name));
@@ -175,9 +222,14 @@ impl Kit {
                 Ended::Status(0) => continue,
                 Ended::Status(_) => "the file does not compile".to_owned(),
                 Ended::Limit(limit) => format!("the compiler was ended: {limit}"),
-                Ended::Signal(signal) => format!("the compiler ended with signal {signal}, or needed too much memory"),
+                Ended::Signal(signal) => {
+                    format!("the compiler ended with signal {signal}, or needed too much memory")
+                }
             };
-            return Ok(Err(format!("{what}\n{}", String::from_utf8_lossy(&run.errors))));
+            return Ok(Err(format!(
+                "{what}\n{}",
+                String::from_utf8_lossy(&run.errors)
+            )));
         }
         Ok(Ok(folder.join("slablab")))
     }
@@ -187,7 +239,14 @@ impl Kit {
         let mut compiler = Command::new(env::var_os("RUSTC").unwrap_or("rustc".into()));
         // The environment could have passwords, and options for the compiler.
         compiler.env_clear();
-        for name in ["PATH", "HOME", "RUSTUP_HOME", "RUSTUP_TOOLCHAIN", "CARGO_HOME", "TMPDIR"] {
+        for name in [
+            "PATH",
+            "HOME",
+            "RUSTUP_HOME",
+            "RUSTUP_TOOLCHAIN",
+            "CARGO_HOME",
+            "TMPDIR",
+        ] {
             compiler.envs(env::var_os(name).map(|value| (name, value)));
         }
         let mut dependencies = std::ffi::OsString::from("-Ldependency=");
@@ -208,8 +267,12 @@ impl Kit {
 fn state(files: &[PathBuf]) -> anyhow::Result<u64> {
     let mut hasher = DefaultHasher::new();
     for file in files {
-        let metadata = fs::metadata(file).with_context(|| format!("cannot read {}", file.display()))?;
-        let time = metadata.modified()?.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+        let metadata =
+            fs::metadata(file).with_context(|| format!("cannot read {}", file.display()))?;
+        let time = metadata
+            .modified()?
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or(Duration::ZERO);
         (file, metadata.len(), time).hash(&mut hasher);
     }
     Ok(hasher.finish())
@@ -227,7 +290,12 @@ fn store(files: &[PathBuf], folder: &Path) -> anyhow::Result<()> {
     match fs::rename(&part, folder) {
         Ok(()) => Ok(()),
         // Another process was faster.
-        Err(error) if matches!(error.kind(), ErrorKind::AlreadyExists | ErrorKind::DirectoryNotEmpty) => {
+        Err(error)
+            if matches!(
+                error.kind(),
+                ErrorKind::AlreadyExists | ErrorKind::DirectoryNotEmpty
+            ) =>
+        {
             Ok(fs::remove_dir_all(&part)?)
         }
         Err(error) => Err(error.into()),

@@ -86,7 +86,11 @@ impl Limits {
     pub fn run(&self, mut command: Command) -> io::Result<Run> {
         // A group of its own, so that the child processes of the command end with it.
         command.process_group(0);
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
         let limited = self.limit(&child);
         let (output, errors) = (child.stdout.take(), child.stderr.take());
         let most = self.output_bytes;
@@ -117,7 +121,11 @@ impl Limits {
             Some(limit) => Ended::Limit(limit),
             None => self.ended(status),
         };
-        Ok(Run { ended, output, errors })
+        Ok(Run {
+            ended,
+            output,
+            errors,
+        })
     }
 
     /// Limits a process that has just been started. Processes that it starts have the same limits.
@@ -130,7 +138,10 @@ impl Limits {
         ];
         for (resource, most) in limits {
             if most.is_some() {
-                let limit = Rlimit { current: most, maximum: most };
+                let limit = Rlimit {
+                    current: most,
+                    maximum: most,
+                };
                 match prlimit(Some(Pid::from_child(child)), resource, limit) {
                     // The process has ended already.
                     Ok(_) | Err(rustix::io::Errno::SRCH) => {}
@@ -213,16 +224,34 @@ mod tests {
     fn the_status_and_both_outputs_of_a_command_are_returned() {
         let run = shell(LIMITS, "echo result; echo message >&2; exit 3");
         assert_eq!(run.ended, Ended::Status(3));
-        assert_eq!((&run.output[..], &run.errors[..]), (&b"result\n"[..], &b"message\n"[..]));
+        assert_eq!(
+            (&run.output[..], &run.errors[..]),
+            (&b"result\n"[..], &b"message\n"[..])
+        );
     }
 
     #[test]
     fn a_command_that_does_not_end_is_ended_with_its_children() {
-        let run = shell(Limits { seconds: 1, ..LIMITS }, "trap '' TERM; sleep 1000 & echo $!; while :; do sleep 1; done");
-        assert_eq!(run.ended, Ended::Limit("it did not end within 1 s".to_owned()));
-        let sleeper: i32 = String::from_utf8(run.output).unwrap().trim().parse().unwrap();
+        let run = shell(
+            Limits {
+                seconds: 1,
+                ..LIMITS
+            },
+            "trap '' TERM; sleep 1000 & echo $!; while :; do sleep 1; done",
+        );
+        assert_eq!(
+            run.ended,
+            Ended::Limit("it did not end within 1 s".to_owned())
+        );
+        let sleeper: i32 = String::from_utf8(run.output)
+            .unwrap()
+            .trim()
+            .parse()
+            .unwrap();
         let mut tries = 0;
-        while std::fs::read_to_string(format!("/proc/{sleeper}/stat")).is_ok_and(|stat| !stat.contains(") Z ")) {
+        while std::fs::read_to_string(format!("/proc/{sleeper}/stat"))
+            .is_ok_and(|stat| !stat.contains(") Z "))
+        {
             tries += 1;
             assert!(tries < 1000, "process {sleeper} was not ended");
             thread::sleep(TICK);
@@ -231,35 +260,72 @@ mod tests {
 
     #[test]
     fn a_command_that_uses_too_much_processor_time_is_ended() {
-        let run = shell(Limits { cpu_seconds: Some(1), ..LIMITS }, "while :; do :; done");
-        assert_eq!(run.ended, Ended::Limit("it used more than 1 s of processor time".to_owned()));
+        let run = shell(
+            Limits {
+                cpu_seconds: Some(1),
+                ..LIMITS
+            },
+            "while :; do :; done",
+        );
+        assert_eq!(
+            run.ended,
+            Ended::Limit("it used more than 1 s of processor time".to_owned())
+        );
     }
 
     #[test]
     fn a_command_that_prints_for_ever_is_ended() {
         let run = shell(LIMITS, "exec 2>/dev/null; yes");
-        assert_eq!(run.ended, Ended::Limit("it printed more than 1 KiB".to_owned()));
+        assert_eq!(
+            run.ended,
+            Ended::Limit("it printed more than 1 KiB".to_owned())
+        );
         assert!(run.output.is_empty());
     }
 
     #[test]
     fn messages_without_end_are_cut_off() {
-        let run = shell(LIMITS, "i=0; while [ $i -lt 5000 ]; do echo message >&2; i=$((i + 1)); done");
+        let run = shell(
+            LIMITS,
+            "i=0; while [ $i -lt 5000 ]; do echo message >&2; i=$((i + 1)); done",
+        );
         assert_eq!((run.ended, run.errors.len()), (Ended::Status(0), 1024));
     }
 
     #[test]
     fn a_command_that_writes_a_large_file_is_ended() {
         let folder = tempfile::tempdir().unwrap();
-        let script = format!("exec dd if=/dev/zero of={}/file bs=1M count=4", folder.path().display());
-        let run = shell(Limits { file_bytes: Some(1 << 20), ..LIMITS }, &script);
-        assert_eq!(run.ended, Ended::Limit("it wrote a file of more than 1 MiB".to_owned()));
+        let script = format!(
+            "exec dd if=/dev/zero of={}/file bs=1M count=4",
+            folder.path().display()
+        );
+        let run = shell(
+            Limits {
+                file_bytes: Some(1 << 20),
+                ..LIMITS
+            },
+            &script,
+        );
+        assert_eq!(
+            run.ended,
+            Ended::Limit("it wrote a file of more than 1 MiB".to_owned())
+        );
     }
 
     #[test]
     fn a_command_that_needs_too_much_memory_fails() {
         let script = "x=0123456789abcdef; while :; do x=$x$x; done";
-        let run = shell(Limits { memory_bytes: Some(64 << 20), ..LIMITS }, script);
-        assert!(!matches!(run.ended, Ended::Status(0) | Ended::Limit(_)), "{:?}", run.ended);
+        let run = shell(
+            Limits {
+                memory_bytes: Some(64 << 20),
+                ..LIMITS
+            },
+            script,
+        );
+        assert!(
+            !matches!(run.ended, Ended::Status(0) | Ended::Limit(_)),
+            "{:?}",
+            run.ended
+        );
     }
 }

@@ -179,14 +179,20 @@ impl Rubric {
                 );
             }
         }
-        if let Some(Utilisation { traces, full, zero, .. }) = &self.utilisation {
+        if let Some(Utilisation {
+            traces, full, zero, ..
+        }) = &self.utilisation
+        {
             known("utilisation", traces)?;
             ensure!(
                 zero < full && *full <= 100,
                 "[utilisation]: zero must be below full, and full at most 100 per cent"
             );
         }
-        if let Some(Cost { traces, full, zero, .. }) = &self.cost {
+        if let Some(Cost {
+            traces, full, zero, ..
+        }) = &self.cost
+        {
             known("cost", traces)?;
             ensure!(full < zero, "[cost]: full must be below zero");
         }
@@ -195,7 +201,10 @@ impl Rubric {
             "checkpoint must be 1 to {TOTAL} per cent"
         );
         let total = self.total();
-        ensure!(total == TOTAL, "the points have the sum {total}, not {TOTAL}");
+        ensure!(
+            total == TOTAL,
+            "the points have the sum {total}, not {TOTAL}"
+        );
         Ok(())
     }
 }
@@ -206,7 +215,10 @@ fn known(section: &str, traces: &[String]) -> anyhow::Result<()> {
     for name in traces {
         if workload::named(name).is_none() {
             let names: Vec<_> = workload::ALL.iter().map(|known| known.name).collect();
-            bail!("[{section}]: there is no trace {name}; the traces are: {}", names.join(" "));
+            bail!(
+                "[{section}]: there is no trace {name}; the traces are: {}",
+                names.join(" ")
+            );
         }
     }
     Ok(())
@@ -249,11 +261,18 @@ mod tests {
         for exercise in exercise::all(&checkout).unwrap() {
             let number = exercise.number;
             let rubric = exercise.rubric().unwrap();
-            rubric.check().map_err(|error| format!("exercise {number}: {error}")).unwrap();
+            rubric
+                .check()
+                .map_err(|error| format!("exercise {number}: {error}"))
+                .unwrap();
             let hints = exercise.hints().unwrap().len();
             for test in rubric.tests {
                 let hint = test.hint.unwrap_or(1);
-                assert!((1..=hints).contains(&hint), "exercise {number}: hint {hint} of {}", test.sentence);
+                assert!(
+                    (1..=hints).contains(&hint),
+                    "exercise {number}: hint {hint} of {}",
+                    test.sentence
+                );
             }
         }
     }
@@ -263,11 +282,31 @@ mod tests {
         Rubric::parse(SOUND).unwrap();
         let cases = [
             ("points = 70", "points = 71", "the sum 101, not 100"),
-            ("\"freed memory is used again\"\n        points", "\"it works\"\n        points", "no test \"it works\""),
-            ("parent = \"freed memory is used again\"", "parent = \"free neighbours become one block\"", "not an earlier test"),
-            ("sentence = \"free neighbours become one block\"", "sentence = \"freed memory is used again\"", "named twice"),
-            ("traces = [\"random\"]\n        full = 4", "traces = []\n        full = 4", "[cost] has no traces"),
-            ("traces = [\"random\"]\n        full = 85", "traces = [\"waltz\"]\n        full = 85", "no trace waltz"),
+            (
+                "\"freed memory is used again\"\n        points",
+                "\"it works\"\n        points",
+                "no test \"it works\"",
+            ),
+            (
+                "parent = \"freed memory is used again\"",
+                "parent = \"free neighbours become one block\"",
+                "not an earlier test",
+            ),
+            (
+                "sentence = \"free neighbours become one block\"",
+                "sentence = \"freed memory is used again\"",
+                "named twice",
+            ),
+            (
+                "traces = [\"random\"]\n        full = 4",
+                "traces = []\n        full = 4",
+                "[cost] has no traces",
+            ),
+            (
+                "traces = [\"random\"]\n        full = 85",
+                "traces = [\"waltz\"]\n        full = 85",
+                "no trace waltz",
+            ),
             ("full = 85", "full = 45", "zero must be below full"),
             ("full = 85", "full = 101", "at most 100"),
             ("zero = 40", "zero = 4", "full must be below zero"),

@@ -50,13 +50,18 @@ impl Submission {
         // Brackets that are nested a hundred thousand times would use up the stack of this process.
         let refusals = isolation::run(Patience::Limited(PATIENCE), || {
             let refusals = source_rules::refusals(&text);
-            let lines = refusals.iter().take(REFUSALS_MAX).map(|refusal| format!("lib.rs, {refusal}"));
+            let lines = refusals
+                .iter()
+                .take(REFUSALS_MAX)
+                .map(|refusal| format!("lib.rs, {refusal}"));
             lines.collect::<Vec<_>>()
         })?;
         Ok(match refusals {
             Ok(refusals) if refusals.is_empty() => Ok(Self(text)),
             Ok(refusals) => Err(refusals.join("\n")),
-            Err(_death) => Err("the rules cannot be tested: the file is nested too deeply".to_owned()),
+            Err(_death) => {
+                Err("the rules cannot be tested: the file is nested too deeply".to_owned())
+            }
         })
     }
 
@@ -72,23 +77,34 @@ impl Submission {
 ///
 /// The reason for which there is no such text.
 fn text(path: &Path) -> Result<String, String> {
-    let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+    let name = path
+        .file_name()
+        .unwrap_or(path.as_os_str())
+        .to_string_lossy()
+        .into_owned();
     // A link could name any file of this machine. A pipe would block without `NONBLOCK`.
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let file = File::options().read(true).custom_flags(flags.bits() as i32).open(path);
-    let file = file.map_err(|error| match error.raw_os_error().map(Errno::from_raw_os_error) {
-        Some(Errno::NOENT) => format!("there is no file {name}"),
-        Some(Errno::LOOP) => format!("{name} is a symbolic link, and must be a file"),
-        Some(Errno::ACCESS) => format!("{name} cannot be read: this user has no permission"),
-        _ => format!("{name} cannot be read: {error}"),
-    })?;
+    let file = File::options()
+        .read(true)
+        .custom_flags(flags.bits() as i32)
+        .open(path);
+    let file = file.map_err(
+        |error| match error.raw_os_error().map(Errno::from_raw_os_error) {
+            Some(Errno::NOENT) => format!("there is no file {name}"),
+            Some(Errno::LOOP) => format!("{name} is a symbolic link, and must be a file"),
+            Some(Errno::ACCESS) => format!("{name} cannot be read: this user has no permission"),
+            _ => format!("{name} cannot be read: {error}"),
+        },
+    )?;
     let cannot = |error| format!("{name} cannot be read: {error}");
     let metadata = file.metadata().map_err(cannot)?;
     if !metadata.is_file() {
         return Err(format!("{name} is not a file"));
     }
     let mut bytes = Vec::new();
-    file.take(BYTES_MAX + 1).read_to_end(&mut bytes).map_err(cannot)?;
+    file.take(BYTES_MAX + 1)
+        .read_to_end(&mut bytes)
+        .map_err(cannot)?;
     if bytes.len() as u64 > BYTES_MAX {
         return Err(format!("{name} is larger than {} KiB", BYTES_MAX >> 10));
     }
@@ -123,9 +139,19 @@ mod tests {
         assert_eq!(refusal(&path), "lib.rs is not a file");
         fs::remove_dir(&path).unwrap();
         symlink("/etc/passwd", &path).unwrap();
-        assert_eq!(refusal(&path), "lib.rs is a symbolic link, and must be a file");
+        assert_eq!(
+            refusal(&path),
+            "lib.rs is a symbolic link, and must be a file"
+        );
         fs::remove_file(&path).unwrap();
-        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            &path,
+            rustix::fs::FileType::Fifo,
+            0o600.into(),
+            0,
+        )
+        .unwrap();
         assert_eq!(refusal(&path), "lib.rs is not a file");
         fs::remove_file(&path).unwrap();
         let cases: [(&[u8], &str); 5] = [
@@ -153,9 +179,15 @@ mod tests {
     fn a_file_that_breaks_a_rule_is_refused_with_its_line() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("lib.rs");
-        fs::write(&path, format!("{SOLUTION}\nconst X: &str = include_str!(\"/etc/passwd\");\n")).unwrap();
+        fs::write(
+            &path,
+            format!("{SOLUTION}\nconst X: &str = include_str!(\"/etc/passwd\");\n"),
+        )
+        .unwrap();
         let line = SOLUTION.lines().count() + 2;
-        assert!(refusal(&path).starts_with(&format!("lib.rs, line {line}: `include_str` is not allowed")));
+        assert!(refusal(&path).starts_with(&format!(
+            "lib.rs, line {line}: `include_str` is not allowed"
+        )));
     }
 
     #[test]
@@ -164,6 +196,10 @@ mod tests {
         let path = folder.path().join("lib.rs");
         let depth = 100_000;
         fs::write(&path, "(".repeat(depth) + &")".repeat(depth)).unwrap();
-        assert!(refusal(&path).contains("nested too deeply"), "{}", refusal(&path));
+        assert!(
+            refusal(&path).contains("nested too deeply"),
+            "{}",
+            refusal(&path)
+        );
     }
 }

@@ -77,6 +77,9 @@ pub struct Part {
     pub max: Points,
     /// Whether the part passed.
     pub status: Status,
+    /// The mean of a measured part, in per cent or in accesses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub figure: Option<String>,
     /// The reason of a failure, or the figures. Contains no control characters but line feeds.
     pub output: String,
 }
@@ -100,7 +103,12 @@ impl Grade {
     ///
     /// The measurement does not belong to the rubric. The program that printed it contains the learner's code, so nothing
     /// about it is taken for granted.
-    pub fn of(exercise: &Exercise, rubric: &Rubric, seed: u64, measurement: &Measurement) -> Result<Self, String> {
+    pub fn of(
+        exercise: &Exercise,
+        rubric: &Rubric,
+        seed: u64,
+        measurement: &Measurement,
+    ) -> Result<Self, String> {
         if measurement.tests.len() != rubric.tests.len() {
             return Err("the program printed the results of other tests".to_owned());
         }
@@ -112,13 +120,31 @@ impl Grade {
                 TestResult::Failed(reason) => (Status::Failed, harmless(reason)),
                 TestResult::NotRun => {
                     let parent = test.parent.as_deref().unwrap_or_default();
-                    (Status::NotRun, format!("not run, because this test failed or was not run: {parent}"))
+                    (
+                        Status::NotRun,
+                        format!("not run, because this test failed or was not run: {parent}"),
+                    )
                 }
             };
-            let points = if status == Status::Passed { max } else { Points::NONE };
-            parts.push(Part { name: test.sentence.clone(), points, max, status, output });
+            let points = if status == Status::Passed {
+                max
+            } else {
+                Points::NONE
+            };
+            parts.push(Part {
+                name: test.sentence.clone(),
+                points,
+                max,
+                status,
+                figure: None,
+                output,
+            });
         }
-        let is_open = !rubric.gate || measurement.tests.iter().all(|test| *test == TestResult::Passed);
+        let is_open = !rubric.gate
+            || measurement
+                .tests
+                .iter()
+                .all(|test| *test == TestResult::Passed);
         if let Some(section) = &rubric.utilisation {
             let figures = measurement.utilisation.as_ref().filter(|_| is_open);
             let figures = Figures::of("utilisation", &section.traces, figures)?;
@@ -134,16 +160,26 @@ impl Grade {
 
     /// Returns the grade of a submission that was not run to its end: 0 points, for this reason.
     pub fn refused(exercise: &Exercise, rubric: &Rubric, seed: u64, reason: &str) -> Self {
-        let tests = rubric.tests.iter().map(|test| (test.sentence.as_str(), test.points));
-        let utilisation = rubric.utilisation.iter().map(|section| ("utilisation", section.points));
+        let tests = rubric
+            .tests
+            .iter()
+            .map(|test| (test.sentence.as_str(), test.points));
+        let utilisation = rubric
+            .utilisation
+            .iter()
+            .map(|section| ("utilisation", section.points));
         let cost = rubric.cost.iter().map(|section| ("cost", section.points));
-        let parts = tests.chain(utilisation).chain(cost).map(|(name, points)| Part {
-            name: name.to_owned(),
-            points: Points::NONE,
-            max: Points::whole(points),
-            status: Status::NotRun,
-            output: String::new(),
-        });
+        let parts = tests
+            .chain(utilisation)
+            .chain(cost)
+            .map(|(name, points)| Part {
+                name: name.to_owned(),
+                points: Points::NONE,
+                max: Points::whole(points),
+                status: Status::NotRun,
+                figure: None,
+                output: String::new(),
+            });
         let mut grade = Self::new(exercise, rubric, seed, parts.collect());
         grade.refusal = Some(harmless(reason));
         grade
@@ -191,7 +227,13 @@ fn utilisation() -> Scale {
     Scale {
         factor: 10,
         digits: 1,
-        mean: |figures| figures.iter().map(|figure| figure.amount.min(1000)).sum::<u64>() / figures.len() as u64,
+        mean: |figures| {
+            figures
+                .iter()
+                .map(|figure| figure.amount.min(1000))
+                .sum::<u64>()
+                / figures.len() as u64
+        },
         unit: "%",
     }
 }
@@ -212,13 +254,20 @@ fn cost() -> Scale {
 
 impl<'a> Figures<'a> {
     /// Returns the figures of a part, which must be those of its traces.
-    fn of(name: &'static str, traces: &[String], figures: Option<&'a Vec<Figure>>) -> Result<Self, String> {
+    fn of(
+        name: &'static str,
+        traces: &[String],
+        figures: Option<&'a Vec<Figure>>,
+    ) -> Result<Self, String> {
         if let Some(figures) = figures
             && !figures.iter().map(|figure| &figure.trace).eq(traces)
         {
             return Err("the program printed the figures of other traces".to_owned());
         }
-        Ok(Self { name, figures: figures.map(Vec::as_slice) })
+        Ok(Self {
+            name,
+            figures: figures.map(Vec::as_slice),
+        })
     }
 
     /// Returns the part of a grade. A trace without a figure leaves no points, because the mean of the others would be
@@ -231,6 +280,7 @@ impl<'a> Figures<'a> {
             points: Points::NONE,
             max,
             status: Status::NotRun,
+            figure: None,
             output: "not measured, because a test failed".to_owned(),
         };
         let Some(figures) = self.figures else {
@@ -245,14 +295,24 @@ impl<'a> Figures<'a> {
             Err(reason) => format!("{}: {}", figure.trace, harmless(reason)),
         });
         let lines = lines.collect::<Vec<_>>().join("\n");
-        let complete: Result<Vec<_>, _> = figures.iter().map(|figure| figure.result.as_ref().copied()).collect();
+        let complete: Result<Vec<_>, _> = figures
+            .iter()
+            .map(|figure| figure.result.as_ref().copied())
+            .collect();
         (part.status, part.output) = (Status::Failed, lines);
         if let Ok(quantities) = complete {
             let mean = (scale.mean)(&quantities);
-            let [full_scaled, zero_scaled] = [full, zero].map(|threshold| u64::from(threshold) * scale.factor);
+            let [full_scaled, zero_scaled] =
+                [full, zero].map(|threshold| u64::from(threshold) * scale.factor);
             part.points = Points::between(points, mean, full_scaled, zero_scaled);
             let thresholds = format!("full points at {full}, none at {zero}");
-            part.output = format!("{} {}; {thresholds}\n{}", text(mean), scale.unit, part.output);
+            part.output = format!(
+                "{} {}; {thresholds}\n{}",
+                text(mean),
+                scale.unit,
+                part.output
+            );
+            part.figure = Some(text(mean));
             if part.points == max {
                 part.status = Status::Passed;
             }
@@ -268,7 +328,13 @@ fn harmless(text: &str) -> String {
     let mut harmless: String = text
         .chars()
         .take(TEXT_MAX)
-        .map(|letter| if is_harmful(letter) { '\u{fffd}' } else { letter })
+        .map(|letter| {
+            if is_harmful(letter) {
+                '\u{fffd}'
+            } else {
+                letter
+            }
+        })
         .collect();
     if text.chars().nth(TEXT_MAX).is_some() {
         harmless.push_str("…\n(the text is longer)");

@@ -35,7 +35,8 @@ impl Points {
         } else {
             zero - figure.clamp(full, zero)
         };
-        let tenths = u128::from(points) * 10 * u128::from(reached) / u128::from(full.abs_diff(zero).max(1));
+        let tenths =
+            u128::from(points) * 10 * u128::from(reached) / u128::from(full.abs_diff(zero).max(1));
         Self(tenths as u32)
     }
 
@@ -92,8 +93,14 @@ mod tests {
     fn each_tenth_is_printed_as_itself() {
         for tenths in 0..=1000 {
             let points = Points(tenths);
-            assert_eq!(format!("{:.1}", points.number()), format!("{}.{}", tenths / 10, tenths % 10));
-            assert_eq!(serde_json::to_string(&points.number()).unwrap(), format!("{:?}", f64::from(tenths) / 10.0));
+            assert_eq!(
+                format!("{:.1}", points.number()),
+                format!("{}.{}", tenths / 10, tenths % 10)
+            );
+            assert_eq!(
+                serde_json::to_string(&points.number()).unwrap(),
+                format!("{:?}", f64::from(tenths) / 10.0)
+            );
         }
     }
 }

@@ -125,22 +125,32 @@ impl Measurement {
             tests.push(result);
         }
         let is_open = !rubric.gate || tests.iter().all(|test| *test == TestResult::Passed);
-        let measured = |traces: Option<&Vec<String>>, measure: fn(&slablab_trace::Trace) -> Result<Quantity, String>| {
-            let traces = traces.filter(|_| is_open);
-            let figure = |name: &String| {
-                let workload = workload::named(name).ok_or_else(|| anyhow::anyhow!("there is no trace {name}"))?;
-                let trace = workload.trace(seed);
-                let result = limited(|| underway::without_fills(|| measure(&trace)))?;
-                anyhow::Ok(Figure { trace: name.clone(), result })
+        let measured =
+            |traces: Option<&Vec<String>>,
+             measure: fn(&slablab_trace::Trace) -> Result<Quantity, String>| {
+                let traces = traces.filter(|_| is_open);
+                let figure = |name: &String| {
+                    let workload = workload::named(name)
+                        .ok_or_else(|| anyhow::anyhow!("there is no trace {name}"))?;
+                    let trace = workload.trace(seed);
+                    let result = limited(|| underway::without_fills(|| measure(&trace)))?;
+                    anyhow::Ok(Figure {
+                        trace: name.clone(),
+                        result,
+                    })
+                };
+                let figures =
+                    traces.map(|traces| traces.iter().map(figure).collect::<anyhow::Result<_>>());
+                figures.transpose()
             };
-            let figures = traces.map(|traces| traces.iter().map(figure).collect::<anyhow::Result<_>>());
-            figures.transpose()
-        };
         let utilisation = rubric.utilisation.as_ref().map(|section| &section.traces);
         let cost = rubric.cost.as_ref().map(|section| &section.traces);
         Ok(Self {
             utilisation: measured(utilisation, |trace| {
-                Ok(Quantity { amount: measure::utilisation(trace)?, of: 1 })
+                Ok(Quantity {
+                    amount: measure::utilisation(trace)?,
+                    of: 1,
+                })
             })?,
             cost: measured(cost, |trace| {
                 let (amount, of) = measure::cost(trace)?;
@@ -169,10 +179,13 @@ fn limited<T: Serialize + DeserializeOwned>(
 /// Limits the time and the memory of this process, and closes its outputs: a panic while a panic is handled would print
 /// the allocator's text where the results are printed.
 fn limit() -> Result<(), String> {
-    let closed = File::options().write(true).open("/dev/null").and_then(|nowhere| {
-        dup2_stdout(&nowhere)?;
-        Ok(dup2_stderr(&nowhere)?)
-    });
+    let closed = File::options()
+        .write(true)
+        .open("/dev/null")
+        .and_then(|nowhere| {
+            dup2_stdout(&nowhere)?;
+            Ok(dup2_stderr(&nowhere)?)
+        });
     closed.map_err(|error| format!("the outputs cannot be closed: {error}"))?;
     let limits = [
         (Resource::Cpu, CPU_SECONDS),
@@ -181,8 +194,12 @@ fn limit() -> Result<(), String> {
         (Resource::Fsize, 0),
     ];
     for (resource, most) in limits {
-        let limit = Rlimit { current: Some(most), maximum: Some(most) };
-        setrlimit(resource, limit).map_err(|errno| format!("the process cannot be limited: {errno}"))?;
+        let limit = Rlimit {
+            current: Some(most),
+            maximum: Some(most),
+        };
+        setrlimit(resource, limit)
+            .map_err(|errno| format!("the process cannot be limited: {errno}"))?;
     }
     Ok(())
 }

@@ -121,7 +121,8 @@ pub(super) struct MeasureArgs {
 /// Prints the results of the allocator of this program as JSON.
 pub(super) fn measure(args: &MeasureArgs) -> anyhow::Result<ExitCode> {
     let path = &args.rubric;
-    let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let text =
+        fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     let rubric = Rubric::parse(&text).with_context(|| path.display().to_string())?;
     let measurement = Measurement::take(&rubric, args.seed)?;
     println!("{}", serde_json::to_string(&measurement)?);
@@ -137,21 +138,35 @@ enum Missing {
 }
 
 /// Grades a file, and prints the grade.
-pub(super) fn grade(args: &GradeArgs, checkout: &Path, exercise: &Exercise) -> anyhow::Result<ExitCode> {
+pub(super) fn grade(
+    args: &GradeArgs,
+    checkout: &Path,
+    exercise: &Exercise,
+) -> anyhow::Result<ExitCode> {
     let outputs = [
         (args.format, open(args.output.as_deref(), args.format)?),
         (Format::Table, open(args.table.as_deref(), Format::Table)?),
     ];
     let rubric = exercise.rubric()?;
-    rubric.check().with_context(|| format!("the rubric of exercise {}", exercise.number))?;
-    let seed = args.seed.unwrap_or_else(|| RandomState::new().hash_one(()) >> 32);
+    rubric
+        .check()
+        .with_context(|| format!("the rubric of exercise {}", exercise.number))?;
+    let seed = args
+        .seed
+        .unwrap_or_else(|| RandomState::new().hash_one(()) >> 32);
     let (grade, broken) = match measured(args, checkout, exercise, seed)? {
         Ok(measurement) => match Grade::of(exercise, &rubric, seed, &measurement) {
             Ok(grade) => (grade, None),
-            Err(reason) => (Grade::refused(exercise, &rubric, seed, &reason), Some(reason)),
+            Err(reason) => (
+                Grade::refused(exercise, &rubric, seed, &reason),
+                Some(reason),
+            ),
         },
         Err(Missing::Refused(reason)) => (Grade::refused(exercise, &rubric, seed, &reason), None),
-        Err(Missing::Broken(reason)) => (Grade::refused(exercise, &rubric, seed, &reason), Some(reason)),
+        Err(Missing::Broken(reason)) => (
+            Grade::refused(exercise, &rubric, seed, &reason),
+            Some(reason),
+        ),
     };
     let is_printed = outputs.iter().all(|(_, output)| output.is_none());
     for (format, output) in outputs {
@@ -212,7 +227,10 @@ fn measured(
     exercise: &Exercise,
     seed: u64,
 ) -> anyhow::Result<Result<Measurement, Missing>> {
-    let file = args.file.clone().unwrap_or_else(|| checkout.join("rust/student/lib.rs"));
+    let file = args
+        .file
+        .clone()
+        .unwrap_or_else(|| checkout.join("rust/student/lib.rs"));
     let submission = match Submission::read(&file)? {
         Ok(submission) => submission,
         Err(reason) => return Ok(Err(Missing::Refused(reason))),
@@ -231,9 +249,13 @@ fn measured(
         command.arg(&program).arg(&rubric).arg(seed.to_string());
     } else {
         command = Command::new(&program);
-        command.args(["course", "measure", "--seed", &seed.to_string(), "--rubric"]).arg(&rubric);
+        command
+            .args(["course", "measure", "--seed", &seed.to_string(), "--rubric"])
+            .arg(&rubric);
     }
-    let run = PROGRAM.run(command).context("cannot run the program that was built")?;
+    let run = PROGRAM
+        .run(command)
+        .context("cannot run the program that was built")?;
     let errors = String::from_utf8_lossy(&run.errors);
     Ok(match run.ended {
         Ended::Status(0) => serde_json::from_slice(&run.output)
@@ -242,8 +264,13 @@ fn measured(
             "the machine was ended at its limit: {}",
             errors.trim()
         ))),
-        Ended::Limit(limit) => Err(Missing::Refused(format!("the program was ended at its limit: {limit}"))),
+        Ended::Limit(limit) => Err(Missing::Refused(format!(
+            "the program was ended at its limit: {limit}"
+        ))),
         Ended::Status(_) => Err(Missing::Broken(errors.trim().to_owned())),
-        Ended::Signal(signal) => Err(Missing::Broken(format!("it ended with signal {signal}\n{}", errors.trim()))),
+        Ended::Signal(signal) => Err(Missing::Broken(format!(
+            "it ended with signal {signal}\n{}",
+            errors.trim()
+        ))),
     })
 }

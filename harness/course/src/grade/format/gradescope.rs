@@ -59,7 +59,10 @@ pub fn gradescope(grade: &Grade) -> anyhow::Result<String> {
         },
         output: &part.output,
     });
-    let refusal = grade.refusal.as_ref().map(|reason| format!("no points:\n{reason}\n\n"));
+    let refusal = grade
+        .refusal
+        .as_ref()
+        .map(|reason| format!("no points:\n{reason}\n\n"));
     let results = Results {
         score: grade.points.number(),
         output: format!(

@@ -14,7 +14,11 @@ use crate::grade::{
 pub fn ktap(grade: &Grade) -> String {
     let mut text = format!("KTAP version 1\n1..{}\n", grade.parts.len());
     for (part, number) in grade.parts.iter().zip(1..) {
-        let ok = if part.status == Status::Passed { "ok" } else { "not ok" };
+        let ok = if part.status == Status::Passed {
+            "ok"
+        } else {
+            "not ok"
+        };
         // Writing to a string does not fail.
         let _ = write!(
             text,
@@ -28,7 +32,13 @@ pub fn ktap(grade: &Grade) -> String {
     if let Some(refusal) = &grade.refusal {
         text += &comment(&format!("no points:\n{refusal}"));
     }
-    let _ = write!(text, "# repeat: {}\n# {} of {} points\n", super::repeat(grade), grade.points, grade.max);
+    let _ = write!(
+        text,
+        "# repeat: {}\n# {} of {} points\n",
+        super::repeat(grade),
+        grade.points,
+        grade.max
+    );
     text
 }
 

@@ -29,5 +29,8 @@ pub fn json(grade: &Grade) -> anyhow::Result<String> {
 
 /// Returns the command that repeats a grade.
 fn repeat(grade: &Grade) -> String {
-    format!("slablab course grade {} --seed {}", grade.exercise, grade.seed)
+    format!(
+        "slablab course grade {} --seed {}",
+        grade.exercise, grade.seed
+    )
 }

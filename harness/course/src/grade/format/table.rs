@@ -15,25 +15,36 @@ use slablab_report::{
 
 use crate::grade::{
     Grade,
-    Status, //
+    Status,
+    points::Points, //
 };
 
 /// Returns a grade as a table.
 pub fn table(grade: &Grade) -> String {
-    let mut table = Table::new([("part", Side::Left), ("points", Side::Right), ("of", Side::Right), ("", Side::Left)]);
+    let mut table = Table::new([
+        ("part", Side::Left),
+        ("points", Side::Right),
+        ("of", Side::Right),
+        ("", Side::Left),
+    ]);
     for part in &grade.parts {
         let verdict = match part.status {
             Status::Passed => Cell::styled("ok", GOOD),
+            Status::Failed if part.points > Points::NONE => "in part".into(),
             Status::Failed => Cell::styled("FAILED", BAD),
             Status::NotRun => "not run".into(),
         };
-        let verdict = match part.status {
-            Status::Failed if part.points > super::super::Points::NONE => "in part".into(),
-            _ => verdict,
-        };
-        table.row([part.name.clone().into(), part.points.to_string().into(), part.max.to_string().into(), verdict]);
+        table.row([
+            part.name.clone().into(),
+            part.points.to_string().into(),
+            part.max.to_string().into(),
+            verdict,
+        ]);
     }
-    let mut text = format!("{BOLD}exercise {}: {}{BOLD:#}\n\n{table}", grade.exercise, grade.title);
+    let mut text = format!(
+        "{BOLD}exercise {}: {}{BOLD:#}\n\n{table}",
+        grade.exercise, grade.title
+    );
     for part in &grade.parts {
         if part.status == Status::NotRun || part.output.is_empty() {
             continue;
@@ -44,7 +55,11 @@ pub fn table(grade: &Grade) -> String {
     if let Some(refusal) = &grade.refusal {
         let _ = write!(text, "\nno points:\n{}", indented(refusal));
     }
-    let reached = if grade.checkpoint.is_reached { "reached" } else { "not reached" };
+    let reached = if grade.checkpoint.is_reached {
+        "reached"
+    } else {
+        "not reached"
+    };
     let _ = write!(
         text,
         "\nthe checkpoint of {} points is {reached}\nrepeat: {}\n{BOLD}{} of {} points{BOLD:#}\n",
