@@ -135,8 +135,8 @@ fn fill(maker: &mut Maker) {
 }
 
 fn fill_aligned(maker: &mut Maker) {
-    const ALIGNS: [u32; 6] = [8, 8, 16, 32, 64, 256];
-    let largest = maker.between(64, 1024) as u64;
+    const ALIGNS: [u32; 6] = [8, 8, 8, 16, 32, 64];
+    let largest = maker.between(256, 1024) as u64;
     for _ in 0..maker.between(600, 900) {
         let bytes = maker.rng.doubling(8, largest) as u32;
         let align = ALIGNS[maker.rng.index(ALIGNS.len())];
