@@ -316,5 +316,5 @@ mod tests {
         assert_eq!(sum, SUM);
     }
 
-    const SUM: u64 = 11_174_274_149_705_538_003;
+    const SUM: u64 = 12_614_952_927_262_431_881;
 }
