@@ -57,7 +57,7 @@ const CRATES: [&str; 4] = [
 /// The limits of the compiler. It needs less than a second and 200 MiB for a model solution.
 const COMPILER: Limits = Limits {
     seconds: 120,
-    cpu_seconds: Some(60),
+    cpu_seconds: None,
     memory_bytes: Some(4 << 30),
     file_bytes: Some(256 << 20),
     output_bytes: 16 << 10,
@@ -83,6 +83,15 @@ pub struct Kit {
     folder: PathBuf,
     /// The file of each crate in [`CRATES`].
     crates: HashMap<String, PathBuf>,
+}
+
+/// The options of a build.
+#[derive(Clone, Copy, Debug)]
+pub struct BuildOptions {
+    /// Whether the program is linked statically, for a machine without libraries.
+    pub is_static: bool,
+    /// The processor time of each call of the compiler, in seconds.
+    pub cpu_seconds: u64,
 }
 
 /// A message of Cargo.
@@ -183,7 +192,7 @@ impl Kit {
         &self,
         submission: &Submission,
         folder: &Path,
-        is_static: bool,
+        options: &BuildOptions,
     ) -> anyhow::Result<Result<PathBuf, String>> {
         // The compiler's messages and a panic name the file by the path that a learner knows.
         let source = "rust/student/lib.rs";
@@ -213,11 +222,15 @@ impl Kit {
         for name in CRATES {
             program.arg("--extern").arg(self.external(name));
         }
-        if is_static {
+        if options.is_static {
             program.arg("-Ctarget-feature=+crt-static");
         }
+        let limits = Limits {
+            cpu_seconds: Some(options.cpu_seconds),
+            ..COMPILER
+        };
         for command in [library, program] {
-            let run = COMPILER.run(command).context("cannot run rustc")?;
+            let run = limits.run(command).context("cannot run rustc")?;
             let what = match run.ended {
                 Ended::Status(0) => continue,
                 Ended::Status(_) => "the file does not compile".to_owned(),

@@ -38,7 +38,10 @@ use slablab_course::{
         Measurement,
         format, //
     },
-    kit::Kit,
+    kit::{
+        BuildOptions,
+        Kit, //
+    },
     limited_command::{
         Ended,
         Limits, //
@@ -86,6 +89,9 @@ pub(super) struct GradeArgs {
     /// Also write the grade as a table to a file
     #[arg(long, value_name = "FILE", hide = true)]
     table: Option<PathBuf>,
+    /// End the compiler after this processor time, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, hide = true)]
+    compiler_seconds: u64,
     /// Run the program through this command
     #[arg(long, value_name = "COMMAND", hide = true)]
     runner: Option<PathBuf>,
@@ -236,8 +242,12 @@ fn measured(
         Err(reason) => return Ok(Err(Missing::Refused(reason))),
     };
     let kit = Kit::prepare(checkout)?;
+    let options = BuildOptions {
+        is_static: args.runner.is_some(),
+        cpu_seconds: args.compiler_seconds,
+    };
     let folder = tempfile::tempdir().context("cannot create a folder for the program")?;
-    let program = match kit.build(&submission, folder.path(), args.runner.is_some())? {
+    let program = match kit.build(&submission, folder.path(), &options)? {
         Ok(program) => program,
         Err(reason) => return Ok(Err(Missing::Refused(reason))),
     };
