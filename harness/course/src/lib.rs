@@ -7,7 +7,8 @@
 //! | file | contents |
 //! |---|---|
 //! | `page.md` | the page that a learner reads |
-//! | `hints.md` | the hints, the vaguest first |
+//! | `hints.md` | three hints, the vaguest first |
+//! | `answers.md` | the answers to the questions of the page |
 //! | `rubric.toml` | the tests of the exercise, in their order, and their points |
 //! | `start.rs`, `solution.rs` | the starting code and the model solution |
 //! | `wrong/*.rs` | typical wrong solutions |
@@ -25,9 +26,11 @@
 //! share a test.
 
 pub mod exercise;
+pub mod failure;
 pub mod grade;
 pub mod kit;
 pub mod limited_command;
+pub mod picture;
 pub mod rubric;
 pub mod source_rules;
 pub mod submission;

@@ -202,15 +202,19 @@ impl<A: Allocator> State<A> {
             return false;
         };
         let (size, new_size) = (layout.size(), new.size());
+        let end = block + size;
         if size != new_size {
+            // Nobody uses the tail of a block that shrinks, so the allocator may write links there.
+            self.memory.begin_shrink(block + size.min(new_size)..end);
             let resized = self.call(Operation::Resize, |allocator, memory| {
                 allocator.resize(memory, block, layout, new_size)
             });
+            self.memory.end_shrink(resized == Some(true));
             if resized != Some(true) {
                 return false;
             }
         }
-        let (end, new_end) = (block + size, block.saturating_add(new_size));
+        let new_end = block.saturating_add(new_size);
         if new_end > self.memory.len() {
             self.memory.violate(Rule::BlockInPool, block, None);
             return false;
@@ -219,10 +223,14 @@ impl<A: Allocator> State<A> {
             self.memory.violate(Rule::BlockDisjoint, offset, None);
             return false;
         }
-        self.memory.live.mark(new_end.min(end), end, false);
         self.memory.live.mark(end.min(new_end), new_end, true);
         self.live_bytes = self.live_bytes - size as u64 + new_size as u64;
         true
+    }
+
+    /// Returns the memory of the pool.
+    pub(crate) fn memory(&self) -> &Memory {
+        &self.memory
     }
 
     /// Returns the offset of a block in the pool.
@@ -253,6 +261,11 @@ impl<A: Allocator, L: Lock<State<A>> + Sync> StudentEngine<A, L> {
             state,
             allocator: PhantomData,
         }
+    }
+
+    /// Returns the state, behind its lock.
+    pub(crate) fn state(&self) -> &L {
+        &self.state
     }
 }
 
@@ -347,7 +360,7 @@ unsafe impl<A: Allocator, L: Lock<State<A>> + Sync> Engine for StudentEngine<A, 
             statistics: self,
             add_region: Some(self),
             check: Some(self),
-            map: None,
+            map: Some(self),
             shrink: None,
             fail_growth: None,
             supervise: Some(self),

@@ -4,6 +4,7 @@
 
 use core::{
     cell::Cell,
+    ops::Range,
     panic::Location, //
 };
 
@@ -81,6 +82,10 @@ pub struct Memory {
     /// The value of `accesses` at which the call has made too many.
     limit: u64,
     call: Call,
+    /// The bytes that a block loses if the call, which is one of `resize`, shrinks it.
+    tail: Range<usize>,
+    /// The violation that the first write to `tail` is if the block is not shrunk.
+    tail_write: Option<Violation>,
     violation: Cell<Option<Violation>>,
 }
 
@@ -97,6 +102,8 @@ impl Memory {
                 operation: Operation::New,
                 number: 0,
             },
+            tail: 0..0,
+            tail_write: None,
             violation: Cell::new(None),
         }
     }
@@ -134,7 +141,12 @@ impl Memory {
     /// As for [`Memory::read`].
     #[track_caller]
     pub fn write(&mut self, at: usize, word: u64) -> Result<(), Error> {
-        let index = self.index(at, Location::caller())?;
+        let location = Location::caller();
+        let index = self.index(at, location)?;
+        if self.tail.contains(&at) {
+            let write = (self.call).violation(Rule::AccessOutsideOfBlocks, at, Some(location));
+            self.tail_write.get_or_insert(write);
+        }
         self.pool.set(index, word);
         Ok(())
     }
@@ -220,9 +232,29 @@ impl Memory {
 
     /// Begins a call of the allocator.
     pub(crate) fn begin(&mut self, operation: Operation) {
-        let number = self.call.number + 1;
+        let number = match operation {
+            Operation::New => 0,
+            _ => self.call.number + 1,
+        };
         self.call = Call { operation, number };
         self.limit = self.accesses().saturating_add(ACCESSES_MAX);
+    }
+
+    /// Allows accesses to `tail`, the bytes that a block loses if the next call shrinks it.
+    pub(crate) fn begin_shrink(&mut self, tail: Range<usize>) {
+        self.live.mark(tail.start, tail.end, false);
+        self.tail = tail;
+    }
+
+    /// Ends what [`Memory::begin_shrink`] began. If the block was not shrunk, the tail is live again, and a write to it
+    /// is a violation.
+    pub(crate) fn end_shrink(&mut self, is_shrunk: bool) {
+        let tail = core::mem::replace(&mut self.tail, 0..0);
+        let write = self.tail_write.take();
+        if !is_shrunk {
+            self.live.mark(tail.start, tail.end, true);
+            write.map(|write| self.record(write));
+        }
     }
 
     /// Records that the call breaks a rule, unless a violation is recorded already.
@@ -279,7 +311,12 @@ impl Memory {
     ) -> Result<usize, Error> {
         self.count(page, location)?;
         if page >= self.pages() || number >= PAGE_NOTES {
-            return Err(self.violate(Rule::NoteExists, page, Some(location)));
+            let violation = self.call.violation(Rule::NoteExists, 0, Some(location));
+            let offset = slab_heap::violation::note_offset(page, number);
+            return Err(self.record(Violation {
+                offset,
+                ..violation
+            }));
         }
         Ok(page * PAGE_NOTES + number)
     }

@@ -34,7 +34,7 @@ use crate::{
 };
 
 /// The largest number of characters of a text that comes from a submission.
-const TEXT_MAX: usize = 2000;
+const TEXT_MAX: usize = 4000;
 
 /// A grade.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -117,7 +117,15 @@ impl Grade {
             let max = Points::whole(test.points);
             let (status, output) = match result {
                 TestResult::Passed => (Status::Passed, String::new()),
-                TestResult::Failed(reason) => (Status::Failed, harmless(reason)),
+                TestResult::Failed(reason) => {
+                    let hint = test.hint.map_or_else(String::new, |hint| {
+                        format!(
+                            "\n\nhint {hint} helps: slablab course hint {} {hint}",
+                            exercise.number
+                        )
+                    });
+                    (Status::Failed, harmless(reason) + &hint)
+                }
                 TestResult::NotRun => {
                     let parent = test.parent.as_deref().unwrap_or_default();
                     (

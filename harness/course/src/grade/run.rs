@@ -26,16 +26,10 @@ use serde::{
     Serialize,
     de::DeserializeOwned, //
 };
-use slablab_lab::{
-    isolation::{
-        self,
-        Patience,
-        Watched,
-        underway, //
-    },
-    oracle::Oracle,
-    sim::Sim,
-    uapi::Engine,
+use slablab_lab::isolation::{
+    self,
+    Patience,
+    underway, //
 };
 
 use super::{
@@ -44,10 +38,8 @@ use super::{
 };
 use crate::{
     rubric::Rubric,
-    suites::{
-        self,
-        CourseTest, //
-    },
+    suites,
+    verify, //
 };
 
 /// The time after which a request counts as endless. An allocator that accesses the pool in its loop is ended earlier, by
@@ -59,6 +51,9 @@ const CPU_SECONDS: u64 = 120;
 
 /// The memory of a child, in bytes: its address space.
 const MEMORY_BYTES: u64 = 1 << 30;
+
+/// The largest file of a child, in bytes.
+const FILE_BYTES: u64 = 64 << 20;
 
 /// The result of a test.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -116,9 +111,9 @@ impl Measurement {
                 .position(|test| Some(&test.sentence) == named.parent.as_ref());
             let result = match (parent, suites::named(&named.sentence)) {
                 (Some(parent), _) if tests[parent] != TestResult::Passed => TestResult::NotRun,
-                (_, Some(test)) => match limited(|| run(test))? {
-                    Ok(()) => TestResult::Passed,
-                    Err(reason) => TestResult::Failed(reason),
+                (_, Some(test)) => match verify::run_prepared(test, PATIENCE, limit)? {
+                    None => TestResult::Passed,
+                    Some(reason) => TestResult::Failed(reason),
                 },
                 (_, None) => anyhow::bail!("there is no test \"{}\"", named.sentence),
             };
@@ -190,8 +185,8 @@ fn limit() -> Result<(), String> {
     let limits = [
         (Resource::Cpu, CPU_SECONDS),
         (Resource::As, MEMORY_BYTES),
-        // The result is written to a pipe.
-        (Resource::Fsize, 0),
+        // The result is written to a pipe, and the journal of a test to memory.
+        (Resource::Fsize, FILE_BYTES),
     ];
     for (resource, most) in limits {
         let limit = Rlimit {
@@ -202,16 +197,4 @@ fn limit() -> Result<(), String> {
             .map_err(|errno| format!("the process cannot be limited: {errno}"))?;
     }
     Ok(())
-}
-
-/// Runs a test on a new pool.
-fn run(test: &CourseTest) -> Result<(), String> {
-    let sim = Sim::private(Engine::Student, test.pool_bytes)
-        .map_err(|errno| format!("the pool cannot be created: {errno}"))?;
-    let sim = Watched(Box::new(sim));
-    let result = Oracle::new(&sim, 1).and_then(|oracle| {
-        (test.run)(&mut oracle.client())?;
-        oracle.check()
-    });
-    result.map_err(|violation| violation.to_string())
 }
