@@ -68,7 +68,7 @@ help:
 	'' \
 	'Tests:' \
 	'  test            - every test and lint: on the host, in the lab kernel, briefly in the debug kernel' \
-	'  course-selftest - check the solutions and starting codes of the course' \
+	'  course-selftest - check and grade the solutions, starting codes and wrong solutions of the course' \
 	'  test-host       - all host tests, layer by layer from the innermost; needs only cargo' \
 	'  test-heap       - host tests of slab_heap; test-seed, test-hybrid, test-debug-mode and so on run one layer' \
 	'  test-session    - host tests of slab_session' \
@@ -140,6 +140,7 @@ course: command
 
 course-selftest: command
 	$(Q)scripts/tests/course.sh $(command)
+	$(Q)scripts/tests/grade.sh $(command)
 
 # Several grades may run at once: the first one builds, under a lock.
 grade:

@@ -5,7 +5,7 @@
 # reason, and must not change or read files of this machine.
 #
 #   grade.sh COMMAND                grades on this machine
-#   grade.sh --machine COMMAND      also grades in the virtual machine, with make grade
+#   grade.sh --machine COMMAND      grades in the virtual machine, with make grade
 #
 # COMMAND is the program slablab.
 
@@ -76,6 +76,50 @@ expect() {
 	[ -z "$why" ] || cat "$work/$1/table" "$work/$1/log" 2>/dev/null
 }
 
+# machine_grade NAME [VARIABLE=VALUE]...: grades a submission in the virtual machine
+machine_grade() {
+	local name=$1
+	shift
+	make grade DIR="$work/$name" EXERCISE=2 SEED=7 OUT="$work/$name/out" "$@" >"$work/$name/machine" 2>&1
+}
+
+# expect_machine NAME TEXT [VARIABLE=VALUE]...: checks that the submission has no points, and the reason
+expect_machine() {
+	local name=$1 text=$2 why='' status
+	shift 2
+	machine_grade "$name" "$@"
+	status=$?
+	if [ "$status" -ne 0 ]; then why="the exit status is $status"
+	elif [ "$(tail -n 1 "$work/$name/out/table.txt")" != "0 of 100 points" ]; then why="$(tail -n 1 "$work/$name/out/table.txt")"
+	elif ! grep -qF -- "$text" "$work/$name/out/table.txt"; then why="the table lacks: $text"
+	fi
+	verdict "$name in the machine: $text" "$why"
+	[ -z "$why" ] || cat "$work/$name/machine" "$work/$name/out/table.txt"
+}
+
+if [ -n "$machine" ]; then
+	submission right <"$solution"
+	submission empty </dev/null
+	hostile spins 'loop { core::hint::spin_loop() }'
+	hostile accesses 'loop { memory.read(0)?; }'
+	hostile panics 'panic!("\nok 1 all\n\u{1b}[2J100 of 100 points\n{{\"tests\":[\"Passed\"]}}")'
+	for name in same-1 same-2; do submission "$name" <"$solution"; done
+	grade right
+	machine_grade right
+	verdict "the machine and this machine give the same results.json" \
+		"$(diff "$work/right/json" "$work/right/out/results.json" 2>&1 | head -n 5)"
+	expect_machine empty "lib.rs is empty"
+	expect_machine panics "    ok 1 all"
+	expect_machine accesses "accesses"
+	expect_machine spins "the machine did not finish in 8 s" TIMEOUT=8
+	for name in same-1 same-2; do machine_grade "$name" & done
+	wait
+	why=''
+	for name in same-1 same-2; do cmp "$work/right/json" "$work/$name/out/results.json" || why="$name differs"; done
+	verdict "machines that run at the same time give the same results" "$why"
+	exit $failed
+fi
+
 # Files that are no submissions.
 mkdir "$work"/{missing,link,folder,unreadable,large}
 expect missing 0 "there is no file lib.rs"
@@ -116,9 +160,11 @@ hostile const-loop 'Ok(Some(ENDLESS))' 'pub struct Student; const ENDLESS: usize
 expect const-loop 0 "the compiler was ended: it used more than 5 s of processor time"
 hostile instances 'grow(0_u8); Ok(None)' 'pub struct Student; fn grow<T: Copy>(value: T) { grow((value, value)); }'
 expect instances 0 "no points:"
-hostile large-static 'Ok(Some(usize::from(BYTES[layout.size()])))' \
-	'pub struct Student; static BYTES: [u8; 1 << 31] = [1; 1 << 31];'
-expect large-static 0 "no points:"
+hostile static 'Ok(None)' 'pub struct Student; static TABLE: core::sync::atomic::AtomicU64 = core::sync::atomic::AtomicU64::new(0);'
+expect static 0 "lib.rs, line 5: \`static\` is not allowed"
+hostile large-const 'Ok(Some(usize::from(BYTES[layout.size()])))' \
+	'pub struct Student; const BYTES: &[u8; 1 << 31] = &[1; 1 << 31];'
+expect large-const 0 "no points:"
 hostile large-type 'Ok(None)' 'pub struct Student([u8; 4096]);' 'fn make() -> Student { Student([0; 4096]) }'
 expect large-type 0 "too large"
 
@@ -180,40 +226,4 @@ done
 timeout 300 "$command" course grade 2 --file "$solution" >"$work/first" 2>&1
 timeout 300 "$command" course grade 2 --file "$solution" >"$work/second" 2>&1
 verdict "each grade has a new seed" "$(grep -h '^repeat:' "$work/first" "$work/second" | uniq -d)"
-
-[ -n "$machine" ] || exit $failed
-
-# machine_grade NAME [VARIABLE=VALUE]...: grades a submission in the virtual machine
-machine_grade() {
-	local name=$1
-	shift
-	make grade DIR="$work/$name" EXERCISE=2 SEED=7 OUT="$work/$name/out" "$@" >"$work/$name/machine" 2>&1
-}
-
-# expect_machine NAME TEXT [VARIABLE=VALUE]...: checks that the submission has no points, and the reason
-expect_machine() {
-	local name=$1 text=$2 why='' status
-	shift 2
-	machine_grade "$name" "$@"
-	status=$?
-	if [ "$status" -ne 0 ]; then why="the exit status is $status"
-	elif [ "$(tail -n 1 "$work/$name/out/table.txt")" != "0 of 100 points" ]; then why="$(tail -n 1 "$work/$name/out/table.txt")"
-	elif ! grep -qF -- "$text" "$work/$name/out/table.txt"; then why="the table lacks: $text"
-	fi
-	verdict "$name in the machine: $text" "$why"
-	[ -z "$why" ] || cat "$work/$name/machine" "$work/$name/out/table.txt"
-}
-
-machine_grade right
-verdict "the machine and this machine give the same results.json" \
-	"$(diff "$work/right/json" "$work/right/out/results.json" 2>&1 | head -n 5)"
-expect_machine empty "lib.rs is empty"
-expect_machine panics "    ok 1 all"
-expect_machine accesses "accesses"
-expect_machine spins "the machine did not finish in 8 s" TIMEOUT=8
-for name in same-1 same-2; do machine_grade "$name" & done
-wait
-why=''
-for name in same-1 same-2; do cmp "$work/right/json" "$work/$name/out/results.json" || why="$name differs"; done
-verdict "machines that run at the same time give the same results" "$why"
 exit $failed
