@@ -56,8 +56,14 @@ use crate::{
     uapi::Engine, //
 };
 
-/// The length of a region is a multiple of this number of bytes.
-const REGION_UNIT: u64 = MIN_HEAP_SIZE as u64;
+/// Returns the number of bytes of which the length of a region is a multiple. The pool of a learner's allocator has any
+/// number of pages, so that a grade finds the smallest pool for it.
+fn region_unit(kind: Engine) -> u64 {
+    match kind {
+        Engine::Student => PAGE_BYTES.into(),
+        _ => MIN_HEAP_SIZE as u64,
+    }
+}
 
 /// The largest region.
 const REGION_BYTES_MAX: u64 = 4 << 30;
@@ -214,7 +220,7 @@ impl Pool {
 
     /// Adds a region and returns its number.
     pub(super) fn extend(&self, bytes: u64) -> Result<u16, Errno> {
-        if bytes == 0 || bytes % REGION_UNIT != 0 || bytes > REGION_BYTES_MAX {
+        if bytes == 0 || bytes % region_unit(self.kind) != 0 || bytes > REGION_BYTES_MAX {
             return Err(Errno::INVAL);
         }
         let memory = RegionMapping::new(usize::try_from(bytes).map_err(|_| Errno::NOMEM)?)?;
