@@ -981,6 +981,8 @@ enum slablab_allocator_rule {
 	SLABLAB_ALLOCATOR_BLOCK_DISJOINT = 8,
 	/* The rules that the allocator's own check tests hold. */
 	SLABLAB_ALLOCATOR_OWN_CHECK = 9,
+	/* The program uses its own blocks only: the allocator reports a stray write. */
+	SLABLAB_ALLOCATOR_PROGRAM_ERROR = 10,
 };
 
 /* A function of the allocator of SLABLAB_ENGINE_STUDENT. */
@@ -1009,7 +1011,7 @@ struct slablab_violation {
 	__u64 call;		/* (out) the number of the call, from 1 */
 	__u64 offset;		/* (out) of the access, of the block or of the overlap; a page for a note */
 	__u64 accesses;		/* (out) of all calls, to the pool and to notes */
-	__u8 sentence[SLABLAB_SENTENCE_BYTES];	/* (out) of the allocator's own check; zeros after the end */
+	__u8 sentence[SLABLAB_SENTENCE_BYTES];	/* (out) the allocator's own words; zeros after the end */
 };
 #define SLABLAB_VIOLATION_SIZE_VER1 104
 

@@ -42,6 +42,7 @@ pub use engine::{
 };
 pub use memory::{
     ACCESSES_MAX,
+    CPUS,
     GRANULE,
     Memory,
     PAGE_NOTES, //

@@ -72,6 +72,11 @@ impl<'o> Client<'o> {
         }
     }
 
+    /// Returns the oracle.
+    pub fn oracle(&self) -> &'o Oracle<'o> {
+        self.oracle
+    }
+
     /// Allocates a block, or returns the cause of the refusal.
     pub fn alloc(
         &mut self,
