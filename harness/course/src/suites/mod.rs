@@ -3,6 +3,7 @@
 //! The tests of the exercises, by the behaviour that they test.
 
 mod placement;
+mod program_errors;
 mod reuse;
 mod support;
 
@@ -27,8 +28,20 @@ pub struct CourseTest {
     pub run: fn(&mut Client<'_>) -> Result<(), Violation>,
 }
 
+impl CourseTest {
+    /// Returns whether the test runs in a process only. The others run in the kernel, too.
+    pub fn needs_process(&self) -> bool {
+        let mut tests = program_errors::STRAY.iter();
+        tests.any(|test| test.sentence == self.sentence)
+    }
+}
+
 /// Returns the test with this sentence.
 pub fn named(sentence: &str) -> Option<&'static CourseTest> {
-    let tests = placement::TESTS.iter().chain(&reuse::TESTS);
+    let tests = placement::TESTS
+        .iter()
+        .chain(&reuse::TESTS)
+        .chain(&program_errors::STRAY)
+        .chain(&program_errors::CORRECT);
     tests.into_iter().find(|test| test.sentence == sentence)
 }
