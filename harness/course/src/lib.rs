@@ -10,12 +10,23 @@
 //! | `hints.md` | the hints, the vaguest first |
 //! | `rubric.toml` | the tests of the exercise, in their order, and their points |
 //! | `start.rs`, `solution.rs` | the starting code and the model solution |
+//! | `wrong/*.rs` | typical wrong solutions |
+//!
+//! A wrong solution begins with two lines that say at which test it fails, and which hint helps:
+//!
+//! ```text
+//! //! Fails: free neighbours become one block
+//! //! Hint: 3
+//! ```
+//!
+//! `scripts/tests/course.sh` tests that the program says the same.
 //!
 //! The tests are functions of this crate, in [`suites`]. A rubric names them by their sentences, so several exercises
 //! share a test.
 
 pub mod exercise;
 pub mod rubric;
+pub mod source_rules;
 pub mod suites;
 pub mod verify;
 

@@ -21,4 +21,6 @@ pub struct RubricTest {
     pub sentence: String,
     /// The points of the test.
     pub points: u32,
+    /// The number of the hint that helps a learner whose allocator fails the test.
+    pub hint: Option<usize>,
 }

@@ -51,6 +51,10 @@ pub fn verify(exercise: &Exercise) -> anyhow::Result<ExitCode> {
             Err(death) => death.to_string(),
         };
         println!("FAILED  {}\n\n{failure}", test.sentence);
+        if let Some(hint) = named.hint {
+            let number = exercise.number;
+            println!("\nHint {hint} helps: slablab course hint {number} {hint}");
+        }
         return Ok(ExitCode::FAILURE);
     }
     println!("\nexercise {} is done", exercise.number);

@@ -1,0 +1,350 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The rules for the text of a learner's file: safe Rust, in one file, without other crates.
+//!
+//! The rules are tested before the file is compiled, on its tokens. A token cannot hide in a macro, so each rule is a
+//! word that may not stand in the file, or an attribute that is not in a list of harmless ones. The compiler enforces
+//! most of the rules a second time: `#![forbid(unsafe_code)]` and `no_std` must be in the file.
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::HashSet,
+    fmt, //
+};
+
+use proc_macro2::{
+    Delimiter,
+    Group,
+    Span,
+    TokenStream,
+    TokenTree, //
+};
+
+/// A reason for which a learner's file is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The line, from 1.
+    pub line: usize,
+    /// The reason, as a sentence without a full stop.
+    pub reason: String,
+    /// Whether the file cannot be divided into tokens. The compiler then explains more.
+    pub is_syntax: bool,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "line {}: {}", self.line, self.reason)
+    }
+}
+
+/// Crates that a file may use.
+const CRATES: [&str; 2] = ["core", "slab_student"];
+
+/// Words that a path may begin with in a `use` declaration, besides crates and the file's own names.
+const PATH_STARTS: [&str; 4] = ["crate", "self", "super", "Self"];
+
+/// Crates that a file must not use, although the compiler might find them.
+const OTHER_CRATES: [&str; 12] = [
+    "std",
+    "alloc",
+    "proc_macro",
+    "test",
+    "kernel",
+    "bindings",
+    "uapi",
+    "macros",
+    "slab_heap",
+    "slab_session",
+    "slab_host",
+    "buddy_system_allocator",
+];
+
+/// Macros that read other files or the environment, or that contain machine code.
+const MACROS: [&str; 8] = [
+    "include",
+    "include_str",
+    "include_bytes",
+    "env",
+    "option_env",
+    "asm",
+    "global_asm",
+    "naked_asm",
+];
+
+/// The attributes that a file may use.
+const ATTRIBUTES: [&str; 23] = [
+    "allow",
+    "cfg",
+    "cfg_attr",
+    "clippy",
+    "cold",
+    "default",
+    "deny",
+    "deprecated",
+    "derive",
+    "doc",
+    "expect",
+    "forbid",
+    "ignore",
+    "inline",
+    "must_use",
+    "no_std",
+    "non_exhaustive",
+    "repr",
+    "rustfmt",
+    "should_panic",
+    "test",
+    "track_caller",
+    "warn",
+];
+
+/// Returns the reasons for which a learner's file is refused, in the order of their lines. An accepted file has none.
+#[must_use]
+pub fn refusals(source: &str) -> Vec<Refusal> {
+    let tokens: TokenStream = match source.parse() {
+        Ok(tokens) => tokens,
+        Err(error) => {
+            let error: proc_macro2::LexError = error;
+            return vec![Refusal {
+                line: error.span().start().line,
+                reason: "the file is not Rust: a character or a bracket is out of place".to_owned(),
+                is_syntax: true,
+            }];
+        }
+    };
+    let mut scan = Scan::default();
+    scan.collect_names(&tokens);
+    scan.top_attributes(&tokens);
+    scan.tokens(&tokens);
+    scan.refusals.sort_by_key(|refusal| refusal.line);
+    scan.refusals
+}
+
+/// Returns the tokens as a list, which can be indexed.
+fn trees(tokens: &TokenStream) -> Vec<TokenTree> {
+    tokens.clone().into_iter().collect()
+}
+
+/// Returns the word of an identifier, without the prefix of a raw one.
+fn word(tree: Option<&TokenTree>) -> Option<String> {
+    match tree {
+        Some(TokenTree::Ident(ident)) => {
+            let text = ident.to_string();
+            Some(text.strip_prefix("r#").unwrap_or(&text).to_owned())
+        }
+        _ => None,
+    }
+}
+
+fn is_punct(tree: Option<&TokenTree>, wanted: char) -> bool {
+    matches!(tree, Some(TokenTree::Punct(punct)) if punct.as_char() == wanted)
+}
+
+fn bracket(tree: Option<&TokenTree>, delimiter: Delimiter) -> Option<&Group> {
+    match tree {
+        Some(TokenTree::Group(group)) if group.delimiter() == delimiter => Some(group),
+        _ => None,
+    }
+}
+
+#[derive(Default)]
+struct Scan {
+    /// Names that the file declares.
+    names: HashSet<String>,
+    refusals: Vec<Refusal>,
+}
+
+impl Scan {
+    fn refuse(&mut self, span: Span, reason: impl Into<String>) {
+        let (line, reason) = (span.start().line, reason.into());
+        let known = |refusal: &Refusal| refusal.line == line && refusal.reason == reason;
+        if !self.refusals.iter().any(known) {
+            self.refusals.push(Refusal {
+                line,
+                reason,
+                is_syntax: false,
+            });
+        }
+    }
+
+    /// Collects the names of items, which may begin a path.
+    fn collect_names(&mut self, tokens: &TokenStream) {
+        const DECLARATIONS: [&str; 10] = [
+            "mod", "struct", "enum", "union", "trait", "type", "fn", "const", "static", "as",
+        ];
+        let trees = trees(tokens);
+        for (index, tree) in trees.iter().enumerate() {
+            match tree {
+                TokenTree::Ident(ident) if DECLARATIONS.contains(&ident.to_string().as_str()) => {
+                    self.names.extend(word(trees.get(index + 1)));
+                }
+                TokenTree::Group(group) => self.collect_names(&group.stream()),
+                _ => {}
+            }
+        }
+    }
+
+    /// Refuses a file without the two attributes that every file must have.
+    fn top_attributes(&mut self, tokens: &TokenStream) {
+        let trees = trees(tokens);
+        let (mut forbids, mut no_std) = (false, false);
+        for (index, tree) in trees.iter().enumerate() {
+            let is_inner = is_punct(Some(tree), '#') && is_punct(trees.get(index + 1), '!');
+            let Some(group) = bracket(trees.get(index + 2), Delimiter::Bracket) else {
+                continue;
+            };
+            if is_inner {
+                let text: String = group.stream().to_string().split_whitespace().collect();
+                forbids |= text == "forbid(unsafe_code)";
+                no_std |= text == "no_std" || text == "cfg_attr(not(MODULE),no_std)";
+            }
+        }
+        for (present, line) in [
+            (forbids, "#![forbid(unsafe_code)]"),
+            (no_std, "#![cfg_attr(not(MODULE), no_std)]"),
+        ] {
+            if !present {
+                self.refusals.push(Refusal {
+                    line: 1,
+                    reason: format!("the file lacks the line `{line}` of the starting code"),
+                    is_syntax: false,
+                });
+            }
+        }
+    }
+
+    fn tokens(&mut self, tokens: &TokenStream) {
+        let trees = trees(tokens);
+        for (index, tree) in trees.iter().enumerate() {
+            match tree {
+                TokenTree::Ident(ident) => self.ident(&trees, index, ident.span()),
+                TokenTree::Punct(punct) if punct.as_char() == '#' => {
+                    let skip = 1 + usize::from(is_punct(trees.get(index + 1), '!'));
+                    if let Some(group) = bracket(trees.get(index + skip), Delimiter::Bracket) {
+                        self.attribute(&group.stream());
+                    }
+                }
+                TokenTree::Group(group) => self.tokens(&group.stream()),
+                _ => {}
+            }
+        }
+    }
+
+    /// Tests the identifier at `index`.
+    fn ident(&mut self, trees: &[TokenTree], index: usize, span: Span) {
+        // A raw identifier is never a keyword.
+        let raw = trees[index].to_string();
+        let Some(name) = word(trees.get(index)) else {
+            return;
+        };
+        let next = trees.get(index + 1);
+        match raw.as_str() {
+            "unsafe" => {
+                return self.refuse(span, "`unsafe` is not allowed: the allocator is safe Rust");
+            }
+            "extern" => {
+                return self.refuse(
+                    span,
+                    "`extern` is not allowed: the file uses no other crate and exports nothing",
+                );
+            }
+            "mod" if is_punct(trees.get(index + 2), ';') => {
+                return self.refuse(
+                    span,
+                    "a module in another file is not allowed: the allocator is one file",
+                );
+            }
+            "use" => return self.use_tree(&trees[index + 1..]),
+            _ => {}
+        }
+        if MACROS.contains(&name.as_str()) {
+            return self.refuse(
+                span,
+                format!("`{name}` is not allowed: the file contains all of the allocator"),
+            );
+        }
+        let follows_path = index >= 3
+            && is_punct(trees.get(index - 1), ':')
+            && is_punct(trees.get(index - 2), ':')
+            && ends_path(&trees[index - 3]);
+        let begins_path = is_punct(next, ':') && is_punct(trees.get(index + 2), ':');
+        if !follows_path
+            && begins_path
+            && OTHER_CRATES.contains(&name.as_str())
+            && !self.names.contains(&name)
+        {
+            self.refuse(span, other_crate(&name));
+        }
+    }
+
+    /// Tests the beginning of each path in a `use` declaration.
+    fn use_tree(&mut self, trees: &[TokenTree]) {
+        let mut at_start = true;
+        for tree in trees {
+            match tree {
+                TokenTree::Ident(ident) if at_start => {
+                    at_start = false;
+                    let name = word(Some(tree)).unwrap_or_default();
+                    let known = CRATES.contains(&name.as_str())
+                        || PATH_STARTS.contains(&name.as_str())
+                        || self.names.contains(&name) && !OTHER_CRATES.contains(&name.as_str());
+                    if !known {
+                        self.refuse(ident.span(), other_crate(&name));
+                    }
+                }
+                TokenTree::Group(group) if at_start => {
+                    self.use_tree(&trees_of(group));
+                    at_start = false;
+                }
+                // `use<'a>` in a type is not a declaration.
+                TokenTree::Punct(punct) if punct.as_char() == ';' || punct.as_char() == '<' => {
+                    return;
+                }
+                TokenTree::Punct(punct) if punct.as_char() == ',' => at_start = true,
+                _ => {}
+            }
+        }
+    }
+
+    /// Tests the contents of an attribute's brackets, and those that `cfg_attr` adds.
+    fn attribute(&mut self, tokens: &TokenStream) {
+        let trees = trees(tokens);
+        let Some(name) = word(trees.first()) else {
+            return;
+        };
+        if !ATTRIBUTES.contains(&name.as_str()) {
+            let span = trees[0].span();
+            return self.refuse(span, format!("the attribute `{name}` is not allowed"));
+        }
+        if name == "cfg_attr" {
+            if let Some(group) = bracket(trees.get(1), Delimiter::Parenthesis) {
+                let parts = trees_of(group);
+                for added in parts.split(|tree| is_punct(Some(tree), ',')).skip(1) {
+                    self.attribute(&added.iter().cloned().collect());
+                }
+            }
+        }
+    }
+}
+
+/// Returns whether a path may end with this token, so that `::name` behind it continues the path.
+fn ends_path(tree: &TokenTree) -> bool {
+    const KEYWORDS: [&str; 11] = [
+        "return", "in", "as", "mut", "dyn", "impl", "else", "match", "if", "while", "break",
+    ];
+    match tree {
+        TokenTree::Punct(punct) => punct.as_char() == '>',
+        TokenTree::Ident(ident) => !KEYWORDS.contains(&ident.to_string().as_str()),
+        _ => false,
+    }
+}
+
+fn trees_of(group: &Group) -> Vec<TokenTree> {
+    trees(&group.stream())
+}
+
+fn other_crate(name: &str) -> String {
+    format!("the crate `{name}` is not allowed: the file uses `core` and `slab_student`")
+}
