@@ -31,7 +31,7 @@ const UNIT: usize = 16;
 const ZONE: usize = 16;
 
 /// The words of a red zone.
-const RED: u64 = 0xbbbb_bbbb_bbbb_bbbb;
+const RED: u64 = 0xcccc_cccc_cccc_cccc;
 
 /// The words of free memory.
 const POISON: u64 = 0x6b6b_6b6b_6b6b_6b6b;

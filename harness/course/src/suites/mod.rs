@@ -2,6 +2,7 @@
 
 //! The tests of the exercises, by the behaviour that they test.
 
+mod cpus;
 mod placement;
 mod program_errors;
 mod reuse;
@@ -42,6 +43,7 @@ pub fn named(sentence: &str) -> Option<&'static CourseTest> {
         .iter()
         .chain(&reuse::TESTS)
         .chain(&program_errors::STRAY)
-        .chain(&program_errors::CORRECT);
+        .chain(&program_errors::CORRECT)
+        .chain(&cpus::TESTS);
     tests.into_iter().find(|test| test.sentence == sentence)
 }

@@ -143,11 +143,10 @@ impl StrayWrite {
 fn on_new_pool(
     program: impl FnOnce(&mut Client<'_>) -> Result<(), Violation>,
 ) -> Result<(), Violation> {
-    let sim =
-        Sim::private(Engine::Student, POOL_BYTES).map_err(|errno| Violation::Failed {
-            call: "BIND",
-            errno,
-        })?;
+    let sim = Sim::private(Engine::Student, POOL_BYTES).map_err(|errno| Violation::Failed {
+        call: "BIND",
+        errno,
+    })?;
     let target = Watched(Box::new(sim));
     let oracle = Oracle::new(&target, 1)?;
     program(&mut oracle.client())
