@@ -960,7 +960,7 @@ struct slablab_events {
 #define SLABLAB_EVENTS_SIZE_VER1 40
 #define SLABLAB_EVENTS_MAX 65536
 
-/* The rules of the allocator of SLABLAB_ENGINE_STUDENT. */
+/* The rules of the allocator of SLABLAB_ENGINE_STUDENT, and of the program that uses it. */
 enum slablab_allocator_rule {
 	SLABLAB_ALLOCATOR_NONE = 0,
 	/* An access lies in the pool. */

@@ -11,7 +11,6 @@ use std::collections::{
 
 use slablab_lab::oracle::{
     Client,
-    ClientBlock,
     Violation, //
 };
 use slablab_trace::rng::Rng;
@@ -256,17 +255,18 @@ fn another_magazine_hides_nothing(client: &mut Client<'_>) -> Result<(), Violati
 }
 
 fn producer_and_consumer_lose_nothing(client: &mut Client<'_>) -> Result<(), Violation> {
-    // Nearly all of the memory is in the queue: the pool has room for 512 blocks of 128 bytes.
-    const QUEUED: usize = 500;
-    let mut queue: VecDeque<ClientBlock> = VecDeque::new();
-    for _ in 0..4000 {
+    let mut random = Rng::new(888);
+    on(client, 0)?;
+    // All of the memory is in the queue.
+    let mut queue = VecDeque::from(fill(client, 128)?);
+    for _ in 0..1000 {
+        let count = (1 + random.index(12)).min(queue.len());
+        on(client, 1)?;
+        let oldest = queue.drain(..count).collect::<Vec<_>>();
+        free_all(client, oldest)?;
         on(client, 0)?;
-        queue.push_back(must(client, 128, 8)?);
-        if queue.len() > QUEUED
-            && let Some(oldest) = queue.pop_front()
-        {
-            on(client, 1)?;
-            client.free(oldest)?;
+        for _ in 0..count {
+            queue.push_back(must(client, 128, 8)?);
         }
     }
     free_all(client, queue)

@@ -152,19 +152,27 @@ fn on_new_pool(
     program(&mut oracle.client())
 }
 
-/// Allocates a block of each size in turn on a new pool, between two others, and runs a program with the block.
+/// Allocates a block on a new pool, between two others, and runs a program with the block.
+fn with_size(
+    size: u64,
+    program: impl FnOnce(&mut Client<'_>, ClientBlock) -> Result<(), Violation>,
+) -> Result<(), Violation> {
+    on_new_pool(|client| {
+        // The neighbours are never freed: the pool is dropped after the program.
+        let _before = must(client, 40, 8)?;
+        let block = must(client, size, 8)?;
+        let _behind = must(client, 40, 8)?;
+        program(client, block)
+    })
+}
+
+/// Runs a program with a block of each size in turn.
 fn with_each_size(
     program: impl Fn(&mut Client<'_>, ClientBlock) -> Result<(), Violation>,
 ) -> Result<(), Violation> {
-    SIZES.into_iter().try_for_each(|size| {
-        on_new_pool(|client| {
-            // The neighbours are never freed: the pool is dropped after the program.
-            let _before = must(client, 40, 8)?;
-            let block = must(client, size, 8)?;
-            let _behind = must(client, 40, 8)?;
-            program(client, block)
-        })
-    })
+    SIZES
+        .into_iter()
+        .try_for_each(|size| with_size(size, &program))
 }
 
 /// Executes a write beside a block, and then frees the block. One of the calls must report the write.
@@ -283,44 +291,46 @@ fn freed_memory_does_not_keep_its_contents(_: &mut Client<'_>) -> Result<(), Vio
     })
 }
 
-/// Returns writes into a freed block: at its beginning, in its middle, and at its end.
-fn writes_into(freed: &Range<u64>) -> [StrayWrite; 3] {
-    let bytes = freed.end - freed.start;
-    let write = |place: &str, offset, bytes: &'static [u8], size: u64| StrayWrite {
-        bug: format!(
-            "the program freed a block of {size} bytes and then wrote {} {place}",
-            in_words(bytes)
-        ),
-        offset,
-        bytes,
-    };
-    let middle = freed.start + bytes / 2 / 8 * 8;
-    [
-        write("to its first bytes", freed.start, b"dangling", bytes),
-        write("into its middle", middle, b"\0", bytes),
-        write("to its last byte", freed.end - 1, b"x", bytes),
-    ]
-}
-
-/// Frees a block of each size on a new pool, writes into it at several places, and calls `find`, which must make the
-/// allocator report the write.
+/// Frees a block of each size on a new pool, writes to one word of it, and calls `find`, which must make the allocator
+/// report the write. All words of a block have their turn, but of a large block only some.
 fn write_after_free(
     find: impl Fn(&mut Client<'_>) -> Result<(), Violation>,
     calls: &str,
 ) -> Result<(), Violation> {
-    for place in 0..3 {
-        with_each_size(|client, block| {
-            let target = client.oracle().target();
-            let write = &writes_into(&freed(client, block)?)[place];
-            write.execute(target)?;
-            find(client)?;
-            if write.is_reported(target)? {
-                return Ok(());
+    for word in 0..SIZES[SIZES.len() - 1] / 8 {
+        for size in SIZES {
+            let step = if size > 512 { 37 } else { 1 };
+            if word % step == 0 && word * 8 < size {
+                with_size(size, |client, block| {
+                    let target = client.oracle().target();
+                    let offsets = freed(client, block)?;
+                    let write = write_into(&offsets, word);
+                    write.execute(target)?;
+                    find(client)?;
+                    if write.is_reported(target)? {
+                        return Ok(());
+                    }
+                    Err(write.missed(calls))
+                })?;
             }
-            Err(write.missed(calls))
-        })?;
+        }
     }
     Ok(())
+}
+
+/// Returns a write to a word of a freed block.
+fn write_into(freed: &Range<u64>, word: u64) -> StrayWrite {
+    let bytes = [&b"dangling"[..], b"\0", b"x"][word as usize % 3];
+    StrayWrite {
+        bug: format!(
+            "the program freed a block of {} bytes and then wrote {} to byte {} of the block",
+            freed.end - freed.start,
+            in_words(bytes),
+            word * 8
+        ),
+        offset: freed.start + word * 8,
+        bytes,
+    }
 }
 
 fn a_check_finds_a_write_into_freed_memory(_: &mut Client<'_>) -> Result<(), Violation> {
@@ -333,19 +343,22 @@ fn a_check_finds_a_write_into_freed_memory(_: &mut Client<'_>) -> Result<(), Vio
 }
 
 fn an_allocation_finds_a_write_into_freed_memory(_: &mut Client<'_>) -> Result<(), Violation> {
-    let allocate_all = |client: &mut Client<'_>| {
-        let target = client.oracle().target();
-        // The requests end with a report, or when the pool is full. A larger size comes first: it needs the bytes of
-        // several freed blocks, if they were merged.
-        for size in [2048, 64, 8] {
-            while target.alloc(size, 8).is_ok() {}
-        }
-        Ok(())
-    };
-    write_after_free(
-        allocate_all,
-        "the whole pool was allocated again and no allocation reported it",
-    )
+    // A large block gets all of the freed memory at once. Small blocks split it again and again.
+    for sizes in [&[2048, 64, 8][..], &[8]] {
+        let allocate_all = |client: &mut Client<'_>| {
+            let target = client.oracle().target();
+            // The requests end with a report, or when the pool is full.
+            for size in sizes {
+                while target.alloc(*size, 8).is_ok() {}
+            }
+            Ok(())
+        };
+        write_after_free(
+            allocate_all,
+            "the whole pool was allocated again and no allocation reported it",
+        )?;
+    }
+    Ok(())
 }
 
 fn a_correct_program_is_never_accused(client: &mut Client<'_>) -> Result<(), Violation> {
