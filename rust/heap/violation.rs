@@ -54,15 +54,23 @@ pub struct Violation {
     pub rule: Rule,
     /// The function that was called.
     pub operation: Operation,
-    /// The number of the call, from 1: calls of `new`, `allocate`, `free`, `resize` and `check` count.
+    /// The number of the call, from 1: calls of `allocate`, `free`, `resize` and `check` count. 0 for `new`.
     pub call: u64,
     /// The offset in the pool: of the access, of the block, or of the first byte that belongs to another block. For a
-    /// page note, the number of the page.
+    /// page note, [`note_offset`].
     pub offset: u64,
     /// The line of the learner's file, or 0 if the function's answer breaks the rule.
     pub line: u32,
     /// What the learner's allocator says about a broken rule of its own, or about an error of the program.
     pub sentence: Option<&'static str>,
+}
+
+/// Returns the [`Violation::offset`] of a page note: the number of the page in the lower half, and that of the note in the
+/// upper half. Numbers that do not fit are replaced by the largest one that does.
+#[must_use]
+pub fn note_offset(page: usize, note: usize) -> u64 {
+    let half = |number: usize| u64::from(u32::try_from(number).unwrap_or(u32::MAX));
+    half(note) << 32 | half(page)
 }
 
 /// An engine that checks the accesses of its allocator.

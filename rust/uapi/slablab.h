@@ -1008,8 +1008,8 @@ struct slablab_violation {
 	__u32 rule;		/* (out) enum slablab_allocator_rule */
 	__u32 function;		/* (out) enum slablab_allocator_function */
 	__u32 line;		/* (out) of rust/student/lib.rs, or 0 if the answer broke the rule */
-	__u64 call;		/* (out) the number of the call, from 1 */
-	__u64 offset;		/* (out) of the access, of the block or of the overlap; a page for a note */
+	__u64 call;		/* (out) the number of the call, from 1; 0 for new */
+	__u64 offset;		/* (out) of the access, block or overlap; for a note: page | note << 32 */
 	__u64 accesses;		/* (out) of all calls, to the pool and to notes */
 	__u8 sentence[SLABLAB_SENTENCE_BYTES];	/* (out) the allocator's own words; zeros after the end */
 };

@@ -82,17 +82,73 @@ fn set_kind(memory: &mut Memory, first: usize, count: usize, kind: u64) -> Resul
     (first..first + count).try_for_each(|page| memory.set_note(page, KIND, kind))
 }
 
+impl Student {
+    /// Returns a slab of a class with a free object.
+    fn slab(&mut self, memory: &mut Memory, class: usize) -> Result<Option<usize>, Error> {
+        // Exercise: each object gets a page of its own. Use a slab of the list `partial` if there is one, and insert a
+        // new slab into that list.
+        let Some(slab) = find_pages(memory, 1, PAGE)? else {
+            return Ok(None);
+        };
+        memory.set_note(slab, KIND, SLAB + class as u64)?;
+        memory.set_note(slab, USED, 0)?;
+        for word in 0..4 {
+            memory.set_note(slab, BITMAP + word, 0)?;
+        }
+        Ok(Some(slab))
+    }
+
+    fn allocate_object(
+        &mut self,
+        memory: &mut Memory,
+        class: usize,
+    ) -> Result<Option<usize>, Error> {
+        let Some(slab) = self.slab(memory, class)? else {
+            return Ok(None);
+        };
+        // Exercise: this is the first object always. Find a free one, and remove a full slab from the list.
+        memory.set_note(slab, BITMAP, 1)?;
+        memory.set_note(slab, USED, 1)?;
+        Ok(Some(slab * PAGE))
+    }
+
+    fn free_object(
+        &mut self,
+        memory: &mut Memory,
+        block: usize,
+        _class: usize,
+    ) -> Result<(), Error> {
+        // Exercise: the slab may have other objects.
+        let slab = block / PAGE;
+        memory.set_note(slab, USED, 0)?;
+        memory.set_note(slab, KIND, FREE)
+    }
+
+    /// Checks the list of a class: each slab has a free object, and names the one before.
+    fn check_list(&self, memory: &Memory, class: usize) -> Result<(), Error> {
+        let (mut slab, mut before) = (self.partial[class], NONE);
+        while slab != NONE {
+            let page = slab as usize;
+            if memory.note(page, BEFORE)? != before {
+                return Err(memory.broken("a slab does not name the one before", page * PAGE));
+            }
+            if memory.note(page, USED)? >= objects(class) {
+                return Err(memory.broken("a full slab is in the list of its class", page * PAGE));
+            }
+            (before, slab) = (slab, memory.note(page, NEXT)?);
+        }
+        Ok(())
+    }
+}
+
 impl Allocator for Student {
     fn new(_memory: &mut Memory) -> Result<Self, Error> {
-        Ok(Self {
-            partial: [NONE; CLASSES],
-        })
+        Ok(Self { partial: [NONE; CLASSES] })
     }
 
     fn allocate(&mut self, memory: &mut Memory, layout: Layout) -> Result<Option<usize>, Error> {
-        if class_of(layout).is_some() {
-            // Exercise: requests of up to 2048 bytes get an object of a slab.
-            return Ok(None);
+        if let Some(class) = class_of(layout) {
+            return self.allocate_object(memory, class);
         }
         let count = layout.size().div_ceil(PAGE);
         let Some(first) = find_pages(memory, count, layout.align())? else {
@@ -103,10 +159,24 @@ impl Allocator for Student {
     }
 
     fn free(&mut self, memory: &mut Memory, block: usize, layout: Layout) -> Result<(), Error> {
-        if class_of(layout).is_some() {
-            // Exercise: the object is free again.
-            return Ok(());
+        if let Some(class) = class_of(layout) {
+            return self.free_object(memory, block, class);
         }
         set_kind(memory, block / PAGE, layout.size().div_ceil(PAGE), FREE)
+    }
+
+    fn check(&mut self, memory: &mut Memory) -> Result<(), Error> {
+        for slab in 0..memory.pages() {
+            if memory.note(slab, KIND)? >= SLAB {
+                let mut bits = 0;
+                for word in 0..4 {
+                    bits += u64::from(memory.note(slab, BITMAP + word)?.count_ones());
+                }
+                if bits != memory.note(slab, USED)? {
+                    return Err(memory.broken("the counter and the bitmap disagree", slab * PAGE));
+                }
+            }
+        }
+        (0..CLASSES).try_for_each(|class| self.check_list(memory, class))
     }
 }

@@ -87,13 +87,7 @@ impl Student {
         let next = self.first[order];
         if next != NONE {
             let links: Links = memory.load(next as usize)?;
-            memory.store(
-                next as usize,
-                Links {
-                    before: block as u64,
-                    ..links
-                },
-            )?;
+            memory.store(next as usize, Links { before: block as u64, ..links })?;
         }
         memory.store(block, Links { next, before: NONE })?;
         self.first[order] = block as u64;
@@ -135,5 +129,23 @@ impl Allocator for Student {
     fn free(&mut self, memory: &mut Memory, block: usize, layout: Layout) -> Result<(), Error> {
         // Exercise: the block does not merge with its buddy.
         self.push(memory, block, order_of(layout))
+    }
+
+    fn check(&mut self, memory: &mut Memory) -> Result<(), Error> {
+        for order in 0..ORDERS {
+            let (mut block, mut before) = (self.first[order], NONE);
+            while block != NONE {
+                let at = block as usize;
+                let links: Links = memory.load(at)?;
+                if links.before != before {
+                    return Err(memory.broken("a free block does not name the one before", at));
+                }
+                if free_order(memory, at)? != Some(order) {
+                    return Err(memory.broken("a free block is in the list of another order", at));
+                }
+                (before, block) = (block, links.next);
+            }
+        }
+        Ok(())
     }
 }

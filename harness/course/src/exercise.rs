@@ -27,6 +27,13 @@ pub struct Exercise {
 }
 
 impl Exercise {
+    /// Returns the name of the exercise's folder, for example `02-first-fit`.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let name = self.folder.file_name().unwrap_or_default();
+        name.to_string_lossy().into_owned()
+    }
+
     /// Reads a file of the exercise.
     ///
     /// # Errors

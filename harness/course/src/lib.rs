@@ -25,6 +25,8 @@
 //! share a test.
 
 pub mod exercise;
+pub mod failure;
+pub mod picture;
 pub mod rubric;
 pub mod source_rules;
 pub mod suites;

@@ -256,11 +256,11 @@ header_enum! {
         /// A call ends after a bounded number of accesses.
         CallEnds = SLABLAB_ALLOCATOR_CALL_ENDS, "did not end within 16,777,216 accesses; the last one was";
         /// A page note exists.
-        NoteExists = SLABLAB_ALLOCATOR_NOTE_EXISTS, "accessed a note that does not exist";
+        NoteExists = SLABLAB_ALLOCATOR_NOTE_EXISTS, "accessed a note that does not exist:";
         /// A new block lies in the pool.
         BlockInPool = SLABLAB_ALLOCATOR_BLOCK_IN_POOL, "returned a block that does not lie in the pool";
         /// A new block is aligned as requested.
-        BlockAligned = SLABLAB_ALLOCATOR_BLOCK_ALIGNED, "returned a block that is not aligned as requested";
+        BlockAligned = SLABLAB_ALLOCATOR_BLOCK_ALIGNED, "returned a block that is not at a multiple of the requested alignment,";
         /// A new block, or a block that grows, shares no byte with another live block.
         BlockDisjoint = SLABLAB_ALLOCATOR_BLOCK_DISJOINT, "returned memory of another block";
         /// The rules that the allocator's own check tests hold.
@@ -303,13 +303,17 @@ impl fmt::Display for slablab_violation {
         let function =
             AllocatorFunction::from_raw(self.function).unwrap_or(AllocatorFunction::None);
         let rule = AllocatorRule::from_raw(self.rule).unwrap_or(AllocatorRule::None);
-        write!(f, "{function} (call {}) {rule}", self.call)?;
+        match self.call {
+            0 => write!(f, "{function} {rule}")?,
+            call => write!(f, "{function} (call {call}) {rule}")?,
+        }
         let sentence = self.own_sentence();
         if !sentence.is_empty() {
             write!(f, ": {sentence}")?;
         }
         if rule == AllocatorRule::NoteExists {
-            write!(f, ", in page {}", self.offset)?;
+            let (page, note) = (self.offset & 0xffff_ffff, self.offset >> 32);
+            write!(f, " note {note} of page {page}")?;
         } else {
             write!(f, " at offset {:#x}", self.offset)?;
         }

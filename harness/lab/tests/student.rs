@@ -80,7 +80,7 @@ fn a_broken_rule_is_a_verdict_with_its_line() {
         panic!("the write into a block was not reported");
     };
     let expected = format!(
-        "allocate (call 4) accessed memory of a block that is allocated at offset 0x78: \
+        "allocate (call 3) accessed memory of a block that is allocated at offset 0x78: \
          rust/student/lib.rs, line {LINE}"
     );
     assert_eq!(sentence, expected);

@@ -2,37 +2,24 @@
 
 //! `slablab course`: exercises in which a learner writes an allocator.
 
-use std::{
-    env, fs,
-    io::{
-        self,
-        IsTerminal,
-        Write, //
-    },
-    path::{
-        Path,
-        PathBuf, //
-    },
-    process::{
-        Command,
-        ExitCode, //
-    },
-};
+mod check;
+mod checkout;
+mod files;
+mod hint;
+mod progress;
 
-use anyhow::{
-    Context,
-    bail, //
-};
+use std::process::ExitCode;
+
 use clap::{
     Args,
     Subcommand, //
 };
 
-use slablab_course::{
-    Exercise,
-    exercise,
-    verify, //
+use self::{
+    checkout::Checkout,
+    progress::Progress, //
 };
+use slablab_course::exercise;
 
 /// Learn to write an allocator: exercises with tests and hints
 ///
@@ -45,7 +32,7 @@ pub(crate) struct CourseArgs {
 
 #[derive(Subcommand)]
 enum CourseCommand {
-    /// List the exercises
+    /// List the exercises, and what you have done
     List,
     /// Show the page of an exercise and put its starting code in place
     Start {
@@ -58,18 +45,38 @@ enum CourseCommand {
         #[arg(long)]
         yes: bool,
     },
+    /// Put your own file back that 'start' replaced
+    Resume {
+        /// The number of the exercise
+        exercise: usize,
+        /// Do not ask before the file is replaced
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Show the page of an exercise
+    Page {
+        /// The number of the exercise [default: the one that was started last]
+        exercise: Option<usize>,
+    },
     /// Build your allocator and run the tests of an exercise, up to the first failure
     Check {
         /// The number of the exercise [default: the one that was started last]
         exercise: Option<usize>,
     },
-    /// Show a hint
+    /// Check again whenever the file is saved, until Ctrl-C
+    Watch {
+        /// The number of the exercise [default: the one that was started last]
+        exercise: Option<usize>,
+    },
+    /// Show the next hint
     Hint {
-        /// The number of the exercise
-        exercise: usize,
-        /// The number of the hint: each says more than the one before
-        #[arg(default_value_t = 1)]
-        hint: usize,
+        /// The number of the exercise [default: the one that was started last]
+        exercise: Option<usize>,
+        /// The number of the hint: each says more than the one before [default: the one after the last that you saw]
+        hint: Option<usize>,
+        /// Answer the questions of the page instead
+        #[arg(long, conflicts_with = "hint")]
+        answers: bool,
     },
     /// Run the tests of an exercise on the allocator of this program
     #[command(hide = true)]
@@ -79,56 +86,18 @@ enum CourseCommand {
     },
 }
 
-/// A checkout of slablab.
-struct Checkout(PathBuf);
-
-impl Checkout {
-    /// Finds the checkout that contains the working directory.
-    fn find() -> anyhow::Result<Self> {
-        let here = env::current_dir().context("cannot read the working directory")?;
-        let mut folders = here.ancestors();
-        let top = folders.find(|folder| folder.join("harness/course").is_dir());
-        match top {
-            Some(top) => Ok(Self(top.to_owned())),
-            None => bail!(
-                "no folder above {} is a checkout of slablab",
-                here.display()
-            ),
-        }
-    }
-
-    fn student(&self) -> PathBuf {
-        self.0.join("rust/student/lib.rs")
-    }
-
-    /// The folder of the course's own files: the last exercise, and the files that were replaced.
-    fn state(&self) -> PathBuf {
-        self.0.join("build/course")
-    }
-
-    /// Builds the program with the learner's allocator, and returns its path.
-    fn build(&self) -> anyhow::Result<PathBuf> {
-        let status = Command::new("cargo")
-            .args(["build", "--quiet", "--release", "--locked", "-p", "slablab"])
-            .current_dir(&self.0)
-            .status()
-            .context("cannot run cargo")?;
-        if !status.success() {
-            bail!("rust/student/lib.rs does not compile: see the errors above");
-        }
-        Ok(self.0.join("build/target/release/slablab"))
-    }
-}
-
 /// Runs the subcommand.
 pub(crate) fn run(args: CourseArgs) -> anyhow::Result<ExitCode> {
     let checkout = Checkout::find()?;
-    let exercises = exercise::all(&checkout.0)?;
+    let exercises = exercise::all(checkout.top())?;
+    let mut progress = Progress::read(&checkout);
+    let numbered = |number: Option<usize>, progress: &Progress| {
+        let number = number.map_or_else(|| progress.last_started(), Ok)?;
+        exercise::numbered(&exercises, number)
+    };
     match args.command {
         CourseCommand::List => {
-            for exercise in &exercises {
-                println!("{:>2}  {}", exercise.number, exercise.title);
-            }
+            progress.print(&exercises);
             Ok(ExitCode::SUCCESS)
         }
         CourseCommand::Start {
@@ -136,122 +105,38 @@ pub(crate) fn run(args: CourseArgs) -> anyhow::Result<ExitCode> {
             solution,
             yes,
         } => {
-            let chosen = exercise::numbered(&exercises, exercise)?;
-            let code = match solution {
-                true if exercise > 1 => {
-                    exercise::numbered(&exercises, exercise - 1)?.file("solution.rs")?
-                }
-                true => bail!("there is no exercise before exercise {exercise}"),
-                false => chosen.file("start.rs")?,
-            };
-            start(&checkout, chosen, &code, yes)
+            let files = files::Files::new(&checkout, &exercises);
+            files.start(&mut progress, exercise, solution, yes)
         }
-        CourseCommand::Check { exercise } => {
-            let number = match exercise {
-                Some(number) => number,
-                None => last_started(&checkout)?,
-            };
-            exercise::numbered(&exercises, number)?;
-            let program = checkout.build()?;
-            let status = Command::new(program)
-                .args(["course", "verify", &number.to_string()])
-                .status()
-                .context("cannot run the program that was built")?;
-            Ok(if status.success() {
-                ExitCode::SUCCESS
-            } else {
-                ExitCode::FAILURE
-            })
+        CourseCommand::Resume { exercise, yes } => {
+            let files = files::Files::new(&checkout, &exercises);
+            files.resume(&mut progress, exercise, yes)
         }
-        CourseCommand::Hint { exercise, hint } => {
-            let hints = exercise::numbered(&exercises, exercise)?.hints()?;
-            let count = hints.len();
-            let Some(text) = hint.checked_sub(1).and_then(|index| hints.get(index)) else {
-                bail!("exercise {exercise} has the hints 1 to {count}");
-            };
-            println!("{text}");
+        CourseCommand::Page { exercise } => {
+            print!("{}", numbered(exercise, &progress)?.file("page.md")?);
             Ok(ExitCode::SUCCESS)
         }
+        CourseCommand::Check { exercise } => {
+            check::check(&checkout, numbered(exercise, &progress)?)
+        }
+        CourseCommand::Watch { exercise } => {
+            check::watch(&checkout, numbered(exercise, &progress)?)
+        }
+        CourseCommand::Hint {
+            exercise,
+            hint,
+            answers,
+        } => {
+            let exercise = numbered(exercise, &progress)?;
+            if answers {
+                hint::answers(exercise)
+            } else {
+                hint::hint(&mut progress, exercise, hint)
+            }
+        }
         CourseCommand::Verify { exercise } => {
-            verify::verify(exercise::numbered(&exercises, exercise)?)
+            let exercise = exercise::numbered(&exercises, exercise)?;
+            check::verify(&mut progress, &exercises, exercise)
         }
     }
-}
-
-/// Returns the number of the exercise that was started last.
-fn last_started(checkout: &Checkout) -> anyhow::Result<usize> {
-    let text = fs::read_to_string(checkout.state().join("exercise")).unwrap_or_default();
-    text.trim()
-        .parse()
-        .context("no exercise was started: name one, for example 'slablab course check 1'")
-}
-
-/// Puts `code` in the place of the learner's file, whose old contents are saved, and prints the page.
-fn start(
-    checkout: &Checkout,
-    exercise: &Exercise,
-    code: &str,
-    yes: bool,
-) -> anyhow::Result<ExitCode> {
-    let (path, state) = (checkout.student(), checkout.state());
-    let old = fs::read_to_string(&path).unwrap_or_default();
-    if old != code {
-        if !yes && !agrees(&path)? {
-            println!("nothing was changed");
-            return Ok(ExitCode::FAILURE);
-        }
-        fs::create_dir_all(&state).with_context(|| format!("cannot create {}", state.display()))?;
-        let saved = save(&state, &old)?;
-        fs::write(&path, code).with_context(|| format!("cannot write {}", path.display()))?;
-        println!(
-            "{} is the starting code now; the old file is {}",
-            path.display(),
-            saved.display()
-        );
-    }
-    fs::create_dir_all(&state).with_context(|| format!("cannot create {}", state.display()))?;
-    fs::write(state.join("exercise"), exercise.number.to_string())
-        .with_context(|| format!("cannot write to {}", state.display()))?;
-    println!("\n{}", exercise.file("page.md")?);
-    println!(
-        "Write your allocator in rust/student/lib.rs. The functions are described in\n\
-         rust/student/engine/allocator.rs, and the memory in rust/student/engine/memory.rs.\n\
-         'slablab course check' tests the file; 'slablab course hint {}' helps.",
-        exercise.number
-    );
-    Ok(ExitCode::SUCCESS)
-}
-
-/// Writes the old contents of the learner's file to a new file, and returns its path.
-fn save(state: &Path, old: &str) -> anyhow::Result<PathBuf> {
-    for number in 1.. {
-        let path = state.join(format!("lib-{number}.rs"));
-        match fs::File::create_new(&path) {
-            Ok(mut file) => {
-                file.write_all(old.as_bytes())
-                    .with_context(|| format!("cannot write {}", path.display()))?;
-                return Ok(path);
-            }
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => {
-                return Err(error).with_context(|| format!("cannot create {}", path.display()));
-            }
-        }
-    }
-    bail!("{} has too many saved files", state.display())
-}
-
-/// Asks whether the learner's file may be replaced. Without a terminal the answer is no.
-fn agrees(path: &Path) -> anyhow::Result<bool> {
-    if !io::stdin().is_terminal() {
-        bail!(
-            "{} would be replaced; --yes allows it, and keeps a copy",
-            path.display()
-        );
-    }
-    print!("replace {} (a copy is kept)? [y/N] ", path.display());
-    io::stdout().flush()?;
-    let mut answer = String::new();
-    io::stdin().read_line(&mut answer)?;
-    Ok(answer.trim().eq_ignore_ascii_case("y"))
 }

@@ -251,9 +251,13 @@ impl Memory {
 
     /// Begins a call of the allocator on a CPU. On a machine with more than [`CPUS`] CPUs the numbers wrap around.
     pub(crate) fn begin(&mut self, operation: Operation, cpu: usize) {
+        let number = match operation {
+            Operation::New => 0,
+            _ => self.call.number + 1,
+        };
         self.call = Call {
             operation,
-            number: self.call.number + 1,
+            number,
             cpu: cpu % CPUS,
         };
         self.limit = self.accesses().saturating_add(ACCESSES_MAX);
@@ -336,7 +340,12 @@ impl Memory {
     ) -> Result<usize, Error> {
         self.count(page, location)?;
         if page >= self.pages() || number >= PAGE_NOTES {
-            return Err(self.violate(Rule::NoteExists, page, Some(location)));
+            let violation = self.call.violation(Rule::NoteExists, 0, Some(location));
+            let offset = slab_heap::violation::note_offset(page, number);
+            return Err(self.record(Violation {
+                offset,
+                ..violation
+            }));
         }
         Ok(page * PAGE_NOTES + number)
     }

@@ -226,7 +226,7 @@ fn each_broken_rule_is_recorded_with_its_place() {
     let broken = |rule, offset: usize, line| Violation {
         rule,
         operation: Operation::Allocate,
-        call: 3,
+        call: 2,
         offset: offset as u64,
         line,
         sentence: None,
@@ -243,7 +243,10 @@ fn each_broken_rule_is_recorded_with_its_place() {
             broken(Rule::AccessOutsideOfBlocks, 64, LINE),
         ),
         (violation::<ENDS>(), broken(Rule::OperationEnds, 0, LINE)),
-        (violation::<NOTE>(), broken(Rule::NoteExists, 0, LINE + 5)),
+        (
+            violation::<NOTE>(),
+            broken(Rule::NoteExists, PAGE_NOTES << 32, LINE + 5),
+        ),
         (
             violation::<BLOCK_IN_POOL>(),
             broken(Rule::BlockInPool, bytes - 8, 0),

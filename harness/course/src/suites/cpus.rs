@@ -90,17 +90,6 @@ fn on(client: &Client<'_>, cpu: usize) -> Result<(), Violation> {
         })
 }
 
-/// Returns the number of accesses of the allocator so far.
-fn accesses(client: &Client<'_>) -> Result<u64, Violation> {
-    match client.oracle().target().violation() {
-        Ok(report) => Ok(report.accesses),
-        Err(errno) => Err(Violation::Failed {
-            call: "VIOLATION",
-            errno,
-        }),
-    }
-}
-
 /// Allocates and frees `count` blocks, `rounds` times.
 fn bursts(
     client: &mut Client<'_>,
@@ -127,9 +116,9 @@ fn warm_bursts_are_cheap(client: &mut Client<'_>, count: usize) -> Result<(), Vi
             live.push(must(client, size, 8)?);
             // The first rounds may move blocks into the magazine or out of it.
             bursts(client, size, count, 2)?;
-            let before = accesses(client)?;
+            let before = client.accesses()?;
             bursts(client, size, count, ROUNDS)?;
-            let found = accesses(client)? - before;
+            let found = client.accesses()? - before;
             let pairs = (ROUNDS * count) as u64;
             if found > pairs * PAIR_ACCESSES_MAX {
                 let live = match live.len() {

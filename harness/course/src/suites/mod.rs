@@ -2,6 +2,7 @@
 
 //! The tests of the exercises, by the behaviour that they test.
 
+mod buddy;
 mod cpus;
 mod placement;
 mod program_errors;
@@ -29,21 +30,21 @@ pub struct CourseTest {
     pub run: fn(&mut Client<'_>) -> Result<(), Violation>,
 }
 
-impl CourseTest {
-    /// Returns whether the test runs in a process only. The others run in the kernel, too.
-    pub fn needs_process(&self) -> bool {
-        let mut tests = program_errors::STRAY.iter();
-        tests.any(|test| test.sentence == self.sentence)
-    }
+/// Returns the reason why a test cannot run in the kernel, if it cannot.
+pub fn process_only(sentence: &str) -> Option<&'static str> {
+    let mut stray = program_errors::STRAY.iter();
+    stray
+        .any(|test| test.sentence == sentence)
+        .then_some("no call of the device writes outside of a block")
 }
 
 /// Returns the test with this sentence.
 pub fn named(sentence: &str) -> Option<&'static CourseTest> {
-    let tests = placement::TESTS
-        .iter()
+    let mut tests = (placement::TESTS.iter())
         .chain(&reuse::TESTS)
+        .chain(&buddy::TESTS)
         .chain(&program_errors::STRAY)
         .chain(&program_errors::CORRECT)
         .chain(&cpus::TESTS);
-    tests.into_iter().find(|test| test.sentence == sentence)
+    tests.find(|test| test.sentence == sentence)
 }

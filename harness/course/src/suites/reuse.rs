@@ -5,6 +5,7 @@
 use slablab_lab::{
     oracle::{
         Client,
+        ClientBlock,
         Violation, //
     },
     uapi::Cause,
@@ -20,11 +21,26 @@ use super::{
 };
 
 /// Freed memory is used again.
-pub(super) static TESTS: [CourseTest; 6] = [
+pub(super) static TESTS: [CourseTest; 9] = [
     CourseTest {
         sentence: "freed memory is used again",
         pool_bytes: POOL_BYTES,
         run: freed_memory_is_used_again,
+    },
+    CourseTest {
+        sentence: "a freed block merges with the free block behind it",
+        pool_bytes: POOL_BYTES,
+        run: |client| merges(client, 2, &[1, 0]),
+    },
+    CourseTest {
+        sentence: "a freed block merges with the free block in front of it",
+        pool_bytes: POOL_BYTES,
+        run: |client| merges(client, 2, &[0, 1]),
+    },
+    CourseTest {
+        sentence: "a freed block merges with the free blocks on both of its sides",
+        pool_bytes: POOL_BYTES,
+        run: |client| merges(client, 4, &[0, 2, 3, 1]),
     },
     CourseTest {
         sentence: "free neighbours become one block",
@@ -77,6 +93,38 @@ fn freed_memory_is_used_again(client: &mut Client<'_>) -> Result<(), Violation> 
         )));
     }
     free_all(client, second)
+}
+
+/// Fills the pool with pages, and frees `order.len()` neighbours of which the first lies at a multiple of their common
+/// length, so that they are buddies, too. `order` says in which order. Then a block of their common length must fit.
+fn merges(client: &mut Client<'_>, count: u64, order: &[usize]) -> Result<(), Violation> {
+    const PAGE: u64 = 4096;
+    let mut blocks = fill(client, PAGE)?;
+    blocks.sort_by_key(ClientBlock::offset);
+    let offsets: Vec<u64> = blocks.iter().map(ClientBlock::offset).collect();
+    let together = offsets.windows(order.len()).position(|offsets| {
+        let is_next = |pair: &[u64]| pair[0] + PAGE == pair[1];
+        offsets[0] % (count * PAGE) == 0 && offsets[0] > 0 && offsets.windows(2).all(is_next)
+    });
+    let Some(first) = together else {
+        return Err(Violation::Unexpected(format!(
+            "the pool was filled with blocks of {PAGE} bytes, but no {count} of them lie side by side"
+        )));
+    };
+    let mut neighbours: Vec<_> = blocks.drain(first..first + order.len()).map(Some).collect();
+    for index in order {
+        if let Some(block) = neighbours[*index].take() {
+            client.free(block)?;
+        }
+    }
+    let merged = client.alloc(count * PAGE, 8)?.map_err(|cause| {
+        Violation::Unexpected(format!(
+            "a request of {} bytes was refused as {cause}, although {count} neighbours of {PAGE} bytes each were freed",
+            count * PAGE
+        ))
+    })?;
+    blocks.push(merged);
+    free_all(client, blocks)
 }
 
 fn free_neighbours_become_one_block(client: &mut Client<'_>) -> Result<(), Violation> {

@@ -15,6 +15,7 @@ use super::{
         self,
         FillPattern, //
     },
+    journal::Journal,
 };
 use crate::{
     device::Errno,
@@ -77,15 +78,31 @@ impl<'o> Client<'o> {
         self.oracle
     }
 
+    /// Returns the number of accesses that the allocator of the engine `student` has made to its memory.
+    pub fn accesses(&self) -> Result<u64, Violation> {
+        match self.oracle.target.violation() {
+            Ok(reply) => Ok(reply.accesses),
+            Err(errno) => Err(Violation::Failed {
+                call: "VIOLATION",
+                errno,
+            }),
+        }
+    }
+
     /// Allocates a block, or returns the cause of the refusal.
     pub fn alloc(
         &mut self,
         size: u64,
         align: u64,
     ) -> Result<Result<ClientBlock, Cause>, Violation> {
+        self.oracle.note(|journal| journal.alloc(size, align));
         let reply = match self.oracle.target.alloc(size, align) {
             Ok(reply) => reply,
-            Err(refused) => return self.oracle.refused("ALLOC", &refused).map(Err),
+            Err(refused) => {
+                let cause = self.oracle.refused("ALLOC", &refused)?;
+                self.oracle.note(Journal::refused);
+                return Ok(Err(cause));
+            }
         };
         let place = BlockInfo {
             handle: reply.handle,
@@ -94,6 +111,7 @@ impl<'o> Client<'o> {
             size,
             align,
         };
+        self.oracle.note(|journal| journal.placed(&place));
         self.track_new(place, reply.cost).map(Ok)
     }
 
@@ -129,13 +147,15 @@ impl<'o> Client<'o> {
             books.model.remove(&block.place);
             books.tally.frees += 1;
         }
-        self.oracle
-            .target
-            .free(block.handle())
-            .map_err(|errno| Violation::Failed {
-                call: "FREE",
-                errno,
-            })
+        let handle = block.handle();
+        self.oracle.note(|journal| journal.free(handle));
+        let freed = self.oracle.target.free(handle);
+        freed.map_err(|errno| Violation::Failed {
+            call: "FREE",
+            errno,
+        })?;
+        self.oracle.note(Journal::done);
+        Ok(())
     }
 
     /// Changes the size of a block, or returns the cause of the refusal. A refusal must leave the block
@@ -147,6 +167,7 @@ impl<'o> Client<'o> {
     ) -> Result<Result<(), Cause>, Violation> {
         let old = block.place;
         self.oracle.books().model.remove(&old);
+        (self.oracle).note(|journal| journal.realloc(old.handle, size));
         let result = match self.oracle.target.realloc(old.handle, size) {
             Ok(reply) => {
                 block.place = BlockInfo {
@@ -161,9 +182,14 @@ impl<'o> Client<'o> {
                     .model
                     .note(reply.handle, reply.offset, reply.usable, reply.cost);
                 books.tally.reallocations += 1;
+                self.oracle.note(|journal| journal.placed(&block.place));
                 Ok(())
             }
-            Err(refused) => Err(self.oracle.refused("REALLOC", &refused)?),
+            Err(refused) => {
+                let cause = self.oracle.refused("REALLOC", &refused)?;
+                self.oracle.note(Journal::refused);
+                Err(cause)
+            }
         };
         figure(
             "the handle after REALLOC",

@@ -21,6 +21,7 @@ mod client;
 pub mod fault_injecting_backend;
 mod figures;
 mod fill_pattern;
+pub mod journal;
 mod submission;
 #[cfg(test)]
 mod tests;
@@ -48,6 +49,7 @@ use self::{
         pool_figures,
         session_figures, //
     },
+    journal::Journal,
 };
 pub use self::{
     client::{
@@ -120,6 +122,7 @@ pub struct Oracle<'t> {
     private: bool,
     books: Mutex<OracleState>,
     checked_bytes: AtomicU64,
+    journal: Option<Journal>,
 }
 
 /// The state of the oracle, behind a lock.
@@ -151,7 +154,28 @@ impl<'t> Oracle<'t> {
                 next_id: 0,
             }),
             checked_bytes: AtomicU64::new(0),
+            journal: None,
         })
+    }
+
+    /// Writes the requests of the clients, and their answers, to a journal.
+    #[must_use]
+    pub fn with_journal(mut self, journal: Journal) -> Self {
+        self.journal = Some(journal);
+        self
+    }
+
+    /// Returns the journal for the oracle of a new pool. The journal forgets the pool of this oracle.
+    pub fn journal_of_new_pool(&self) -> Option<Journal> {
+        let journal = self.journal.as_ref()?.share().ok()?;
+        journal.new_pool();
+        Some(journal)
+    }
+
+    fn note(&self, entry: impl FnOnce(&Journal)) {
+        if let Some(journal) = &self.journal {
+            entry(journal);
+        }
     }
 
     /// Returns the target, for requests whose answers the caller checks.
@@ -192,6 +216,7 @@ impl<'t> Oracle<'t> {
 
     /// Calls CHECK, and calls it again while other programs change a shared pool.
     pub fn check(&self) -> Result<(), Violation> {
+        self.note(Journal::check);
         let mut result = self.target.check();
         for _ in 1..CHECK_ATTEMPTS {
             if result.as_ref().err() != Some(&Errno::AGAIN) || self.private {

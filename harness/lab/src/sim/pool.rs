@@ -46,6 +46,10 @@ use super::{
 };
 use crate::{
     device::Errno,
+    isolation::{
+        TargetCall,
+        underway, //
+    },
     uapi::Engine, //
 };
 
@@ -180,7 +184,8 @@ impl Pool {
             engine,
             regions: Mutex::default(),
         };
-        pool.extend(bytes)?;
+        // The engine `student` calls the learner's code here.
+        underway::request(TargetCall::Create, [bytes, 0, 0], || pool.extend(bytes))?;
         Ok(pool)
     }
 

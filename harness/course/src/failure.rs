@@ -1,0 +1,373 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Explains the failure of a test: the operation, what the allocator did, the rule, and the pool at that moment.
+//!
+//! All of it comes from the oracle's journal and from the checks around the learner's code, not from that code.
+
+use std::{
+    fmt::Write as _,
+    ops::Range, //
+};
+
+use serde::{
+    Deserialize,
+    Serialize, //
+};
+use slablab_lab::{
+    isolation::{
+        Death,
+        EndReason,
+        signal_name, //
+    },
+    oracle::journal::{
+        Answer,
+        History,
+        JournalBlock,
+        Request, //
+    },
+    uapi::{
+        AllocatorFunction,
+        AllocatorRule,
+        slablab_violation, //
+    },
+};
+
+use crate::picture::Scene;
+
+/// The alignment that an allocator gets for a smaller one, and the unit of sizes.
+const GRANULE: u64 = 8;
+
+/// The bytes of a page.
+const PAGE_BYTES: u64 = 4096;
+
+/// The name of a block in an answer.
+const RETURNED: &str = "the block that was returned";
+
+/// The learner's file.
+const FILE: &str = "rust/student/lib.rs";
+
+/// A rule of the engine `student` that the allocator broke.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Breach {
+    rule: u32,
+    function: u32,
+    line: u32,
+    offset: u64,
+    sentence: String,
+}
+
+impl From<&slablab_violation> for Breach {
+    fn from(violation: &slablab_violation) -> Self {
+        Self {
+            rule: violation.rule,
+            function: violation.function,
+            line: violation.line,
+            offset: violation.offset,
+            sentence: violation.own_sentence(),
+        }
+    }
+}
+
+/// The end of a test that did not pass.
+#[derive(Clone, Debug)]
+pub enum Failure {
+    /// The allocator broke a rule.
+    Breach(Breach),
+    /// An answer is wrong, or an expectation of the test is not met.
+    Answer(String),
+    /// The process of the test ended.
+    Death(Death),
+}
+
+/// An explanation of a failure.
+struct Explanation {
+    /// What the allocator did.
+    fact: String,
+    /// The rule.
+    rule: String,
+    /// The offset of the failure, and what is wrong there.
+    mark: Option<(u64, String)>,
+    /// A range of bytes to show instead of the block of the last request, and its name.
+    block: Option<(Range<u64>, String)>,
+}
+
+impl Explanation {
+    fn new(fact: impl Into<String>, rule: impl Into<String>) -> Self {
+        Self {
+            fact: fact.into(),
+            rule: rule.into(),
+            mark: None,
+            block: None,
+        }
+    }
+
+    fn mark(mut self, offset: u64, text: impl Into<String>) -> Self {
+        self.mark = Some((offset, text.into()));
+        self
+    }
+}
+
+/// Explains a failure of a test on a pool of `pool_bytes` bytes.
+#[must_use]
+pub fn explain(failure: &Failure, history: &History, pool_bytes: u64) -> String {
+    let explanation = match failure {
+        Failure::Breach(breach) => breach.explanation(history, pool_bytes),
+        Failure::Answer(text) => answer(text, history, pool_bytes),
+        Failure::Death(death) => died(death),
+    };
+    let mut text = format!("{}\n", operation(history, pool_bytes));
+    let _ = writeln!(text, "{}", explanation.fact);
+    if !explanation.rule.is_empty() {
+        let _ = writeln!(text, "The rule: {}", explanation.rule);
+    }
+    let _ = write!(text, "\n{}", scene(explanation, history, pool_bytes).draw());
+    text
+}
+
+/// Returns the operation during which the test failed, in the terms of the learner's functions.
+fn operation(history: &History, pool_bytes: u64) -> String {
+    let number = history.requests;
+    let Some((request, _)) = &history.last else {
+        return format!("Operation: new, for a pool of {pool_bytes} bytes");
+    };
+    match request {
+        Request::Check => format!("Operation: check, after request {number} of the test"),
+        Request::Alloc { size, align } => format!(
+            "Operation: allocate {} bytes aligned to {} (request {number} of the test)",
+            rounded(*size),
+            (*align).max(GRANULE)
+        ),
+        Request::Free(block) => format!(
+            "Operation: free the block of {} bytes at offset {:#x} (request {number} of the test)",
+            block.bytes, block.offset
+        ),
+        Request::Realloc { block, size } => format!(
+            "Operation: resize the block of {} bytes at offset {:#x} to {} bytes (request {number} of the test)",
+            block.bytes,
+            block.offset,
+            rounded(*size)
+        ),
+    }
+}
+
+/// Returns the bytes that an allocator must serve for a request.
+fn rounded(size: u64) -> u64 {
+    size.max(1).next_multiple_of(GRANULE)
+}
+
+/// Returns the size and alignment of the block that the last request asks for.
+fn wanted(history: &History) -> Option<(u64, u64)> {
+    match history.last {
+        Some((Request::Alloc { size, align }, _)) => Some((rounded(size), align.max(GRANULE))),
+        Some((Request::Realloc { size, block }, _)) => {
+            Some((rounded(size), block.align.max(GRANULE)))
+        }
+        _ => None,
+    }
+}
+
+/// Returns the live block that contains a byte, also that of the last request.
+fn live_block_at(history: &History, offset: u64) -> Option<JournalBlock> {
+    let resized = match history.last {
+        Some((Request::Realloc { block, .. }, _)) => Some(block),
+        _ => None,
+    };
+    let mut blocks = history.live.iter().copied().chain(resized);
+    blocks.find(|block| (block.offset..block.end()).contains(&offset))
+}
+
+impl Breach {
+    fn explanation(&self, history: &History, pool_bytes: u64) -> Explanation {
+        let function =
+            AllocatorFunction::from_raw(self.function).map_or("it", |function| function.name());
+        let Some(rule) = AllocatorRule::from_raw(self.rule) else {
+            return Explanation::new(format!("Your `{function}` broke a rule."), "");
+        };
+        let place = match self.line {
+            0 => String::new(),
+            line => format!(" ({FILE}, line {line})"),
+        };
+        let offset = self.offset;
+        let (size, align) = wanted(history).unwrap_or((GRANULE, GRANULE));
+        match rule {
+            AllocatorRule::AccessInPool => Explanation::new(
+                format!("Your `{function}` accessed the word at offset {offset:#x}, outside of the pool{place}."),
+                format!("an allocator accesses only the pool, whose words begin at offsets below {pool_bytes:#x}."),
+            )
+            .mark(offset, format!("the access at {offset:#x}")),
+            AllocatorRule::AccessAligned => Explanation::new(
+                format!("Your `{function}` accessed a word at offset {offset:#x}{place}."),
+                "a word begins at a multiple of 8 bytes.",
+            )
+            .mark(offset, format!("the access at {offset:#x}")),
+            AllocatorRule::AccessOutsideOfBlocks => {
+                let block = live_block_at(history, offset).map_or(String::new(), |block| {
+                    format!(", the one of {} bytes at {:#x}", block.bytes, block.offset)
+                });
+                Explanation::new(
+                    format!("Your `{function}` accessed offset {offset:#x}, which belongs to a live block{block}{place}."),
+                    "a live block belongs to the program. The allocator may neither read nor write it.",
+                )
+                .mark(offset, format!("the access at {offset:#x}"))
+            }
+            AllocatorRule::CallEnds => Explanation::new(
+                format!("Your `{function}` did not end within 16,777,216 accesses{place}."),
+                "every call ends. A list with a loop has no end.",
+            )
+            .mark(offset, format!("the last access at {offset:#x}")),
+            AllocatorRule::NoteExists => {
+                let (page, note) = (offset & 0xffff_ffff, offset >> 32);
+                Explanation::new(
+                    format!("Your `{function}` accessed note {note} of page {page}{place}."),
+                    format!("the pages have the numbers 0 to {}, and each has the notes 0 to 7.", (pool_bytes / PAGE_BYTES).saturating_sub(1)),
+                )
+                .mark(page.saturating_mul(PAGE_BYTES), format!("page {page} begins at {:#x}", page.saturating_mul(PAGE_BYTES)))
+            }
+            AllocatorRule::BlockInPool => {
+                let mut explanation = Explanation::new(
+                    format!("Your `{function}` returned offset {offset:#x}, but {size} bytes from there on end behind the pool."),
+                    "all bytes of a block lie in the pool. A request for which there is no room gets `Ok(None)`.",
+                )
+                .mark(pool_bytes, format!("the pool ends at {pool_bytes:#x}"));
+                explanation.block = Some((offset..offset.saturating_add(size), RETURNED.to_owned()));
+                explanation
+            }
+            AllocatorRule::BlockAligned => {
+                let mut explanation = Explanation::new(
+                    format!("Your `{function}` returned offset {offset:#x}, which is not a multiple of {align}."),
+                    format!("a block begins at a multiple of the alignment in its layout, here {align}."),
+                )
+                .mark(offset, format!("{offset:#x} is not a multiple of {align}"));
+                explanation.block = Some((offset..offset.saturating_add(size), RETURNED.to_owned()));
+                explanation
+            }
+            AllocatorRule::BlockDisjoint => {
+                let block = live_block_at(history, offset).map_or(String::new(), |block| {
+                    format!(" ({} bytes at {:#x})", block.bytes, block.offset)
+                });
+                Explanation::new(
+                    format!("Your `{function}` returned memory of another live block{block}: both contain the byte at {offset:#x}."),
+                    "a byte belongs to at most one live block.",
+                )
+                .mark(offset, format!("{offset:#x} would belong to two blocks"))
+            }
+            AllocatorRule::OwnCheck => Explanation::new(
+                format!("Your `{function}` says: {}, at offset {offset:#x}{place}.", self.sentence),
+                "the rules of your own check hold after each call.",
+            )
+            .mark(offset, self.sentence.clone()),
+            AllocatorRule::ProgramError => Explanation::new(
+                format!("Your `{function}` accuses the program: {}, at offset {offset:#x}{place}.", self.sentence),
+                "the program of this test uses its own blocks only. So the allocator wrote the word itself, or looks at the wrong word.",
+            )
+            .mark(offset, self.sentence.clone()),
+            other => {
+                let says = if self.sentence.is_empty() { String::new() } else { format!(": {}", self.sentence) };
+                Explanation::new(
+                    format!("Your `{function}` {}{says}, at offset {offset:#x}{place}.", other.name()),
+                    "",
+                )
+                .mark(offset, format!("{offset:#x}"))
+            }
+        }
+    }
+}
+
+/// Explains a wrong answer.
+fn answer(text: &str, history: &History, pool_bytes: u64) -> Explanation {
+    let mut fact: String = text.to_owned();
+    if let Some(first) = fact.get(..1) {
+        let first = first.to_uppercase();
+        fact.replace_range(..1, &first);
+    }
+    let mut explanation = Explanation::new(format!("{fact}."), "");
+    let refused = matches!(history.last, Some((_, Answer::Refused)));
+    if let Some((size, align)) = wanted(history).filter(|_| refused) {
+        explanation.block = room(history, pool_bytes, (size, align)).map(|offset| {
+            let name = format!("room for {size} bytes at {offset:#x}");
+            (offset..offset + size, name)
+        });
+    }
+    explanation
+}
+
+/// Returns the offset at which a block of a size and alignment fits between the live blocks.
+fn room(history: &History, pool_bytes: u64, (size, align): (u64, u64)) -> Option<u64> {
+    let mut end = 0;
+    let last = [pool_bytes];
+    let starts = history.live.iter().map(|block| block.offset).chain(last);
+    let mut ends = history.live.iter().map(JournalBlock::end);
+    for start in starts {
+        let offset = u64::next_multiple_of(end, align);
+        if offset.saturating_add(size) <= start {
+            return Some(offset);
+        }
+        end = ends.next().unwrap_or(pool_bytes).max(end);
+    }
+    None
+}
+
+/// Explains the end of the test's process.
+fn died(death: &Death) -> Explanation {
+    match &death.end {
+        EndReason::Panic(text) => Explanation::new(
+            format!("Your allocator panicked: {text}."),
+            "an allocator never panics. In the kernel a panic stops the machine.",
+        ),
+        EndReason::Signal(libc::SIGSEGV) => Explanation::new(
+            "Your allocator used up the stack (SIGSEGV): a function calls itself without end, or its values are too large.",
+            "recursion ends soon. The stack of the kernel has 16 KiB only, so prefer a loop.",
+        ),
+        EndReason::Signal(signal) => Explanation::new(
+            format!("Your allocator crashed with {}.", signal_name(*signal)),
+            "",
+        ),
+        EndReason::Endless(limit) => Explanation::new(
+            format!(
+                "Your allocator did not return within {} seconds, and accesses neither the pool nor notes meanwhile.",
+                limit.as_secs_f64()
+            ),
+            "every call ends. Look for a loop whose condition never changes.",
+        ),
+        EndReason::Violation(text) => Explanation::new(format!("{text}."), ""),
+        EndReason::Status(_) => Explanation::new(format!("{death}."), ""),
+    }
+}
+
+/// Returns what the picture of a failure shows.
+fn scene(explanation: Explanation, history: &History, pool_bytes: u64) -> Scene {
+    let mut live: Vec<Range<u64>> = (history.live.iter())
+        .map(|block| block.offset..block.end())
+        .collect();
+    let range = |block: &JournalBlock| block.offset..block.end();
+    let mut block = explanation.block;
+    match &history.last {
+        Some((Request::Realloc { block: old, .. }, Answer::None | Answer::Refused)) => {
+            live.push(range(old));
+            block = block.or_else(|| Some((range(old), "the block to be resized".to_owned())));
+        }
+        Some((_, Answer::Block(new))) => {
+            live.push(range(new));
+            block = block.or_else(|| Some((range(new), RETURNED.to_owned())));
+        }
+        Some((Request::Free(freed), _)) => {
+            block = block.or_else(|| Some((range(freed), "the block that is freed".to_owned())));
+        }
+        _ => {}
+    }
+    // The picture needs disjoint blocks. An answer that is wrong may overlap others.
+    live.sort_by_key(|block| block.start);
+    let mut end = 0;
+    live.retain_mut(|block| {
+        block.start = block.start.max(end);
+        block.end = block.end.min(pool_bytes);
+        end = end.max(block.end);
+        block.start < block.end
+    });
+    Scene {
+        pool_bytes,
+        live,
+        block,
+        mark: explanation.mark,
+    }
+}
