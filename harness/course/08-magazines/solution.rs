@@ -225,6 +225,22 @@ impl Student {
         Ok(())
     }
 
+    /// Checks the list of a class: each slab has a free object, and names the one before.
+    fn check_list(&self, memory: &Memory, class: usize) -> Result<(), Error> {
+        let (mut slab, mut before) = (self.partial[class], NONE);
+        while slab != NONE {
+            let page = slab as usize;
+            if memory.note(page, BEFORE)? != before {
+                return Err(memory.broken("a slab does not name the one before", page * PAGE));
+            }
+            if memory.note(page, USED)? >= objects(class) {
+                return Err(memory.broken("a full slab is in the list of its class", page * PAGE));
+            }
+            (before, slab) = (slab, memory.note(page, NEXT)?);
+        }
+        Ok(())
+    }
+
     /// Moves up to `count` objects from a magazine to their slabs.
     fn flush(
         &mut self,
@@ -318,8 +334,7 @@ impl Allocator for Student {
 
     fn check(&mut self, memory: &mut Memory) -> Result<(), Error> {
         for slab in 0..memory.pages() {
-            let kind = memory.note(slab, KIND)?;
-            if kind >= SLAB {
+            if memory.note(slab, KIND)? >= SLAB {
                 let mut bits = 0;
                 for word in 0..4 {
                     bits += u64::from(memory.note(slab, BITMAP + word)?.count_ones());
@@ -329,6 +344,6 @@ impl Allocator for Student {
                 }
             }
         }
-        Ok(())
+        (0..CLASSES).try_for_each(|class| self.check_list(memory, class))
     }
 }
