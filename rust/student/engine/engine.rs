@@ -108,7 +108,7 @@ impl<A: Allocator> State<A> {
         const {
             assert!(
                 size_of::<A>() <= ALLOCATOR_BYTES_MAX,
-                "the allocator's type is too large"
+                "the allocator's type has more than 1024 bytes"
             )
         };
         Self {

@@ -35,7 +35,7 @@ pub fn process_only(sentence: &str) -> Option<&'static str> {
     let mut stray = program_errors::STRAY.iter();
     stray
         .any(|test| test.sentence == sentence)
-        .then_some("no call of the device writes outside of a block")
+        .then_some("no call of the device reads or writes outside of a block")
 }
 
 /// Returns the test with this sentence.
