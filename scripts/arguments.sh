@@ -26,7 +26,7 @@ one_of() {
 not_empty() { [ -n "${!1// /}" ] || die "$1= is empty: omit it for the default, which 'make help' shows"; }
 
 engines() { sed -n 's/^\tSLABLAB_ENGINE_\([A-Z_]*\) = .*/\L\1/p' rust/uapi/slablab.h | tr _ -; }
-patterns() { sed -n 's/^    "\([a-z0-9-]*\)", .*/\1/p' harness/trace/src/pattern/*.rs; }
+patterns() { sed -n 's,^    "\([a-z0-9/-]*\)"\, .*,\1,p' harness/trace/src/pattern/*.rs harness/trace/src/museum/*.rs; }
 
 # bench_options: prints the options of bench-host, which are the fields after #[arg(long...)]
 bench_options() {
@@ -41,7 +41,7 @@ traces() {
 		case $word in
 		-*) ;;
 		*)
-			[ -e "$word" ] || [[ $before == -* ]] || [ "$word" = all ] || patterns | grep -xF -- "$word" >/dev/null ||
+			[ -e "$word" ] || [[ $before == -* ]] || [ "$word" = all ] || [ "$word" = museum ] || patterns | grep -xF -- "$word" >/dev/null ||
 				die "TRACE=$word is neither a file nor a pattern; the patterns are: $(patterns | paste -s -d ' ')"
 			;;
 		esac

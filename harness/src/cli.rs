@@ -18,6 +18,7 @@ use crate::cmd::{
     info,
     inject,
     map,
+    quiz,
     replay,
     report,
     shell,
@@ -57,6 +58,7 @@ enum Command {
     Selftest(slablab_selftest::SelftestArgs),
     Fuzz(fuzz::FuzzArgs),
     Course(course::CourseArgs),
+    Quiz(quiz::QuizArgs),
 }
 
 impl Command {
@@ -120,6 +122,7 @@ impl Cli {
             Command::Selftest(args) => slablab_selftest::run(args, &["selftest"]),
             Command::Fuzz(args) => fuzz::run(args),
             Command::Course(args) => course::run(args),
+            Command::Quiz(args) => quiz::run(args),
         }
     }
 }

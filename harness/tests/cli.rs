@@ -410,6 +410,7 @@ fn an_output_that_is_closed_ends_a_command_quietly() {
         "info --target sim",
         "stats --target sim --json",
         "map --target sim --demo",
+        "quiz --engine seed --seed 1 -c",
         "selftest --list",
         "inject --list",
         "stress churn --target sim --pool 1 --ops 10",

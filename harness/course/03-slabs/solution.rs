@@ -140,7 +140,7 @@ impl Student {
             if bits == u64::MAX || object as u64 >= objects(class) {
                 continue;
             }
-            memory.set_note(slab, BITMAP + word, bits | bits + 1)?;
+            memory.set_note(slab, BITMAP + word, bits | (bits + 1))?;
             let used = memory.note(slab, USED)? + 1;
             memory.set_note(slab, USED, used)?;
             if used == objects(class) {

@@ -9,6 +9,7 @@ pub(crate) mod info;
 pub(crate) mod inject;
 mod json;
 pub(crate) mod map;
+pub(crate) mod quiz;
 pub(crate) mod replay;
 pub(crate) mod report;
 pub(crate) mod shell;
