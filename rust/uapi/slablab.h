@@ -520,7 +520,11 @@ enum slablab_extent_kind {
 	SLABLAB_EXTENT_FREE = 1,
 	/* Live as one block, or in a magazine. */
 	SLABLAB_EXTENT_LARGE = 2,
-	/* A slab: cut into objects of a class. */
+	/*
+	 * A slab: cut into objects of a class. SLABLAB_ENGINE_STUDENT reports a
+	 * page with live and free memory as a slab of SLABLAB_NO_CLASS, whose
+	 * objects have 8 bytes, and all live pages as SLABLAB_EXTENT_LARGE.
+	 */
 	SLABLAB_EXTENT_SLAB = 3,
 };
 

@@ -119,3 +119,48 @@ pub fn numbered(exercises: &[Exercise], number: usize) -> anyhow::Result<&Exerci
         None => bail!("there is no exercise {number}: 'slablab course list' lists them"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::suites;
+
+    #[test]
+    fn each_exercise_is_complete() {
+        let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let exercises = all(&checkout).unwrap();
+        assert!(exercises.len() >= 4);
+        for exercise in &exercises {
+            let name = exercise.name();
+            assert_eq!(exercise.hints().unwrap().len(), 3, "hints of {name}");
+            for file in ["start.rs", "solution.rs"] {
+                exercise.file(file).unwrap();
+            }
+            let (page, answers) = (
+                exercise.file("page.md").unwrap(),
+                exercise.file("answers.md").unwrap(),
+            );
+            for heading in ["## Before you code", "## After"] {
+                assert!(page.contains(heading), "{heading} on the page of {name}");
+                assert!(
+                    answers.contains(heading),
+                    "{heading} in the answers of {name}"
+                );
+            }
+            for test in exercise.rubric().unwrap().tests {
+                assert!(
+                    suites::named(&test.sentence).is_some(),
+                    "{name}: {}",
+                    test.sentence
+                );
+                assert!(
+                    (1..=3).contains(&test.hint.unwrap_or(1)),
+                    "{name}: {}",
+                    test.sentence
+                );
+            }
+            let wrong = fs::read_dir(exercise.folder.join("wrong")).unwrap();
+            assert!(wrong.count() >= 2, "wrong solutions of {name}");
+        }
+    }
+}

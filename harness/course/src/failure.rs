@@ -4,6 +4,9 @@
 //!
 //! All of it comes from the oracle's journal and from the checks around the learner's code, not from that code.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     fmt::Write as _,
     ops::Range, //
@@ -81,7 +84,7 @@ pub enum Failure {
 
 /// An explanation of a failure.
 struct Explanation {
-    /// What the allocator did.
+    /// The action of the allocator.
     fact: String,
     /// The rule.
     rule: String,

@@ -7,7 +7,8 @@
 //! | file | contents |
 //! |---|---|
 //! | `page.md` | the page that a learner reads |
-//! | `hints.md` | the hints, the vaguest first |
+//! | `hints.md` | three hints, the vaguest first |
+//! | `answers.md` | the answers to the questions of the page |
 //! | `rubric.toml` | the tests of the exercise, in their order, and their points |
 //! | `start.rs`, `solution.rs` | the starting code and the model solution |
 //! | `wrong/*.rs` | typical wrong solutions |

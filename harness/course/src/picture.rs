@@ -27,7 +27,7 @@ const COLUMN_BYTES_MIN: u64 = 8;
 /// The meaning of the symbols.
 const LEGEND: &str = "█ ▓ live blocks  ▒ live in part  · free ";
 
-/// What a picture shows.
+/// The contents of a picture.
 #[derive(Clone, Debug, Default)]
 pub struct Scene {
     /// The bytes of the pool.
@@ -236,7 +236,7 @@ The pool of 65536 bytes at that moment: 4 live blocks with 9216 bytes
     fn a_place_behind_the_pool_is_shown_behind_the_row() {
         let scene = Scene {
             pool_bytes: 64 << 10,
-            live: vec![0xffc0..0x10000],
+            live: std::iter::once(0xffc0..0x10000).collect(),
             block: None,
             mark: Some((0x10000, "the pool ends here".to_owned())),
         };
@@ -263,7 +263,7 @@ The pool of 65536 bytes at that moment: 4 live blocks with 9216 bytes
             ] {
                 let scene = Scene {
                     pool_bytes,
-                    live: vec![0..pool_bytes / 2],
+                    live: std::iter::once(0..pool_bytes / 2).collect(),
                     block: Some((
                         offset..offset.saturating_add(4096),
                         "a block with a long name".to_owned(),

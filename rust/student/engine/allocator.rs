@@ -11,10 +11,15 @@ use crate::{
 
 /// An allocator over a [`Memory`].
 ///
-/// Blocks are named by the offset of their first byte in the pool. Sizes are multiples of 8 bytes and at least 8, and
-/// alignments are powers of two and at least 8: the engine rounds requests up.
+/// The [terms](crate#terms) are pool, offset, word, page, block, live, free and note. A block is named by the offset of its
+/// first byte in the pool.
 ///
-/// All functions are called with a lock held, one at a time.
+/// A [`Layout`] says which block a program needs: `layout.size()` bytes that begin at a multiple of `layout.align()`. The
+/// engine rounds both up before it calls the allocator: a size is a multiple of 8 and at least 8, and at most the size of
+/// the pool; an alignment is a power of two and at least 8. It may be larger than the pool.
+///
+/// Only the engine calls these functions, one at a time, with a lock held. An error that a function returns comes from
+/// [`Memory`]; the operator `?` returns it. A function never panics: in the kernel a panic stops the machine.
 pub trait Allocator: Sized + Send {
     /// Creates the allocator of a pool in which no block is allocated. The contents of the pool are unspecified; page
     /// notes are 0.
@@ -24,15 +29,17 @@ pub trait Allocator: Sized + Send {
     /// The error of an access.
     fn new(memory: &mut Memory) -> Result<Self, Error>;
 
-    /// Allocates a block of `layout.size()` bytes at a multiple of `layout.align()`, and returns its offset; `None` if
-    /// there is no room.
+    /// Allocates a block of `layout.size()` bytes at a multiple of `layout.align()`, and returns its offset, for example
+    /// `Ok(Some(64))`. The block is live from then on. If there is no room, the result is `Ok(None)`, and nothing may be
+    /// changed: a smaller request may still be served.
     ///
     /// # Errors
     ///
     /// The error of an access.
     fn allocate(&mut self, memory: &mut Memory, layout: Layout) -> Result<Option<usize>, Error>;
 
-    /// Frees the block at offset `block`, which has this layout. The memory of the block may be accessed again.
+    /// Frees the block at offset `block`, which is live and was allocated with this layout. After a resize, the layout has
+    /// the new size. The block is free when the function is called, so its memory may be accessed already.
     ///
     /// # Errors
     ///
@@ -58,7 +65,11 @@ pub trait Allocator: Sized + Send {
         Ok(size == layout.size())
     }
 
-    /// Checks the rules that the allocator's data must obey between two calls.
+    /// Checks the rules that the allocator's data must obey between two calls, for example that a list is sorted. It
+    /// changes nothing.
+    ///
+    /// It is called at the end of each test of the course, by the command `check` of `slablab shell`, and by `slablab
+    /// stress` and `slablab replay`. No other call is under way then, and any number of blocks may be live.
     ///
     /// # Errors
     ///

@@ -234,6 +234,11 @@ impl<A: Allocator> State<A> {
         true
     }
 
+    /// Returns the memory of the pool.
+    pub(crate) fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
     /// Returns the offset of a block in the pool.
     fn byte(&self, block: Block) -> Option<usize> {
         let offset = self.regions.offset(block.start.addr().get(), 1)?;
@@ -262,6 +267,11 @@ impl<A: Allocator, L: Lock<State<A>> + Sync> StudentEngine<A, L> {
             state,
             allocator: PhantomData,
         }
+    }
+
+    /// Returns the state, behind its lock.
+    pub(crate) fn state(&self) -> &L {
+        &self.state
     }
 }
 
@@ -368,7 +378,7 @@ unsafe impl<A: Allocator, L: Lock<State<A>> + Sync> Engine for StudentEngine<A, 
             statistics: self,
             add_region: Some(self),
             check: Some(self),
-            map: None,
+            map: Some(self),
             shrink: None,
             fail_growth: None,
             supervise: Some(self),

@@ -13,6 +13,21 @@
 //!                  └──────────▶ Memory ─▶ pool, page notes        every access is checked and counted
 //! ```
 //!
+//! # Terms
+//!
+//! | term | meaning |
+//! |---|---|
+//! | pool | the memory that the allocator manages: one range of bytes, all of it in the [`Memory`] |
+//! | offset | the distance of a byte from the first byte of the pool; it names the byte, and a block that begins there |
+//! | word | 8 bytes at a multiple of 8: the unit of every access |
+//! | page | 4096 bytes at a multiple of 4096; the pool has a whole number of pages, numbered from 0 |
+//! | block | the bytes that a call of `allocate` returned |
+//! | live | allocated and not yet freed; a live block belongs to the program, and the allocator must not access it |
+//! | free | not live; the allocator may keep its own data in free memory |
+//! | note | one of 8 words that the allocator has for each page, outside of the pool, where no program can reach them |
+//!
+//! # Broken rules
+//!
 //! The first access or answer that breaks a rule is a [`Violation`]. It has the rule, the offset, the operation, and
 //! the line of the learner's file. The engine then refuses all further requests.
 
@@ -26,6 +41,8 @@ mod allocator;
 mod engine;
 #[forbid(unsafe_code)]
 mod live_map;
+#[forbid(unsafe_code)]
+mod map;
 #[forbid(unsafe_code)]
 mod memory;
 #[cfg(test)]

@@ -2,6 +2,8 @@
 
 //! The granules of the pool that belong to live blocks.
 
+use slab_heap::PAGE_BYTES;
+
 use crate::{
     memory::GRANULE,
     words::Words, //
@@ -29,6 +31,14 @@ impl LiveMap {
     pub(crate) fn is_live(&self, granule: usize) -> bool {
         let word = self.0.get(granule / 64).unwrap_or(0);
         word >> (granule % 64) & 1 != 0
+    }
+
+    /// Returns the number of live granules of a page.
+    pub(crate) fn live_in_page(&self, page: usize) -> u32 {
+        const WORDS: usize = PAGE_BYTES / GRANULE / u64::BITS as usize;
+        let words = page * WORDS..(page + 1) * WORDS;
+        let live = words.map(|word| self.0.get(word).unwrap_or(0).count_ones());
+        live.sum()
     }
 
     /// Returns the offset of the first granule from `begin` up to `end`, both in bytes, that belongs to a live block.

@@ -42,6 +42,15 @@ impl Words {
         }
     }
 
+    /// Returns the array of `len` new words, which are never freed.
+    #[cfg(test)]
+    pub(crate) fn leaked(len: usize) -> Self {
+        let words = std::boxed::Box::leak(std::vec![0_u64; len].into_boxed_slice());
+        // SAFETY: `new` requires aligned memory for `len` words that nobody else uses: nobody else knows the new words,
+        // and they are never freed.
+        unsafe { Self::new(NonNull::from(words).cast(), len) }
+    }
+
     /// Returns the number of words.
     #[inline]
     pub(crate) fn len(&self) -> usize {

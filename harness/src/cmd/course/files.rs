@@ -3,7 +3,7 @@
 //! `slablab course start` and `resume`: exchange the learner's file, and keep the old one.
 
 use std::{
-    fs,
+    env, fs,
     io::{
         self,
         IsTerminal,
@@ -84,6 +84,9 @@ impl<'c> Files<'c> {
              slablab course watch   does so whenever you save it\n\
              slablab course hint    helps, each time with one hint more"
         );
+        if let Some(alias) = alias() {
+            println!("\nYour shell does not find slablab yet: {alias}");
+        }
         Ok(ExitCode::SUCCESS)
     }
 
@@ -191,6 +194,16 @@ impl<'c> Files<'c> {
             .with_context(|| format!("cannot write {}", path.display()))?;
         Ok(path)
     }
+}
+
+/// Returns the command that lets the shell find this program as `slablab`, unless the shell finds it already.
+fn alias() -> Option<String> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    if env::split_paths(&path).any(|folder| folder.join("slablab").is_file()) {
+        return None;
+    }
+    let program = env::current_exe().ok()?;
+    Some(format!("alias slablab={}", program.display()))
 }
 
 /// Asks whether the learner's file may be replaced. Without a terminal the answer is no.

@@ -33,7 +33,8 @@ use crate::{
     },
     map::{
         PoolMap,
-        Use, //
+        Use,
+        object_bytes, //
     },
     report,
     session_factory::{
@@ -196,7 +197,7 @@ impl MapDocument {
                     } => MapBlock::Slab {
                         page,
                         pages,
-                        object_bytes: classes.get(usize::from(class)).copied().unwrap_or(0),
+                        object_bytes: object_bytes(classes, class),
                         objects,
                         used,
                     },

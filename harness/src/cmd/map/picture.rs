@@ -14,9 +14,12 @@ use anstyle::{
 
 use crate::{
     map::{
+        Extent,
+        GRANULES,
         PoolMap,
         RegionMap,
-        Use, //
+        Use,
+        object_bytes, //
     },
     report::{
         Side,
@@ -64,6 +67,9 @@ type PageCell = BTreeMap<Symbol, Share>;
 
 /// Returns the letter of a class.
 fn letter(class: u8) -> char {
+    if class == GRANULES {
+        return '+';
+    }
     LETTERS
         .get(usize::from(class))
         .map_or('?', |letter| char::from(*letter))
@@ -80,6 +86,20 @@ pub(super) fn draw(map: &PoolMap, classes: &[u64], width: usize) -> String {
     for (number, region) in map.regions.iter().enumerate() {
         text += &draw_region(number, region, map.page_bytes, width);
         text.push('\n');
+    }
+    let is_mixed = |extent: &Extent| {
+        matches!(
+            extent.what,
+            Use::Slab {
+                class: GRANULES,
+                ..
+            }
+        )
+    };
+    if map.extents().any(is_mixed) {
+        text += &granule_legend();
+        text.push('\n');
+        return text + &granule_summary(map);
     }
     text += &legend();
     text.push('\n');
@@ -169,6 +189,38 @@ fn legend() -> String {
     )
 }
 
+/// Returns the legend of a map whose engine knows neither slabs nor blocks.
+fn granule_legend() -> String {
+    format!(
+        "{FREE}.{FREE:#} free pages   {LARGE}#{LARGE:#} live pages   + pages with live and free memory\n\
+         colour of +: {PARTIAL}yellow{PARTIAL:#}, or {SPARSE}red if less than a quarter is live{SPARSE:#}\n"
+    )
+}
+
+/// Returns the line that splits the pool's bytes by use, if the engine knows neither slabs nor blocks.
+fn granule_summary(map: &PoolMap) -> String {
+    let (mut free, mut live, mut mixed, mut mixed_live) = (0, 0, 0, 0);
+    for extent in map.extents() {
+        let size = u64::from(extent.pages) * u64::from(map.page_bytes);
+        match extent.what {
+            Use::Free { .. } => free += size,
+            Use::Large => live += size,
+            Use::Slab { class, used, .. } => {
+                mixed += size;
+                mixed_live += u64::from(used) * object_bytes(&[], class);
+            }
+        }
+    }
+    format!(
+        "{} = {} in live pages + {} in pages with live and free memory ({} live) + {} in free pages\n",
+        bytes(free + live + mixed),
+        bytes(live),
+        bytes(mixed),
+        percent(mixed_live, mixed),
+        bytes(free),
+    )
+}
+
 /// Returns a part of a whole in per cent.
 fn percent(part: u64, whole: u64) -> String {
     format!("{} %", (part * 100).checked_div(whole).unwrap_or(0))
@@ -187,8 +239,7 @@ fn summary(map: &PoolMap, classes: &[u64]) -> String {
             }
             Use::Slab { class, used, .. } => {
                 slabs += size;
-                let object = classes.get(usize::from(class)).copied().unwrap_or(0);
-                objects += u64::from(used) * object;
+                objects += u64::from(used) * object_bytes(classes, class);
             }
         }
     }
@@ -230,10 +281,9 @@ fn class_table(map: &PoolMap, classes: &[u64]) -> Option<String> {
         ("fill", Side::Right),
     ]);
     for (class, [slabs, pages, objects, used]) in &sums {
-        let object = classes.get(usize::from(*class)).copied().unwrap_or(0);
         table.row([
             letter(*class).to_string().into(),
-            bytes(object).into(),
+            bytes(object_bytes(classes, *class)).into(),
             count(*slabs).into(),
             count(*pages).into(),
             count(*objects).into(),
@@ -273,7 +323,6 @@ fn free_table(map: &PoolMap) -> Option<String> {
 mod tests {
     use super::*;
     use crate::{
-        map::Extent,
         report::plain,
         sim::Sim,
         uapi::Engine, //
@@ -348,6 +397,30 @@ block size  free blocks  free bytes
     }
 
     #[test]
+    fn a_map_of_granules_names_no_slabs() {
+        let map = PoolMap {
+            page_bytes: 4096,
+            regions: vec![region(&[
+                (2, Use::Large),
+                (1, slab(GRANULES, 512, 128)),
+                (1, Use::Free { order: 0 }),
+            ])],
+        };
+        assert_eq!(
+            plain(&draw(&map, &[], 80)),
+            "\
+region 0: 4 pages, 16 KiB; one character is 1 page
+      0  ##+.
+
+. free pages   # live pages   + pages with live and free memory
+colour of +: yellow, or red if less than a quarter is live
+
+16 KiB = 8 KiB in live pages + 4 KiB in pages with live and free memory (25 % live) + 4 KiB in free pages
+"
+        );
+    }
+
+    #[test]
     fn a_narrow_terminal_has_more_rows() {
         let text = plain(&draw_region(7, &example().regions[0], 4096, 20));
         assert_eq!(
@@ -395,7 +468,7 @@ block size  free blocks  free bytes
             assert_eq!(styles(used), ('a', style));
         }
         assert_eq!(letter(31), 'F');
-        assert_eq!(letter(255), '?');
+        assert_eq!(letter(254), '?');
     }
 
     #[test]
