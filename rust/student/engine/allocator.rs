@@ -49,7 +49,8 @@ pub trait Allocator: Sized + Send {
     /// Resizes the block at offset `block` to `size` bytes without moving it, and returns whether that was possible. If
     /// not, nothing may be changed: the caller then allocates a new block and copies.
     ///
-    /// The bytes that a growing block gets must not belong to another block.
+    /// The bytes that a growing block gets must not belong to another block. The memory of the bytes that a shrinking
+    /// block loses may be accessed again, but only if the block is shrunk.
     ///
     /// # Errors
     ///

@@ -211,15 +211,19 @@ impl<A: Allocator> State<A> {
             return false;
         };
         let (size, new_size) = (layout.size(), new.size());
+        let end = block + size;
         if size != new_size {
+            // Nobody uses the tail of a block that shrinks, so the allocator may write links there.
+            self.memory.begin_shrink(block + size.min(new_size)..end);
             let resized = self.call(Operation::Resize, |allocator, memory| {
                 allocator.resize(memory, block, layout, new_size)
             });
+            self.memory.end_shrink(resized == Some(true));
             if resized != Some(true) {
                 return false;
             }
         }
-        let (end, new_end) = (block + size, block.saturating_add(new_size));
+        let new_end = block.saturating_add(new_size);
         if new_end > self.memory.len() {
             self.memory.violate(Rule::BlockInPool, block, None);
             return false;
@@ -228,7 +232,6 @@ impl<A: Allocator> State<A> {
             self.memory.violate(Rule::BlockDisjoint, offset, None);
             return false;
         }
-        self.memory.live.mark(new_end.min(end), end, false);
         self.memory.live.mark(end.min(new_end), new_end, true);
         self.live_bytes = self.live_bytes - size as u64 + new_size as u64;
         true

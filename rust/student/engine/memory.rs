@@ -4,6 +4,7 @@
 
 use core::{
     cell::Cell,
+    ops::Range,
     panic::Location, //
 };
 
@@ -84,6 +85,10 @@ pub struct Memory {
     /// The value of `accesses` at which the call has made too many.
     limit: u64,
     call: Call,
+    /// The bytes that a block loses if the call, which is one of `resize`, shrinks it.
+    tail: Range<usize>,
+    /// The violation that the first write to `tail` is if the block is not shrunk.
+    tail_write: Option<Violation>,
     violation: Cell<Option<Violation>>,
 }
 
@@ -101,6 +106,8 @@ impl Memory {
                 number: 0,
                 cpu: 0,
             },
+            tail: 0..0,
+            tail_write: None,
             violation: Cell::new(None),
         }
     }
@@ -138,7 +145,12 @@ impl Memory {
     /// As for [`Memory::read`].
     #[track_caller]
     pub fn write(&mut self, at: usize, word: u64) -> Result<(), Error> {
-        let index = self.index(at, Location::caller())?;
+        let location = Location::caller();
+        let index = self.index(at, location)?;
+        if self.tail.contains(&at) {
+            let write = (self.call).violation(Rule::AccessOutsideOfBlocks, at, Some(location));
+            self.tail_write.get_or_insert(write);
+        }
         self.pool.set(index, word);
         Ok(())
     }
@@ -261,6 +273,23 @@ impl Memory {
             cpu: cpu % CPUS,
         };
         self.limit = self.accesses().saturating_add(ACCESSES_MAX);
+    }
+
+    /// Allows accesses to `tail`, the bytes that a block loses if the next call shrinks it.
+    pub(crate) fn begin_shrink(&mut self, tail: Range<usize>) {
+        self.live.mark(tail.start, tail.end, false);
+        self.tail = tail;
+    }
+
+    /// Ends what [`Memory::begin_shrink`] began. If the block was not shrunk, the tail is live again, and a write to it
+    /// is a violation.
+    pub(crate) fn end_shrink(&mut self, is_shrunk: bool) {
+        let tail = core::mem::replace(&mut self.tail, 0..0);
+        let write = self.tail_write.take();
+        if !is_shrunk {
+            self.live.mark(tail.start, tail.end, true);
+            write.map(|write| self.record(write));
+        }
     }
 
     /// Records that the call breaks a rule, unless a violation is recorded already.

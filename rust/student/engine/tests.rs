@@ -279,6 +279,54 @@ fn the_allocators_own_check_names_what_is_wrong() {
     );
 }
 
+/// An allocator of one block. `resize` writes to the last word of the block, and shrinks the block to 32 bytes only.
+struct Shrinking;
+
+impl Allocator for Shrinking {
+    fn new(_memory: &mut Memory) -> Result<Self, Error> {
+        Ok(Self)
+    }
+
+    fn allocate(&mut self, _memory: &mut Memory, _layout: Layout) -> Result<Option<usize>, Error> {
+        Ok(Some(0))
+    }
+
+    fn free(&mut self, _memory: &mut Memory, _block: usize, _layout: Layout) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn resize(
+        &mut self,
+        memory: &mut Memory,
+        block: usize,
+        layout: Layout,
+        size: usize,
+    ) -> Result<bool, Error> {
+        memory.write(block + layout.size() - 8, 7)?;
+        Ok(size == 32)
+    }
+}
+
+#[test]
+fn only_an_allocator_that_shrinks_a_block_may_write_to_its_tail() {
+    let engine = engine::<Shrinking>();
+    let pool = Pool::lend(&engine, 1);
+    let mut cost = Cost::default();
+    let block = engine.allocate(layout(64), &mut cost).unwrap();
+    // SAFETY: `resize` requires a live block with its layout, which nobody uses: it was allocated above.
+    assert!(unsafe { engine.resize(block, layout(64), layout(32), &mut cost) });
+    assert_eq!(engine.violation(), None);
+    // SAFETY: As above: the layout of the block is that of the last resize.
+    assert!(!unsafe { engine.resize(block, layout(32), layout(16), &mut cost) });
+    let found = engine.violation().unwrap();
+    assert_eq!(
+        (found.rule, found.offset),
+        (Rule::AccessOutsideOfBlocks, 24)
+    );
+    assert!(found.line > 0);
+    drop(pool);
+}
+
 /// Allocates the block at offset 64. `free` reports an error of the program if the word behind the block is not 7.
 struct Guarding;
 

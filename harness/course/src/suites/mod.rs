@@ -4,9 +4,12 @@
 
 mod buddy;
 mod cpus;
+mod give_back;
 mod placement;
 mod program_errors;
+mod repair;
 mod reuse;
+mod seed;
 mod support;
 
 use slablab_lab::oracle::{
@@ -19,6 +22,9 @@ const POOL_BYTES: u64 = 64 << 10;
 
 /// The bytes of a pool whose length is not a power of two.
 const ODD_POOL_BYTES: u64 = 96 << 10;
+
+/// The bytes of the pool of tests of slabs over a buddy system. Every slab of the engine `seed` can grow in it.
+const TIERS_POOL_BYTES: u64 = 1 << 20;
 
 /// A test, which runs on a new pool.
 pub struct CourseTest {
@@ -45,6 +51,9 @@ pub fn named(sentence: &str) -> Option<&'static CourseTest> {
         .chain(&buddy::TESTS)
         .chain(&program_errors::STRAY)
         .chain(&program_errors::CORRECT)
-        .chain(&cpus::TESTS);
+        .chain(&cpus::TESTS)
+        .chain(&seed::TESTS)
+        .chain(&give_back::TESTS)
+        .chain(&repair::TESTS);
     tests.find(|test| test.sentence == sentence)
 }

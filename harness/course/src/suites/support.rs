@@ -7,6 +7,7 @@ use slablab_lab::oracle::{
     ClientBlock,
     Violation, //
 };
+use slablab_trace::rng::Rng;
 
 /// Allocates a block that must be served.
 pub(super) fn must(
@@ -17,6 +18,20 @@ pub(super) fn must(
     client.alloc(size, align)?.map_err(|cause| {
         Violation::Unexpected(format!(
             "a request of {size} bytes aligned to {align} was refused as {cause}, but the pool has room"
+        ))
+    })
+}
+
+/// Resizes a block, which must be served.
+pub(super) fn must_resize(
+    client: &mut Client<'_>,
+    block: &mut ClientBlock,
+    size: u64,
+) -> Result<(), Violation> {
+    let before = block.size();
+    client.realloc(block, size)?.map_err(|cause| {
+        Violation::Unexpected(format!(
+            "a resize from {before} to {size} bytes was refused as {cause}, but the pool has room"
         ))
     })
 }
@@ -36,4 +51,77 @@ pub(super) fn free_all(
     blocks: impl IntoIterator<Item = ClientBlock>,
 ) -> Result<(), Violation> {
     blocks.into_iter().try_for_each(|block| client.free(block))
+}
+
+/// Frees the blocks that begin from `begin` up to `end` in the pool, and returns the others.
+pub(super) fn free_between(
+    client: &mut Client<'_>,
+    blocks: Vec<ClientBlock>,
+    begin: u64,
+    end: u64,
+) -> Result<Vec<ClientBlock>, Violation> {
+    let is_inside = |block: &ClientBlock| (begin..end).contains(&block.offset());
+    let (inside, others) = blocks.into_iter().partition(is_inside);
+    free_all(client, inside)?;
+    Ok(others)
+}
+
+/// Allocates, resizes and frees blocks in a random order, with all sizes and alignments up to the given ones, and frees
+/// all at the end. Requests may be refused. The client checks that no block is touched.
+pub(super) fn mix(
+    client: &mut Client<'_>,
+    steps: u32,
+    size_max: u64,
+    align_max: u64,
+) -> Result<(), Violation> {
+    let mut rng = Rng::new(1);
+    let mut blocks: Vec<ClientBlock> = Vec::new();
+    for _ in 0..steps {
+        let size = rng.doubling(1, size_max);
+        if blocks.is_empty() || rng.chance(1, 2) {
+            let align = if rng.chance(1, 4) {
+                rng.doubling(8, align_max)
+            } else {
+                8
+            };
+            blocks.extend(client.alloc(size, 1 << align.ilog2())?.ok());
+            continue;
+        }
+        let place = rng.index(blocks.len());
+        if rng.chance(1, 2) {
+            client.free(blocks.swap_remove(place))?;
+        } else {
+            // A refusal leaves the block as it was. The client checks that, too.
+            let _refusal = client.realloc(&mut blocks[place], size)?.err();
+        }
+    }
+    free_all(client, blocks)
+}
+
+/// The failure of a figure that must be exact.
+pub(super) fn exactly(found: usize, wanted: usize, what: &str) -> Result<(), Violation> {
+    if found == wanted {
+        return Ok(());
+    }
+    Err(Violation::Unexpected(format!(
+        "{what}: {wanted} expected, {found} found"
+    )))
+}
+
+/// Runs `work`, and fails if the allocator makes more than `limit` accesses meanwhile.
+pub(super) fn within<'o, T>(
+    client: &mut Client<'o>,
+    limit: u64,
+    what: &str,
+    work: impl FnOnce(&mut Client<'o>) -> Result<T, Violation>,
+) -> Result<T, Violation> {
+    let before = client.accesses()?;
+    let value = work(client)?;
+    let accesses = client.accesses()? - before;
+    if accesses <= limit {
+        return Ok(value);
+    }
+    Err(Violation::Unexpected(format!(
+        "{what} made {accesses} accesses to pool and notes; {limit} are enough"
+    )))
 }

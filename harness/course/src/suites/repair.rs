@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Tests of the seed's weaknesses after they were repaired.
+//!
+//! Each test needs the repair of one weakness only, so they can be repaired in any order. Each test ends with random
+//! requests, because a repair must not break the allocator.
+
+use slablab_lab::oracle::{
+    Client,
+    Violation, //
+};
+
+use super::{
+    CourseTest, POOL_BYTES, TIERS_POOL_BYTES,
+    support::{
+        fill,
+        free_all,
+        mix,
+        must,
+        within, //
+    },
+};
+
+/// The bytes of the pool with many free blocks of one size.
+const LARGE_POOL_BYTES: u64 = 8 << 20;
+
+/// The accesses that are enough to free a block of the buddy system.
+const FREE_ACCESSES_MAX: u64 = 200;
+
+/// One test for each weakness.
+pub(super) static TESTS: [CourseTest; 7] = [
+    CourseTest {
+        sentence: "a small block with an alignment above 4096 is aligned",
+        pool_bytes: TIERS_POOL_BYTES,
+        run: a_small_block_is_aligned,
+    },
+    CourseTest {
+        sentence: "a slab grows although no 64 blocks lie side by side",
+        pool_bytes: TIERS_POOL_BYTES,
+        run: a_slab_grows_in_a_fragmented_pool,
+    },
+    CourseTest {
+        sentence: "the memory of freed small blocks serves large requests",
+        pool_bytes: TIERS_POOL_BYTES,
+        run: freed_small_blocks_serve_large_requests,
+    },
+    CourseTest {
+        sentence: "a free to the buddy system searches no list",
+        pool_bytes: LARGE_POOL_BYTES,
+        run: a_free_searches_no_list,
+    },
+    CourseTest {
+        sentence: "small requests take less than 64 bytes",
+        pool_bytes: POOL_BYTES,
+        run: small_requests_take_less_than_64_bytes,
+    },
+    CourseTest {
+        sentence: "sizes between the powers of two waste at most a quarter",
+        pool_bytes: TIERS_POOL_BYTES,
+        run: sizes_between_the_powers_of_two_waste_little,
+    },
+    CourseTest {
+        sentence: "a large block takes whole pages, not a power of two",
+        pool_bytes: TIERS_POOL_BYTES,
+        run: a_large_block_takes_whole_pages,
+    },
+];
+
+/// Checks with random requests that the repair broke nothing. Alignments above 4096 are a weakness of their own.
+fn still_sound(client: &mut Client<'_>) -> Result<(), Violation> {
+    mix(client, 2000, 16 << 10, 4096)
+}
+
+/// The failure of a figure that must be reached.
+fn at_least(found: u64, wanted: u64, what: &str) -> Result<(), Violation> {
+    if found >= wanted {
+        return Ok(());
+    }
+    Err(Violation::Unexpected(format!(
+        "{what}: at least {wanted} expected, {found} found"
+    )))
+}
+
+fn a_small_block_is_aligned(client: &mut Client<'_>) -> Result<(), Violation> {
+    let mut blocks = Vec::new();
+    for align in [8192, 8192, 16_384, 65_536, 8192] {
+        blocks.push(must(client, 64, align)?);
+        blocks.push(must(client, 4096, align)?);
+    }
+    free_all(client, blocks)?;
+    // The blocks went to where they came from.
+    let whole = must(client, TIERS_POOL_BYTES, 8)?;
+    client.free(whole)?;
+    mix(client, 2000, 16 << 10, 32 << 10)
+}
+
+fn a_slab_grows_in_a_fragmented_pool(client: &mut Client<'_>) -> Result<(), Violation> {
+    let blocks = fill(client, 8192)?;
+    let (mut live, mut freed) = (Vec::new(), Vec::new());
+    for block in blocks {
+        let is_even = block.offset() / 8192 % 2 == 0;
+        if is_even { &mut freed } else { &mut live }.push(block);
+    }
+    // Half of the pool is free, in pieces of 8192 bytes.
+    free_all(client, freed)?;
+    for size in [64, 128, 256, 512, 1024, 2048, 4096] {
+        for _ in 0..4 {
+            live.push(must(client, size, 8)?);
+        }
+    }
+    free_all(client, live)?;
+    still_sound(client)
+}
+
+fn freed_small_blocks_serve_large_requests(client: &mut Client<'_>) -> Result<(), Violation> {
+    for size in [64, 500, 4096] {
+        let blocks = fill(client, size)?;
+        free_all(client, blocks)?;
+        let large = must(client, TIERS_POOL_BYTES / 2, 8)?;
+        client.free(large)?;
+    }
+    still_sound(client)
+}
+
+fn a_free_searches_no_list(client: &mut Client<'_>) -> Result<(), Violation> {
+    let mut blocks = fill(client, 8192)?;
+    // The buddies of the first half of the frees are live, so many free blocks of one size gather.
+    blocks.sort_by_key(|block| (block.offset() / 8192 % 2, block.offset()));
+    for block in blocks {
+        within(
+            client,
+            FREE_ACCESSES_MAX,
+            "a free of 8192 bytes",
+            |client| client.free(block),
+        )?;
+    }
+    still_sound(client)
+}
+
+fn small_requests_take_less_than_64_bytes(client: &mut Client<'_>) -> Result<(), Violation> {
+    let blocks = fill(client, 16)?;
+    at_least(
+        blocks.len() as u64,
+        3 * POOL_BYTES / 64,
+        "blocks of 16 bytes in a pool of 64 KiB",
+    )?;
+    free_all(client, blocks)?;
+    still_sound(client)
+}
+
+fn sizes_between_the_powers_of_two_waste_little(client: &mut Client<'_>) -> Result<(), Violation> {
+    let (mut blocks, mut requested) = (Vec::new(), 0);
+    // One block of each size in turn, until all sizes are refused.
+    let mut sizes = vec![80, 160, 320, 640, 1280];
+    while !sizes.is_empty() {
+        let mut served = Vec::new();
+        for size in sizes {
+            if let Ok(block) = client.alloc(size, 8)? {
+                requested += size;
+                blocks.push(block);
+                served.push(size);
+            }
+        }
+        sizes = served;
+    }
+    at_least(
+        requested * 100 / TIERS_POOL_BYTES,
+        75,
+        "per cent of the pool in blocks of 80, 160, 320, 640 and 1280 bytes",
+    )?;
+    free_all(client, blocks)?;
+    still_sound(client)
+}
+
+fn a_large_block_takes_whole_pages(client: &mut Client<'_>) -> Result<(), Violation> {
+    let (mut blocks, mut requested) = (Vec::new(), 0);
+    for size in [36 << 10, 12 << 10, 8 << 10] {
+        let filled = fill(client, size)?;
+        requested += size * filled.len() as u64;
+        blocks.extend(filled);
+    }
+    at_least(
+        requested * 100 / TIERS_POOL_BYTES,
+        80,
+        "per cent of the pool in blocks of 36, 12 and 8 KiB",
+    )?;
+    free_all(client, blocks)?;
+    let whole = must(client, TIERS_POOL_BYTES, 8)?;
+    client.free(whole)?;
+    still_sound(client)
+}
