@@ -95,6 +95,16 @@ fn a_broken_rule_is_a_verdict_with_its_line() {
     );
     assert_eq!(sentence, expected);
 
+    // A stray write reaches free memory only.
+    let fault = Err(rustix::io::Errno::FAULT);
+    assert_eq!(sim.stray_write(0x80, b"stray"), Ok(()));
+    let mut bytes = *b"......";
+    assert_eq!(sim.read_free(0x80, &mut bytes), Ok(()));
+    assert_eq!(bytes, *b"stray\0");
+    assert_eq!(sim.stray_write(0x7f, b"x"), fault);
+    assert_eq!(sim.read_free(0x7f, &mut bytes), fault);
+    assert_eq!(sim.stray_write((1 << 20) - 1, b"xy"), fault);
+
     // The blocks are intact, can be freed, and no new block is allocated.
     for block in blocks {
         client.free(block).unwrap();
@@ -140,6 +150,9 @@ fn a_broken_rule_is_a_verdict_with_its_line() {
 fn other_engines_have_no_allocator_of_a_learner() {
     for engine in [Engine::Seed, Engine::Hybrid] {
         let sim = Sim::private(engine, 1 << 20).unwrap();
-        assert_eq!(sim.violation().unwrap_err(), rustix::io::Errno::OPNOTSUPP);
+        let refused = rustix::io::Errno::OPNOTSUPP;
+        assert_eq!(sim.violation().unwrap_err(), refused);
+        assert_eq!(sim.stray_write(0, b"x"), Err(refused));
+        assert_eq!(sim.read_free(0, &mut [0]), Err(refused));
     }
 }

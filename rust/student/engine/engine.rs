@@ -71,6 +71,8 @@ pub struct State<A> {
     allocations: u64,
     frees: u64,
     refusals: [u64; Refusal::COUNT],
+    /// Returns the number of the CPU that makes a call.
+    current_cpu: fn() -> usize,
 }
 
 // SAFETY: `start` is a number for the state, which does not access the memory there.
@@ -94,13 +96,19 @@ const fn rounded(layout: Layout) -> Option<Layout> {
 }
 
 impl<A: Allocator> State<A> {
-    /// Returns a state without memory.
+    /// Returns a state without memory. CPU 0 makes all calls.
     #[must_use]
     pub const fn new() -> Self {
+        Self::with_cpus(|| 0)
+    }
+
+    /// Returns a state without memory. `current_cpu` returns the number of the CPU on which it is called.
+    #[must_use]
+    pub const fn with_cpus(current_cpu: fn() -> usize) -> Self {
         const {
             assert!(
                 size_of::<A>() <= ALLOCATOR_BYTES_MAX,
-                "the allocator's type is too large"
+                "the allocator's type has more than 1024 bytes"
             )
         };
         Self {
@@ -114,6 +122,7 @@ impl<A: Allocator> State<A> {
             allocations: 0,
             frees: 0,
             refusals: [0; Refusal::COUNT],
+            current_cpu,
         }
     }
 
@@ -138,7 +147,7 @@ impl<A: Allocator> State<A> {
             return None;
         }
         let allocator = self.allocator.as_mut()?;
-        self.memory.begin(operation);
+        self.memory.begin(operation, (self.current_cpu)());
         let result = function(allocator, &mut self.memory);
         // A function may ignore the error of an access. The violation is recorded nevertheless.
         result.ok().filter(|_| self.memory.violation().is_none())
@@ -305,6 +314,18 @@ impl<A: Allocator, L: Lock<State<A>> + Sync> Supervise for StudentEngine<A, L> {
     fn accesses(&self) -> u64 {
         self.state.with(|state| state.memory.accesses())
     }
+
+    fn free_byte(&self, offset: u64) -> Option<u8> {
+        let offset = usize::try_from(offset).ok()?;
+        self.state.with(|state| state.memory.free_byte(offset))
+    }
+
+    fn stray_write(&self, offset: u64, byte: u8) -> bool {
+        usize::try_from(offset).is_ok_and(|offset| {
+            self.state
+                .with(|state| state.memory.stray_write(offset, byte))
+        })
+    }
 }
 
 // SAFETY: `Engine` requires that a live block is aligned, is the caller's alone, and is not touched. `State::verify`
@@ -433,7 +454,7 @@ impl<A: Allocator, L: Lock<State<A>> + Sync> AddRegion for StudentEngine<A, L> {
             let notes = unsafe { Words::new(notes, bytes / PAGE_BYTES * crate::PAGE_NOTES) };
             state.memory.set_pool(pool, notes, live);
             state.start = Some(start);
-            state.memory.begin(Operation::New);
+            state.memory.begin(Operation::New, (state.current_cpu)());
             state.allocator = A::new(&mut state.memory).ok();
             Ok(region)
         })

@@ -73,6 +73,11 @@ impl<'o> Client<'o> {
         }
     }
 
+    /// Returns the oracle.
+    pub fn oracle(&self) -> &'o Oracle<'o> {
+        self.oracle
+    }
+
     /// Returns the number of accesses that the allocator of the engine `student` has made to its memory.
     pub fn accesses(&self) -> Result<u64, Violation> {
         match self.oracle.target.violation() {

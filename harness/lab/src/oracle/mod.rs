@@ -180,6 +180,13 @@ impl<'t> Oracle<'t> {
         }
     }
 
+    /// Returns the journal for the oracle of a new pool. The journal forgets the pool of this oracle.
+    pub fn journal_of_new_pool(&self) -> Option<Journal> {
+        let journal = self.journal.as_ref()?.share().ok()?;
+        journal.new_pool();
+        Some(journal)
+    }
+
     fn note(&self, entry: impl FnOnce(&Journal)) {
         if let Some(journal) = &self.journal {
             entry(journal);

@@ -83,6 +83,15 @@ impl Supervise for RegisteredEngine {
         let engine = self.engine.interfaces().supervise;
         engine.map_or(0, |engine| engine.accesses())
     }
+
+    fn free_byte(&self, offset: u64) -> Option<u8> {
+        self.engine.interfaces().supervise?.free_byte(offset)
+    }
+
+    fn stray_write(&self, offset: u64, byte: u8) -> bool {
+        let engine = self.engine.interfaces().supervise;
+        engine.is_some_and(|engine| engine.stray_write(offset, byte))
+    }
 }
 
 // SAFETY: `Engine` requires that live blocks are aligned, disjoint and untouched: the registered engine promises that,
