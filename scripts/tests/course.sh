@@ -18,9 +18,9 @@ cd "$(dirname "$0")/../.." || exit
 command=${1:?}
 kept=$(mktemp -d)
 cp rust/student/lib.rs "$kept/lib.rs"
-[ ! -d build/course ] || mv build/course "$kept/course"
-trap 'cp "$kept/lib.rs" rust/student/lib.rs; rm -rf build/course
-	[ ! -d "$kept/course" ] || mv "$kept/course" build/course; rm -rf "$kept"' EXIT
+[ ! -d .course ] || mv .course "$kept/course"
+trap 'cp "$kept/lib.rs" rust/student/lib.rs; rm -rf .course
+	[ ! -d "$kept/course" ] || mv "$kept/course" .course; rm -rf "$kept"' EXIT
 failed=0
 
 # verdict NAME EXPECTED STATUS: compares the exit status of a check
@@ -74,7 +74,7 @@ course() {
 }
 
 # Files that break the rules of the course.
-rm -rf build/course
+rm -rf .course
 first=harness/course/01-bump
 { cat $first/solution.rs && echo 'fn f() { unsafe {} }'; } >rust/student/lib.rs
 course check 1
@@ -112,7 +112,7 @@ verdict "the starting code is in place" 0 $?
 course resume 2
 verdict "a starting code is replaced without a question" 0 $status
 verdict "resume puts the file back" '// mine' "$(tail -n 1 rust/student/lib.rs)"
-verdict "only changed files are kept" build/course/02-first-fit.1.rs "$(echo build/course/*.rs)"
+verdict "only changed files are kept" .course/02-first-fit.1.rs "$(echo .course/*.rs)"
 course resume 4
 verdict "resume without a kept file fails" 1 $status
 

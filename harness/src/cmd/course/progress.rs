@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The progress of a learner, in `build/course/progress.json`.
+//! The progress of a learner, in `.course/progress.json`.
 
 use std::{
     collections::BTreeMap,
