@@ -3,7 +3,8 @@
 //! The notice that a learner's file has changed since the program was built.
 
 use std::{
-    env, fs,
+    env,
+    fs,
     sync::Once, //
 };
 
