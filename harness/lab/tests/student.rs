@@ -14,7 +14,12 @@ use slab_student::{
 use slablab_lab::{
     oracle::{
         Oracle,
-        Violation, //
+        Violation,
+        journal::{
+            Answer,
+            Journal,
+            Request, //
+        }, //
     },
     sim::{
         Sim,
@@ -29,7 +34,8 @@ use slablab_lab::{
     },
 };
 
-/// A bump allocator that writes a word into the block before the new one, from the third block on.
+/// A bump allocator that writes a word into the block before the new one, from the third block on, and into the first
+/// block when the one at offset 64 is freed.
 struct Overwriting {
     next: usize,
     blocks: usize,
@@ -54,8 +60,12 @@ impl Allocator for Overwriting {
         Ok(Some(block))
     }
 
-    fn free(&mut self, _memory: &mut Memory, _block: usize, _layout: Layout) -> Result<(), Error> {
-        Ok(())
+    fn free(&mut self, memory: &mut Memory, block: usize, _layout: Layout) -> Result<(), Error> {
+        match block {
+            // The first block is live.
+            64 => memory.write(0, 7),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -114,6 +124,26 @@ fn a_broken_rule_is_a_verdict_with_its_line() {
         (violation.line, violation.offset, violation.accesses),
         (LINE, 0x78, 1)
     );
+
+    // With a journal, a rule that FREE broke is reported at once, and not by the next request.
+    let sim = Sim::private(Engine::Student, 1 << 20).unwrap();
+    let journal = Journal::new().unwrap();
+    let oracle = Oracle::new(&sim, 1).unwrap();
+    let oracle = oracle.with_journal(journal.share().unwrap());
+    let mut client = oracle.client();
+    let _first = client.alloc(64, 8).unwrap().unwrap();
+    let second = client.alloc(64, 8).unwrap().unwrap();
+    let Err(Violation::Allocator(sentence)) = client.free(second) else {
+        panic!("the write in a free was not reported");
+    };
+    assert!(sentence.starts_with("free (call 3) "), "{sentence}");
+    let history = journal.history().unwrap();
+    let last = history.last.unwrap();
+    assert!(
+        matches!(last, (Request::Free(block), Answer::None) if block.offset == 64),
+        "{last:?}"
+    );
+    assert_eq!((history.live.len(), history.requests), (1, 3));
 }
 
 #[test]

@@ -154,6 +154,7 @@ impl<'o> Client<'o> {
             call: "FREE",
             errno,
         })?;
+        self.oracle.check_last_call()?;
         self.oracle.note(Journal::done);
         Ok(())
     }
@@ -170,6 +171,7 @@ impl<'o> Client<'o> {
         (self.oracle).note(|journal| journal.realloc(old.handle, size));
         let result = match self.oracle.target.realloc(old.handle, size) {
             Ok(reply) => {
+                self.oracle.check_last_call()?;
                 block.place = BlockInfo {
                     handle: reply.handle,
                     offset: reply.offset,
