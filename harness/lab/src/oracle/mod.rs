@@ -166,13 +166,6 @@ impl<'t> Oracle<'t> {
         self
     }
 
-    /// Returns the journal for the oracle of a new pool. The journal forgets the pool of this oracle.
-    pub fn journal_of_new_pool(&self) -> Option<Journal> {
-        let journal = self.journal.as_ref()?.share().ok()?;
-        journal.new_pool();
-        Some(journal)
-    }
-
     /// Reports a rule that the allocator of the engine `student` broke in the last call. FREE and REALLOC succeed also
     /// then, so without this check the next request would be blamed. Only an oracle with a journal names requests.
     fn check_last_call(&self) -> Result<(), Violation> {
@@ -185,6 +178,13 @@ impl<'t> Oracle<'t> {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Returns the journal for the oracle of a new pool. The journal forgets the pool of this oracle.
+    pub fn journal_of_new_pool(&self) -> Option<Journal> {
+        let journal = self.journal.as_ref()?.share().ok()?;
+        journal.new_pool();
+        Some(journal)
     }
 
     fn note(&self, entry: impl FnOnce(&Journal)) {

@@ -85,8 +85,7 @@ impl Supervise for RegisteredEngine {
     }
 
     fn free_byte(&self, offset: u64) -> Option<u8> {
-        let engine = self.engine.interfaces().supervise?;
-        engine.free_byte(offset)
+        self.engine.interfaces().supervise?.free_byte(offset)
     }
 
     fn stray_write(&self, offset: u64, byte: u8) -> bool {
