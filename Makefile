@@ -19,12 +19,14 @@ RECORD ?= ls -lR /proc/1 /proc/self /sys/kernel /dev
 # The options of `make bench-host`.
 BENCH  ?= --json build/out/bench-host.json
 
+# STUDENT=1 builds a module with the engine `student`, in a directory and an image of its own.
+variant := $(if $(STUDENT),-student)
 # The exercise of `make grade`, and its limit for the machine in seconds.
 EXERCISE ?= 2
 TIMEOUT  ?= 600
 
 # The build directory of the module.
-MO ?= $(CURDIR)/build/module
+MO ?= $(CURDIR)/build/module$(variant)
 
 Q := $(if $(V),,@)
 
@@ -38,7 +40,12 @@ $(if $(complaint),$(error $(complaint)))
 command := build/target/release/slablab
 module  := $(MO)/slablab.ko
 vendor  := rust/vendor/buddy_system_allocator/src/lib.rs
-image   := build/initramfs.cpio
+image   := build/initramfs$(variant).cpio
+
+# vm.sh boots the image.
+ifdef STUDENT
+export INITRAMFS ?= $(CURDIR)/$(image)
+endif
 # The root file system for grades has no module.
 grading := build/grade.cpio
 
@@ -106,6 +113,7 @@ help:
 	'  ENGINE=         - the engine for replay and report ($(ENGINE))' \
 	'  RECORD=         - the command that record runs in the lab machine ($(RECORD))' \
 	'  BENCH=          - the options of bench-host ($(BENCH))' \
+	'  STUDENT=1       - for modules, initramfs, run and shell: a module with the engine student, built apart' \
 	'  DIR=            - the folder of the submission that grade takes, with the file lib.rs' \
 	'  EXERCISE=       - the exercise of grade ($(EXERCISE))' \
 	'  SEED=           - the seed of grade (a new one)' \

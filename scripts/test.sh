@@ -128,6 +128,7 @@ stage "prompt in the lab machine" once scripts/tests/prompt.sh
 stage "stack frames" once stack_frames
 stage "tests in the lab machine" ktap_results guest_tests
 stage "the lab machine" once scripts/tests/vm.sh
+stage "the course in the lab kernel" once scripts/tests/course-kernel.sh build/target/release/slablab
 stage "grades in the lab machine" once scripts/tests/grade.sh --machine build/target/release/slablab
 stage "budgets of a small machine" once scripts/tests/budgets.sh
 stage "preemption latency" once patience

@@ -28,6 +28,7 @@
 pub mod exercise;
 pub mod failure;
 pub mod grade;
+pub mod kernel;
 pub mod kit;
 pub mod limited_command;
 pub mod picture;

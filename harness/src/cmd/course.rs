@@ -7,6 +7,7 @@ mod checkout;
 mod files;
 mod grade;
 mod hint;
+mod kernel;
 mod progress;
 
 use std::process::ExitCode;
@@ -63,6 +64,8 @@ enum CourseCommand {
     Check {
         /// The number of the exercise [default: the one that was started last]
         exercise: Option<usize>,
+        #[command(flatten)]
+        kernel: kernel::CheckArgs,
     },
     /// Check again whenever the file is saved, until Ctrl-C
     Watch {
@@ -79,6 +82,9 @@ enum CourseCommand {
         #[arg(long, conflicts_with = "hint")]
         answers: bool,
     },
+    /// Run tests on the allocator of this program or of the module, and print events in JSON
+    #[command(hide = true)]
+    Run(kernel::RunArgs),
     /// Grade your allocator: tests, use of the pool, accesses
     Grade(grade::GradeArgs),
     /// Print the results of the allocator of this program
@@ -94,8 +100,11 @@ enum CourseCommand {
 
 /// Runs the subcommand.
 pub(crate) fn run(args: CourseArgs) -> anyhow::Result<ExitCode> {
+    // The virtual machines of a check and of a grade have no checkout.
+    if let CourseCommand::Run(args) = &args.command {
+        return args.run();
+    }
     if let CourseCommand::Measure(args) = &args.command {
-        // The virtual machine of a grade has no checkout.
         return grade::measure(args);
     }
     let checkout = Checkout::find()?;
@@ -126,14 +135,15 @@ pub(crate) fn run(args: CourseArgs) -> anyhow::Result<ExitCode> {
             print!("{}", numbered(exercise, &progress)?.file("page.md")?);
             Ok(ExitCode::SUCCESS)
         }
+        CourseCommand::Check { exercise, kernel } => {
+            let exercise = numbered(exercise, &progress)?;
+            check::check(&checkout, exercise, kernel.options())
+        }
         CourseCommand::Grade(args) => {
             let exercise = numbered(args.exercise, &progress)?;
             grade::grade(&args, checkout.top(), exercise)
         }
         CourseCommand::Measure(args) => grade::measure(&args),
-        CourseCommand::Check { exercise } => {
-            check::check(&checkout, numbered(exercise, &progress)?)
-        }
         CourseCommand::Watch { exercise } => {
             check::watch(&checkout, numbered(exercise, &progress)?)
         }
@@ -153,5 +163,6 @@ pub(crate) fn run(args: CourseArgs) -> anyhow::Result<ExitCode> {
             let exercise = exercise::numbered(&exercises, exercise)?;
             check::verify(&mut progress, &exercises, exercise)
         }
+        CourseCommand::Run(args) => args.run(),
     }
 }

@@ -70,6 +70,7 @@ use crate::{
     },
     uapi::{
         self,
+        AllocatorRule,
         Cause,
         Rule,
         SLABLAB_CAUSES,
@@ -165,6 +166,27 @@ impl<'t> Oracle<'t> {
         self
     }
 
+    /// Reports a rule that the allocator of the engine `student` broke in the last call. FREE and REALLOC succeed also
+    /// then, so without this check the next request would be blamed. Only an oracle with a journal names requests.
+    fn check_last_call(&self) -> Result<(), Violation> {
+        if self.journal.is_none() {
+            return Ok(());
+        }
+        match self.target.violation() {
+            Ok(violation) if violation.rule != AllocatorRule::None.raw() => {
+                Err(Violation::Allocator(violation.to_string()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Returns the journal for the oracle of a new pool. The journal forgets the pool of this oracle.
+    pub fn journal_of_new_pool(&self) -> Option<Journal> {
+        let journal = self.journal.as_ref()?.share().ok()?;
+        journal.new_pool();
+        Some(journal)
+    }
+
     fn note(&self, entry: impl FnOnce(&Journal)) {
         if let Some(journal) = &self.journal {
             entry(journal);
@@ -184,6 +206,11 @@ impl<'t> Oracle<'t> {
     /// Returns the number of bytes that were compared so far.
     pub fn checked_bytes(&self) -> u64 {
         self.checked_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Returns the hash of all answers so far: of their offsets, sizes and costs.
+    pub fn trace(&self) -> u64 {
+        self.books().model.trace()
     }
 
     /// Returns a client, for one thread.

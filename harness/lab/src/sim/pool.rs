@@ -42,7 +42,10 @@ use super::{
     PAGE_BYTES,
     filled::Filled,
     mapping::RegionMapping,
-    student::RegisteredEngine, //
+    student::{
+        Constructor,
+        RegisteredEngine, //
+    }, //
 };
 use crate::{
     device::Errno,
@@ -175,6 +178,21 @@ impl Pool {
             kind => kind,
         };
         let engine = PoolEngine::new(kind, bytes as usize).ok_or(Errno::OPNOTSUPP)?;
+        Self::of(kind, engine, bytes, debug)
+    }
+
+    /// Creates a pool whose engine `student` is the one that `constructor` constructs, not the registered one.
+    ///
+    /// # Errors
+    ///
+    /// The same as for [`Pool::new`].
+    pub fn with_student(constructor: Constructor, bytes: u64, debug: bool) -> Result<Self, Errno> {
+        let engine = PoolEngine::Student(RegisteredEngine::of(constructor));
+        Self::of(Engine::Student, engine, bytes, debug)
+    }
+
+    /// Creates a pool of an engine without regions.
+    fn of(kind: Engine, engine: PoolEngine, bytes: u64, debug: bool) -> Result<Self, Errno> {
         let engine = Filled::new(tested(engine));
         let engine = if debug {
             if !debug::supports(&engine) {

@@ -16,7 +16,7 @@ use anyhow::{
     bail, //
 };
 use slablab_course::{
-    Exercise, source_rules,
+    Exercise, kernel, source_rules,
     verify::{
         self,
         Verdict, //
@@ -34,8 +34,12 @@ use super::{
 /// The interval at which `watch` reads the learner's file.
 const TICK: Duration = Duration::from_millis(200);
 
-/// Builds the program anew and runs the tests in it.
-pub(super) fn check(checkout: &Checkout, exercise: &Exercise) -> anyhow::Result<ExitCode> {
+/// Builds the program anew and runs the tests in it. With `in_kernel` the tests then run in the kernel, too.
+pub(super) fn check(
+    checkout: &Checkout,
+    exercise: &Exercise,
+    in_kernel: Option<kernel::Options>,
+) -> anyhow::Result<ExitCode> {
     let number = exercise.number;
     let Some(source) = checkout.read_student()? else {
         bail!("{STUDENT} does not exist: 'slablab course start {number}' creates it");
@@ -55,14 +59,15 @@ pub(super) fn check(checkout: &Checkout, exercise: &Exercise) -> anyhow::Result<
     let Some(program) = program.filter(|_| refusals.is_empty()) else {
         return Ok(ExitCode::FAILURE);
     };
-    let status = Command::new(program)
+    let status = Command::new(&program)
         .args(["course", "verify", &number.to_string()])
         .status()
         .context("cannot run the program that was built")?;
-    Ok(match status.success() {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::FAILURE,
-    })
+    match in_kernel {
+        _ if !status.success() => Ok(ExitCode::FAILURE),
+        Some(options) => kernel::check(checkout.top(), exercise, &program, options),
+        None => Ok(ExitCode::SUCCESS),
+    }
 }
 
 /// Checks now, and again whenever the learner's file has changed. Ctrl-C ends the command.
@@ -74,7 +79,7 @@ pub(super) fn watch(checkout: &Checkout, exercise: &Exercise) -> anyhow::Result<
             if checked.is_some() {
                 println!("\n──── {STUDENT} has changed ────\n");
             }
-            check(checkout, exercise)?;
+            check(checkout, exercise, None)?;
             println!("\nwaiting for the next save of {STUDENT}; Ctrl-C ends");
             checked = source;
         }
