@@ -198,7 +198,10 @@ fn check_faults() {
     let endless = faulty::<ENDLESS>().1;
     assert!(endless.contains("accesses"), "{endless}");
     let overlap = faulty::<OVERLAPS>().1;
-    assert!(overlap.contains("memory of another live block"), "{overlap}");
+    assert!(
+        overlap.contains("memory of another live block"),
+        "{overlap}"
+    );
     let memory = faulty::<EXHAUSTS>().1;
     assert!(memory.contains("SIGABRT"), "{memory}");
     // All other tests have the first one as an ancestor.
