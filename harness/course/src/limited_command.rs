@@ -175,7 +175,7 @@ impl Limits {
 /// Reads up to `most` bytes, and then reads the rest without keeping it if `drains`.
 fn read(mut from: impl Read, most: u64, drains: bool) -> Vec<u8> {
     let mut bytes = Vec::new();
-    // What was read before an error is the output.
+    // The bytes that were read before an error are the output.
     let _ = from.by_ref().take(most).read_to_end(&mut bytes);
     if drains {
         let _ = io::copy(&mut from, &mut io::sink());
