@@ -7,6 +7,8 @@
 
 use core::mem::MaybeUninit;
 
+#[cfg(SLABLAB_STUDENT)]
+use kernel::cpu::CpuId;
 use kernel::{
     bindings,
     current,
@@ -106,10 +108,16 @@ type StudentEngine = slab_student::StudentEngine<student::Student, BoxedMutex<St
 #[cfg(SLABLAB_STUDENT)]
 type StudentState = slab_student::State<student::Student>;
 
+/// Returns the number of the CPU on which the caller runs. The caller may be moved to another CPU at any time.
+#[cfg(SLABLAB_STUDENT)]
+fn current_cpu() -> usize {
+    CpuId::current().as_u32() as usize
+}
+
 #[cfg(SLABLAB_STUDENT)]
 impl PooledEngine for StudentEngine {
     fn new(_pool_bytes: usize) -> Result<Self> {
-        let state = init_from_constant(|| const { StudentState::new() });
+        let state = init_from_constant(|| const { StudentState::with_cpus(current_cpu) });
         let state = BoxedMutex::new(new_mutex!(state, "slablab_student"))?;
         Ok(Self::new(state))
     }

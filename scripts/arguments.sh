@@ -62,7 +62,7 @@ bench_host() {
 boots() {
 	local goal
 	for goal; do
-		case $goal in run | shell | bench | replay | report | record | test) return 0 ;; esac
+		case $goal in run | shell | grade | bench | replay | report | record | test) return 0 ;; esac
 	done
 	return 1
 }
@@ -80,6 +80,7 @@ if [ -z "${KDIR:-}" ] && [ -n "${SLABLAB_CACHE:-}" ] && [ ! -d "$SLABLAB_CACHE" 
 	die "SLABLAB_CACHE=$SLABLAB_CACHE is not a directory: correct it, or build the kernel there with" \
 		"'make kernel SLABLAB_CACHE=$SLABLAB_CACHE'"
 fi
+if [[ " $* " == *' grade '* ]]; then "$top/scripts/grade.sh" -n "${DIR:-}" "$EXERCISE" "${SEED:-}" "${OUT:-}"; fi
 for name in ENGINE TRACE STRESS SIM RECORD; do not_empty "$name"; done
 # shellcheck disable=SC2046 # word splitting is intended
 one_of ENGINE "$ENGINE" all $(engines)

@@ -114,6 +114,7 @@ stage "arguments of make" once scripts/tests/arguments.sh build/target/debug/sla
 stage "kernels refused by Kbuild" once scripts/tests/kbuild.sh
 stage "recipes of docs/extending.md" once scripts/tests/recipes.py
 stage "solutions and starting codes of the course" once scripts/tests/course.sh build/target/release/slablab
+stage "grades of right and of hostile submissions" once scripts/tests/grade.sh build/target/release/slablab
 stage "shell scripts" once shell_scripts
 stage "format" once formatted
 stage "lints of the host crates" once host_lints
@@ -128,6 +129,7 @@ stage "stack frames" once stack_frames
 stage "tests in the lab machine" ktap_results guest_tests
 stage "the lab machine" once scripts/tests/vm.sh
 stage "the course in the lab kernel" once scripts/tests/course-kernel.sh build/target/release/slablab
+stage "grades in the lab machine" once scripts/tests/grade.sh --machine build/target/release/slablab
 stage "budgets of a small machine" once scripts/tests/budgets.sh
 stage "preemption latency" once patience
 stage "benches" once benches

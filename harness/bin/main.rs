@@ -4,7 +4,10 @@
 
 use std::process::ExitCode;
 
-use slab_host::HostLock;
+use slab_host::{
+    HostLock,
+    current_cpu, //
+};
 use slab_student::{
     State,
     StudentEngine, //
@@ -14,7 +17,7 @@ use student::Student;
 
 fn main() -> ExitCode {
     register(|| {
-        let state = HostLock::new(State::<Student>::new());
+        let state = HostLock::new(State::<Student>::with_cpus(current_cpu));
         Box::new(StudentEngine::new(state))
     });
     slablab_command::run()

@@ -26,6 +26,9 @@ pub enum Rule {
     BlockDisjoint = 8,
     /// The rules that the learner's own check tests hold.
     OwnCheck = 9,
+    /// The program uses its own blocks only. The learner's allocator reports this rule, for example when a red zone was
+    /// written.
+    ProgramError = 10,
 }
 
 /// A function of the learner's allocator.
@@ -58,7 +61,7 @@ pub struct Violation {
     pub offset: u64,
     /// The line of the learner's file, or 0 if the function's answer breaks the rule.
     pub line: u32,
-    /// What the learner's own check says.
+    /// What the learner's allocator says about a broken rule of its own, or about an error of the program.
     pub sentence: Option<&'static str>,
 }
 
@@ -77,4 +80,11 @@ pub trait Supervise {
 
     /// Returns the number of accesses of the allocator to its memory so far.
     fn accesses(&self) -> u64;
+
+    /// Returns the byte at an offset of the pool, unless it belongs to a live block or does not exist.
+    fn free_byte(&self, offset: u64) -> Option<u8>;
+
+    /// Writes the byte at an offset of the pool behind the allocator's back, as a program does that errs. Returns
+    /// `false`, and changes nothing, if the byte belongs to a live block or does not exist.
+    fn stray_write(&self, offset: u64, byte: u8) -> bool;
 }

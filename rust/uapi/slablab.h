@@ -964,7 +964,7 @@ struct slablab_events {
 #define SLABLAB_EVENTS_SIZE_VER1 40
 #define SLABLAB_EVENTS_MAX 65536
 
-/* The rules of the allocator of SLABLAB_ENGINE_STUDENT. */
+/* The rules of the allocator of SLABLAB_ENGINE_STUDENT, and of the program that uses it. */
 enum slablab_allocator_rule {
 	SLABLAB_ALLOCATOR_NONE = 0,
 	/* An access lies in the pool. */
@@ -985,6 +985,8 @@ enum slablab_allocator_rule {
 	SLABLAB_ALLOCATOR_BLOCK_DISJOINT = 8,
 	/* The rules that the allocator's own check tests hold. */
 	SLABLAB_ALLOCATOR_OWN_CHECK = 9,
+	/* The program uses its own blocks only: the allocator reports a stray write. */
+	SLABLAB_ALLOCATOR_PROGRAM_ERROR = 10,
 };
 
 /* A function of the allocator of SLABLAB_ENGINE_STUDENT. */
@@ -1013,7 +1015,7 @@ struct slablab_violation {
 	__u64 call;		/* (out) the number of the call, from 1; 0 for new */
 	__u64 offset;		/* (out) of the access, block or overlap; for a note: page | note << 32 */
 	__u64 accesses;		/* (out) of all calls, to the pool and to notes */
-	__u8 sentence[SLABLAB_SENTENCE_BYTES];	/* (out) of the allocator's own check; zeros after the end */
+	__u8 sentence[SLABLAB_SENTENCE_BYTES];	/* (out) the allocator's own words; zeros after the end */
 };
 #define SLABLAB_VIOLATION_SIZE_VER1 104
 

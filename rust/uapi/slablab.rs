@@ -1008,6 +1008,7 @@ pub const SLABLAB_ALLOCATOR_BLOCK_IN_POOL: slablab_allocator_rule = 6;
 pub const SLABLAB_ALLOCATOR_BLOCK_ALIGNED: slablab_allocator_rule = 7;
 pub const SLABLAB_ALLOCATOR_BLOCK_DISJOINT: slablab_allocator_rule = 8;
 pub const SLABLAB_ALLOCATOR_OWN_CHECK: slablab_allocator_rule = 9;
+pub const SLABLAB_ALLOCATOR_PROGRAM_ERROR: slablab_allocator_rule = 10;
 pub type slablab_allocator_rule = ::core::ffi::c_uint;
 pub const SLABLAB_FUNCTION_NONE: slablab_allocator_function = 0;
 pub const SLABLAB_FUNCTION_NEW: slablab_allocator_function = 1;

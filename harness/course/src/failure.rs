@@ -259,6 +259,11 @@ impl Breach {
                 "the rules of your own check hold after each call.",
             )
             .mark(offset, self.sentence.clone()),
+            AllocatorRule::ProgramError => Explanation::new(
+                format!("Your `{function}` accuses the program: {}, at offset {offset:#x}{place}.", self.sentence),
+                "the program of this test uses its own blocks only. So the allocator wrote the word itself, or looks at the wrong word.",
+            )
+            .mark(offset, self.sentence.clone()),
             other => {
                 let says = if self.sentence.is_empty() { String::new() } else { format!(": {}", self.sentence) };
                 Explanation::new(

@@ -27,10 +27,14 @@
 
 pub mod exercise;
 pub mod failure;
+pub mod grade;
 pub mod kernel;
+pub mod kit;
+pub mod limited_command;
 pub mod picture;
 pub mod rubric;
 pub mod source_rules;
+pub mod submission;
 pub mod suites;
 pub mod verify;
 

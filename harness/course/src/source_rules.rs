@@ -250,6 +250,13 @@ impl Scan {
                     "`extern` is not allowed: the file uses no other crate and exports nothing",
                 );
             }
+            // Not the lifetime, which has an apostrophe in front of it.
+            "static" if index == 0 || !is_punct(trees.get(index - 1), '\'') => {
+                return self.refuse(
+                    span,
+                    "`static` is not allowed: the state of the allocator is its type and the pool; a table can be a `const`",
+                );
+            }
             "mod" if is_punct(trees.get(index + 2), ';') => {
                 return self.refuse(
                     span,

@@ -107,11 +107,27 @@ pub fn verify(exercise: &Exercise) -> anyhow::Result<Verdict> {
 ///
 /// No process can be created.
 pub fn run(test: &CourseTest) -> anyhow::Result<Option<String>> {
+    run_prepared(test, PATIENCE, || Ok(()))
+}
+
+/// Runs a test in a process of its own, which calls `prepare` first, and returns the explanation of its failure.
+///
+/// # Errors
+///
+/// No process can be created.
+pub(crate) fn run_prepared(
+    test: &CourseTest,
+    patience: Duration,
+    prepare: fn() -> Result<(), String>,
+) -> anyhow::Result<Option<String>> {
     let journal = Journal::new().context("cannot create the journal of a test")?;
     let shared = journal
         .share()
         .context("cannot share the journal of a test")?;
-    let ended = isolation::run(Patience::Limited(PATIENCE), || in_child(test, shared))?;
+    let ended = isolation::run(Patience::Limited(patience), || match prepare() {
+        Ok(()) => in_child(test, shared),
+        Err(reason) => Ended::Answer(reason),
+    })?;
     let failure = match ended {
         Ok(Ended::Passed) => return Ok(None),
         Ok(Ended::Breach(breach)) => Failure::Breach(breach),

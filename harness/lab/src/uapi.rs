@@ -265,6 +265,8 @@ header_enum! {
         BlockDisjoint = SLABLAB_ALLOCATOR_BLOCK_DISJOINT, "returned memory of another block";
         /// The rules that the allocator's own check tests hold.
         OwnCheck = SLABLAB_ALLOCATOR_OWN_CHECK, "found a broken rule";
+        /// The program uses its own blocks only. The allocator reports a stray write.
+        ProgramError = SLABLAB_ALLOCATOR_PROGRAM_ERROR, "found an error of the program";
     }
 }
 
@@ -287,7 +289,7 @@ header_enum! {
 }
 
 impl slablab_violation {
-    /// Returns the sentence of the allocator's own check, which may be empty.
+    /// Returns what the allocator says about a rule of its own or an error of the program. The sentence may be empty.
     pub fn own_sentence(&self) -> String {
         let bytes = self.sentence.iter().take_while(|byte| **byte != 0);
         String::from_utf8_lossy(&bytes.copied().collect::<Vec<u8>>()).into_owned()

@@ -14,7 +14,12 @@ use slab_student::{
 use slablab_lab::{
     oracle::{
         Oracle,
-        Violation, //
+        Violation,
+        journal::{
+            Answer,
+            Journal,
+            Request, //
+        }, //
     },
     sim::{
         Sim,
@@ -29,7 +34,8 @@ use slablab_lab::{
     },
 };
 
-/// A bump allocator that writes a word into the block before the new one, from the third block on.
+/// A bump allocator that writes a word into the block before the new one, from the third block on, and into the first
+/// block when the one at offset 64 is freed.
 struct Overwriting {
     next: usize,
     blocks: usize,
@@ -54,8 +60,12 @@ impl Allocator for Overwriting {
         Ok(Some(block))
     }
 
-    fn free(&mut self, _memory: &mut Memory, _block: usize, _layout: Layout) -> Result<(), Error> {
-        Ok(())
+    fn free(&mut self, memory: &mut Memory, block: usize, _layout: Layout) -> Result<(), Error> {
+        match block {
+            // The first block is live.
+            64 => memory.write(0, 7),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -85,6 +95,16 @@ fn a_broken_rule_is_a_verdict_with_its_line() {
     );
     assert_eq!(sentence, expected);
 
+    // A stray write reaches free memory only.
+    let fault = Err(rustix::io::Errno::FAULT);
+    assert_eq!(sim.stray_write(0x80, b"stray"), Ok(()));
+    let mut bytes = *b"......";
+    assert_eq!(sim.read_free(0x80, &mut bytes), Ok(()));
+    assert_eq!(bytes, *b"stray\0");
+    assert_eq!(sim.stray_write(0x7f, b"x"), fault);
+    assert_eq!(sim.read_free(0x7f, &mut bytes), fault);
+    assert_eq!(sim.stray_write((1 << 20) - 1, b"xy"), fault);
+
     // The blocks are intact, can be freed, and no new block is allocated.
     for block in blocks {
         client.free(block).unwrap();
@@ -104,12 +124,35 @@ fn a_broken_rule_is_a_verdict_with_its_line() {
         (violation.line, violation.offset, violation.accesses),
         (LINE, 0x78, 1)
     );
+
+    // With a journal, a rule that FREE broke is reported at once, and not by the next request.
+    let sim = Sim::private(Engine::Student, 1 << 20).unwrap();
+    let journal = Journal::new().unwrap();
+    let oracle = Oracle::new(&sim, 1).unwrap();
+    let oracle = oracle.with_journal(journal.share().unwrap());
+    let mut client = oracle.client();
+    let _first = client.alloc(64, 8).unwrap().unwrap();
+    let second = client.alloc(64, 8).unwrap().unwrap();
+    let Err(Violation::Allocator(sentence)) = client.free(second) else {
+        panic!("the write in a free was not reported");
+    };
+    assert!(sentence.starts_with("free (call 3) "), "{sentence}");
+    let history = journal.history().unwrap();
+    let last = history.last.unwrap();
+    assert!(
+        matches!(last, (Request::Free(block), Answer::None) if block.offset == 64),
+        "{last:?}"
+    );
+    assert_eq!((history.live.len(), history.requests), (1, 3));
 }
 
 #[test]
 fn other_engines_have_no_allocator_of_a_learner() {
     for engine in [Engine::Seed, Engine::Hybrid] {
         let sim = Sim::private(engine, 1 << 20).unwrap();
-        assert_eq!(sim.violation().unwrap_err(), rustix::io::Errno::OPNOTSUPP);
+        let refused = rustix::io::Errno::OPNOTSUPP;
+        assert_eq!(sim.violation().unwrap_err(), refused);
+        assert_eq!(sim.stray_write(0, b"x"), Err(refused));
+        assert_eq!(sim.read_free(0, &mut [0]), Err(refused));
     }
 }

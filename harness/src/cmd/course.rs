@@ -5,6 +5,7 @@
 mod check;
 mod checkout;
 mod files;
+mod grade;
 mod hint;
 mod kernel;
 mod progress;
@@ -84,6 +85,11 @@ enum CourseCommand {
     /// Run tests on the allocator of this program or of the module, and print events in JSON
     #[command(hide = true)]
     Run(kernel::RunArgs),
+    /// Grade your allocator: tests, use of the pool, accesses
+    Grade(grade::GradeArgs),
+    /// Print the results of the allocator of this program
+    #[command(hide = true)]
+    Measure(grade::MeasureArgs),
     /// Run the tests of an exercise on the allocator of this program
     #[command(hide = true)]
     Verify {
@@ -94,9 +100,12 @@ enum CourseCommand {
 
 /// Runs the subcommand.
 pub(crate) fn run(args: CourseArgs) -> anyhow::Result<ExitCode> {
+    // The virtual machines of a check and of a grade have no checkout.
     if let CourseCommand::Run(args) = &args.command {
-        // The virtual machine has no checkout.
         return args.run();
+    }
+    if let CourseCommand::Measure(args) = &args.command {
+        return grade::measure(args);
     }
     let checkout = Checkout::find()?;
     let exercises = exercise::all(checkout.top())?;
@@ -130,6 +139,11 @@ pub(crate) fn run(args: CourseArgs) -> anyhow::Result<ExitCode> {
             let exercise = numbered(exercise, &progress)?;
             check::check(&checkout, exercise, kernel.options())
         }
+        CourseCommand::Grade(args) => {
+            let exercise = numbered(args.exercise, &progress)?;
+            grade::grade(&args, checkout.top(), exercise)
+        }
+        CourseCommand::Measure(args) => grade::measure(&args),
         CourseCommand::Watch { exercise } => {
             check::watch(&checkout, numbered(exercise, &progress)?)
         }

@@ -71,6 +71,8 @@ pub struct State<A> {
     allocations: u64,
     frees: u64,
     refusals: [u64; Refusal::COUNT],
+    /// Returns the number of the CPU that makes a call.
+    current_cpu: fn() -> usize,
 }
 
 // SAFETY: `start` is a number for the state, which does not access the memory there.
@@ -94,13 +96,19 @@ const fn rounded(layout: Layout) -> Option<Layout> {
 }
 
 impl<A: Allocator> State<A> {
-    /// Returns a state without memory.
+    /// Returns a state without memory. CPU 0 makes all calls.
     #[must_use]
     pub const fn new() -> Self {
+        Self::with_cpus(|| 0)
+    }
+
+    /// Returns a state without memory. `current_cpu` returns the number of the CPU on which it is called.
+    #[must_use]
+    pub const fn with_cpus(current_cpu: fn() -> usize) -> Self {
         const {
             assert!(
                 size_of::<A>() <= ALLOCATOR_BYTES_MAX,
-                "the allocator's type is too large"
+                "the allocator's type has more than 1024 bytes"
             )
         };
         Self {
@@ -114,7 +122,19 @@ impl<A: Allocator> State<A> {
             allocations: 0,
             frees: 0,
             refusals: [0; Refusal::COUNT],
+            current_cpu,
         }
+    }
+
+    /// Returns a state without memory that does not report accesses to live blocks, nor blocks that are misaligned or
+    /// overlap. Only blocks and accesses outside of the pool are reported. Tests use the state to learn which layers
+    /// above the engine notice a wrong allocator.
+    #[cfg(feature = "test-support")]
+    #[must_use]
+    pub const fn unsupervised() -> Self {
+        let mut state = Self::new();
+        state.memory.is_unsupervised = true;
+        state
     }
 
     /// Calls a function of the allocator, unless a rule is broken already. Returns `None` if a rule is broken.
@@ -127,7 +147,7 @@ impl<A: Allocator> State<A> {
             return None;
         }
         let allocator = self.allocator.as_mut()?;
-        self.memory.begin(operation);
+        self.memory.begin(operation, (self.current_cpu)());
         let result = function(allocator, &mut self.memory);
         // A function may ignore the error of an access. The violation is recorded nevertheless.
         result.ok().filter(|_| self.memory.violation().is_none())
@@ -173,6 +193,7 @@ impl<A: Allocator> State<A> {
         let end = block.checked_add(layout.size());
         let (broken, offset) = match end.filter(|end| *end <= self.memory.len()) {
             None => (Rule::BlockInPool, block),
+            Some(_) if !self.memory.is_supervised() => return Ok(()),
             Some(_) if block % layout.align() != 0 => (Rule::BlockAligned, block),
             Some(end) => match self.memory.live.first_live(block, end) {
                 None => return Ok(()),
@@ -219,7 +240,9 @@ impl<A: Allocator> State<A> {
             self.memory.violate(Rule::BlockInPool, block, None);
             return false;
         }
-        if let Some(offset) = self.memory.live.first_live(end, new_end) {
+        if self.memory.is_supervised()
+            && let Some(offset) = self.memory.live.first_live(end, new_end)
+        {
             self.memory.violate(Rule::BlockDisjoint, offset, None);
             return false;
         }
@@ -251,6 +274,8 @@ impl<A: Allocator> Default for State<A> {
 /// The pool has one region. A request is refused as [`Refusal::Faulty`] after the allocator broke a rule.
 pub struct StudentEngine<A, L> {
     state: L,
+    /// See [`Capabilities::free_block_bytes`].
+    free_block_bytes: usize,
     allocator: PhantomData<fn() -> A>,
 }
 
@@ -259,8 +284,20 @@ impl<A: Allocator, L: Lock<State<A>> + Sync> StudentEngine<A, L> {
     pub const fn new(state: L) -> Self {
         Self {
             state,
+            // The allocator may write any free byte.
+            free_block_bytes: usize::MAX,
             allocator: PhantomData,
         }
+    }
+
+    /// Returns an engine whose allocator writes at most the first `bytes` bytes of a free block, so that debug mode
+    /// is possible.
+    #[cfg(feature = "test-support")]
+    #[must_use]
+    pub const fn with_free_block_bytes(self, bytes: usize) -> Self {
+        let mut engine = self;
+        engine.free_block_bytes = bytes;
+        engine
     }
 
     /// Returns the state, behind its lock.
@@ -277,18 +314,31 @@ impl<A: Allocator, L: Lock<State<A>> + Sync> Supervise for StudentEngine<A, L> {
     fn accesses(&self) -> u64 {
         self.state.with(|state| state.memory.accesses())
     }
+
+    fn free_byte(&self, offset: u64) -> Option<u8> {
+        let offset = usize::try_from(offset).ok()?;
+        self.state.with(|state| state.memory.free_byte(offset))
+    }
+
+    fn stray_write(&self, offset: u64, byte: u8) -> bool {
+        usize::try_from(offset).is_ok_and(|offset| {
+            self.state
+                .with(|state| state.memory.stray_write(offset, byte))
+        })
+    }
 }
 
 // SAFETY: `Engine` requires that a live block is aligned, is the caller's alone, and is not touched. `State::verify`
 // checks alignment and place of each block, and that no granule of it is live; `State::resize` checks the granules that
 // a block gains. `Memory` refuses accesses to live granules, and the allocator has no other access to the pool.
+// `State::unsupervised`, which exists in builds for tests only, breaks the contract on purpose: its blocks lie in the
+// pool, and everything else is for the layers above to notice.
 unsafe impl<A: Allocator, L: Lock<State<A>> + Sync> Engine for StudentEngine<A, L> {
     fn capabilities(&self) -> Capabilities {
         Capabilities {
             mmap: false,
             quick: false,
-            // The allocator may write any free byte.
-            free_block_bytes: usize::MAX,
+            free_block_bytes: self.free_block_bytes,
             free_block_align: GRANULE,
         }
     }
@@ -404,7 +454,7 @@ impl<A: Allocator, L: Lock<State<A>> + Sync> AddRegion for StudentEngine<A, L> {
             let notes = unsafe { Words::new(notes, bytes / PAGE_BYTES * crate::PAGE_NOTES) };
             state.memory.set_pool(pool, notes, live);
             state.start = Some(start);
-            state.memory.begin(Operation::New);
+            state.memory.begin(Operation::New, (state.current_cpu)());
             state.allocator = A::new(&mut state.memory).ok();
             Ok(region)
         })

@@ -59,6 +59,7 @@ pub use engine::{
 };
 pub use memory::{
     ACCESSES_MAX,
+    CPUS,
     GRANULE,
     Memory,
     PAGE_NOTES, //

@@ -38,6 +38,9 @@ pub const PAGE_NOTES: usize = 8;
 /// The largest number of accesses of one operation. An operation with more accesses is taken for one that never ends.
 pub const ACCESSES_MAX: u64 = 1 << 24;
 
+/// The number of CPUs that [`Memory::cpu`] tells apart.
+pub const CPUS: usize = 4;
+
 /// The memory of a pool.
 ///
 /// Offsets count the bytes of the pool from 0. Every access is checked: it must be inside the pool, at a multiple of 8,
@@ -87,6 +90,9 @@ pub struct Memory {
     /// The violation that the first write to `tail` is if the block is not shrunk.
     tail_write: Option<Violation>,
     violation: Cell<Option<Violation>>,
+    /// Whether accesses to live blocks, and blocks that overlap or are misaligned, pass unnoticed.
+    #[cfg(feature = "test-support")]
+    pub(crate) is_unsupervised: bool,
 }
 
 impl Memory {
@@ -101,11 +107,23 @@ impl Memory {
             call: Call {
                 operation: Operation::New,
                 number: 0,
+                cpu: 0,
             },
             tail: 0..0,
             tail_write: None,
             violation: Cell::new(None),
+            #[cfg(feature = "test-support")]
+            is_unsupervised: false,
         }
+    }
+
+    /// Returns whether accesses to live blocks and the answers of the allocator are checked.
+    pub(crate) fn is_supervised(&self) -> bool {
+        #[cfg(feature = "test-support")]
+        if self.is_unsupervised {
+            return false;
+        }
+        true
     }
 
     /// Sets the words of a pool: of its memory, of its notes, and of the map of its live blocks.
@@ -222,21 +240,52 @@ impl Memory {
     /// found at `offset`. `sentence` says what is wrong, for example "the free list has a loop".
     #[track_caller]
     pub fn broken(&self, sentence: &'static str, offset: usize) -> Error {
-        let location = Some(Location::caller());
-        let violation = self.call.violation(Rule::OwnCheck, offset, location);
+        self.say(Rule::OwnCheck, sentence, offset, Location::caller())
+    }
+
+    /// Returns the error for an error of the program that uses the allocator: it wrote memory at `offset` that was not
+    /// its own. `sentence` says what the program did, for example "a write behind the block". Any function of the
+    /// allocator may report it.
+    #[track_caller]
+    pub fn program_error(&self, sentence: &'static str, offset: usize) -> Error {
+        self.say(Rule::ProgramError, sentence, offset, Location::caller())
+    }
+
+    /// Records that a rule is broken, in the words of the allocator.
+    fn say(
+        &self,
+        rule: Rule,
+        sentence: &'static str,
+        offset: usize,
+        location: &Location<'_>,
+    ) -> Error {
+        let violation = self.call.violation(rule, offset, Some(location));
         self.record(Violation {
             sentence: Some(sentence),
             ..violation
         })
     }
 
-    /// Begins a call of the allocator.
-    pub(crate) fn begin(&mut self, operation: Operation) {
+    /// Returns the number of the CPU that makes the call. It is below [`CPUS`] and does not change during a call.
+    ///
+    /// The number is a hint: on a larger machine several CPUs have the same number, and the program may move to another
+    /// CPU at any time. An allocator must be correct whatever the numbers are.
+    #[must_use]
+    pub fn cpu(&self) -> usize {
+        self.call.cpu
+    }
+
+    /// Begins a call of the allocator on a CPU. On a machine with more than [`CPUS`] CPUs the numbers wrap around.
+    pub(crate) fn begin(&mut self, operation: Operation, cpu: usize) {
         let number = match operation {
             Operation::New => 0,
             _ => self.call.number + 1,
         };
-        self.call = Call { operation, number };
+        self.call = Call {
+            operation,
+            number,
+            cpu: cpu % CPUS,
+        };
         self.limit = self.accesses().saturating_add(ACCESSES_MAX);
     }
 
@@ -294,12 +343,35 @@ impl Memory {
             Rule::AccessInPool
         } else if at % WORD != 0 {
             Rule::AccessAligned
-        } else if self.live.is_live(index) {
+        } else if self.live.is_live(index) && self.is_supervised() {
             Rule::AccessOutsideOfBlocks
         } else {
             return Ok(index);
         };
         Err(self.violate(broken, at, Some(location)))
+    }
+
+    /// Returns the byte at an offset, unless it belongs to a live block or does not exist. The access is not counted.
+    pub(crate) fn free_byte(&self, at: usize) -> Option<u8> {
+        let index = at / WORD;
+        if self.live.is_live(index) {
+            return None;
+        }
+        let word = self.pool.get(index)?;
+        Some(word.to_ne_bytes()[at % WORD])
+    }
+
+    /// Writes the byte at an offset, as a program does that errs. Returns `false` if the byte belongs to a live block or
+    /// does not exist. The access is not counted.
+    pub(crate) fn stray_write(&mut self, at: usize, byte: u8) -> bool {
+        let index = at / WORD;
+        let word = match self.pool.get(index) {
+            Some(word) if !self.live.is_live(index) => word,
+            _ => return false,
+        };
+        let mut bytes = word.to_ne_bytes();
+        bytes[at % WORD] = byte;
+        self.pool.set(index, u64::from_ne_bytes(bytes))
     }
 
     /// Returns the index of a note, if it exists.

@@ -27,6 +27,7 @@ use slab_host::HostLock;
 use crate::{
     ACCESSES_MAX,
     Allocator,
+    CPUS,
     Error,
     Memory,
     PAGE_NOTES,
@@ -323,6 +324,95 @@ fn only_an_allocator_that_shrinks_a_block_may_write_to_its_tail() {
         (Rule::AccessOutsideOfBlocks, 24)
     );
     assert!(found.line > 0);
+    drop(pool);
+}
+
+/// Allocates the block at offset 64. `free` reports an error of the program if the word behind the block is not 7.
+struct Guarding;
+
+impl Allocator for Guarding {
+    fn new(memory: &mut Memory) -> Result<Self, Error> {
+        memory.write(72, 7)?;
+        Ok(Self)
+    }
+
+    fn allocate(&mut self, _memory: &mut Memory, _layout: Layout) -> Result<Option<usize>, Error> {
+        Ok(Some(64))
+    }
+
+    fn free(&mut self, memory: &mut Memory, _block: usize, _layout: Layout) -> Result<(), Error> {
+        match memory.read(72)? {
+            7 => Ok(()),
+            _ => Err(memory.program_error("a write behind the block", 72)),
+        }
+    }
+}
+
+#[test]
+fn a_stray_write_outside_of_blocks_is_an_error_of_the_program() {
+    let engine = engine::<Guarding>();
+    let pool = Pool::lend(&engine, 1);
+    let mut cost = Cost::default();
+    let block = engine.allocate(layout(8), &mut cost).unwrap();
+    let accesses = engine.accesses();
+    // A live block and the end of the pool are out of reach.
+    for offset in [64, 71, PAGE_BYTES as u64, u64::MAX] {
+        assert_eq!(engine.free_byte(offset), None);
+        assert!(!engine.stray_write(offset, 1), "offset {offset}");
+    }
+    assert!(engine.stray_write(73, 5));
+    assert_eq!(
+        [72, 73, 74].map(|at| engine.free_byte(at)),
+        [7, 5, 0].map(Some)
+    );
+    assert_eq!((engine.violation(), engine.accesses()), (None, accesses));
+    // SAFETY: `free` requires a live block with its layout, which nobody uses: it was allocated above.
+    assert_eq!(unsafe { engine.free(block, layout(8), &mut cost) }, Ok(()));
+    let found = engine.violation().unwrap();
+    assert_eq!(
+        (found.rule, found.operation),
+        (Rule::ProgramError, Operation::Free)
+    );
+    assert_eq!(
+        (found.offset, found.sentence),
+        (72, Some("a write behind the block"))
+    );
+    assert_eq!(engine.allocate(layout(8), &mut cost), Err(Refusal::Faulty));
+    drop(pool);
+}
+
+/// Allocates block number `n` of 64 bytes on CPU `n`.
+struct Following;
+
+impl Allocator for Following {
+    fn new(_memory: &mut Memory) -> Result<Self, Error> {
+        Ok(Self)
+    }
+
+    fn allocate(&mut self, memory: &mut Memory, _layout: Layout) -> Result<Option<usize>, Error> {
+        Ok(Some(memory.cpu() * 64))
+    }
+
+    fn free(&mut self, _memory: &mut Memory, _block: usize, _layout: Layout) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_call_has_the_number_of_its_cpu_which_wraps_around() {
+    let engine: HostStudent<Following> =
+        StudentEngine::new(HostLock::new(State::with_cpus(slab_host::current_cpu)));
+    let pool = Pool::lend(&engine, 1);
+    for cpu in [0, 1, CPUS - 1, CPUS, CPUS + 1, 1000 * CPUS + 1, usize::MAX] {
+        slab_host::run_on(cpu);
+        let mut cost = Cost::default();
+        let block = engine.allocate(layout(64), &mut cost).unwrap();
+        let offset = engine.offset(block.start).unwrap().byte();
+        assert_eq!(offset, (cpu % CPUS * 64) as u64);
+        // SAFETY: `free` requires a live block with its layout, which nobody uses: it was allocated above.
+        assert_eq!(unsafe { engine.free(block, layout(64), &mut cost) }, Ok(()));
+    }
+    slab_host::run_on(0);
     drop(pool);
 }
 

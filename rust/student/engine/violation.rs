@@ -20,6 +20,8 @@ pub struct Error(pub(crate) ());
 pub(crate) struct Call {
     pub(crate) operation: Operation,
     pub(crate) number: u64,
+    /// The CPU that makes the call.
+    pub(crate) cpu: usize,
 }
 
 impl Call {

@@ -60,6 +60,8 @@ fn a_forbidden_construct_is_refused_with_its_line() {
         "const T: &str =\nenv!(\"HOME\");",
         "const T: Option<&str> =\noption_env!(\"HOME\");",
         "fn f() {\ncore::arch::asm!(\"\") }",
+        "\nstatic TABLE: [core::sync::atomic::AtomicU64; 9] = x();",
+        "fn f() {\nstatic X: u8 = 1; }",
         "\nmod other;",
         "\n#[path = \"x.rs\"] mod other {}",
         "\n#[no_mangle] fn f() {}",
@@ -85,6 +87,7 @@ fn a_harmless_file_is_accepted() {
         "fn alloc(kernel: u64) -> u64 { kernel } mod inner { pub fn f() { super::alloc(1); } }",
         "// unsafe extern std::fs\n/// `unsafe` code\nconst T: &str = \"unsafe std:: include!\";",
         "#[derive(Clone, Copy)] #[repr(u8)] enum E { A } #[expect(dead_code, reason = \"x\")] fn f() {}",
+        "fn f(x: &'static str) -> &'static [u8] { x.as_bytes() } trait T: 'static {}",
         "fn f<'a>(x: &'a u8) -> impl Sized + use<'a> { x }",
         "#[cfg(test)] mod tests { #[test] fn a() {} }",
     ];

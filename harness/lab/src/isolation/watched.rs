@@ -136,6 +136,18 @@ impl Target for Watched {
         request(TargetCall::Other, [0; 3], || self.0.fail(every, growth))
     }
 
+    fn read_free(&self, offset: u64, buffer: &mut [u8]) -> Result<(), Errno> {
+        self.0.read_free(offset, buffer)
+    }
+
+    fn stray_write(&self, offset: u64, bytes: &[u8]) -> Result<(), Errno> {
+        self.0.stray_write(offset, bytes)
+    }
+
+    fn run_on(&self, cpu: usize) -> Result<(), Errno> {
+        self.0.run_on(cpu)
+    }
+
     fn file(&self) -> Option<BorrowedFd<'_>> {
         self.0.file()
     }

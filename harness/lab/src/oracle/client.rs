@@ -73,6 +73,11 @@ impl<'o> Client<'o> {
         }
     }
 
+    /// Returns the oracle.
+    pub fn oracle(&self) -> &'o Oracle<'o> {
+        self.oracle
+    }
+
     /// Returns the number of accesses that the allocator of the engine `student` has made to its memory.
     pub fn accesses(&self) -> Result<u64, Violation> {
         match self.oracle.target.violation() {
@@ -149,6 +154,7 @@ impl<'o> Client<'o> {
             call: "FREE",
             errno,
         })?;
+        self.oracle.check_last_call()?;
         self.oracle.note(Journal::done);
         Ok(())
     }
@@ -165,6 +171,7 @@ impl<'o> Client<'o> {
         (self.oracle).note(|journal| journal.realloc(old.handle, size));
         let result = match self.oracle.target.realloc(old.handle, size) {
             Ok(reply) => {
+                self.oracle.check_last_call()?;
                 block.place = BlockInfo {
                     handle: reply.handle,
                     offset: reply.offset,

@@ -37,6 +37,7 @@ mod kind {
     pub(super) const PLACED: u64 = 5;
     pub(super) const REFUSED: u64 = 6;
     pub(super) const DONE: u64 = 7;
+    pub(super) const NEW_POOL: u64 = 8;
 }
 
 /// A request of a client of the oracle.
@@ -138,6 +139,11 @@ impl Journal {
         let _ = (&self.0).write_all(&bytes);
     }
 
+    /// Begins anew, for another pool.
+    pub(super) fn new_pool(&self) {
+        self.append(kind::NEW_POOL, [0; 4]);
+    }
+
     pub(super) fn alloc(&self, size: u64, align: u64) {
         self.append(kind::ALLOC, [size, align, 0, 0]);
     }
@@ -235,6 +241,7 @@ impl Reader {
                 self.end(Answer::Block(block));
             }
             kind::REFUSED => self.end(Answer::Refused),
+            kind::NEW_POOL => *self = Self::default(),
             _ => self.end(Answer::Done),
         }
     }
@@ -303,5 +310,7 @@ mod tests {
         let history = journal.history().unwrap();
         assert_eq!(history.last, Some((Request::Check, Answer::None)));
         assert_eq!((history.live.len(), history.requests), (2, 5));
+        journal.new_pool();
+        assert_eq!(journal.history().unwrap(), History::default());
     }
 }

@@ -70,6 +70,7 @@ use crate::{
     },
     uapi::{
         self,
+        AllocatorRule,
         Cause,
         Rule,
         SLABLAB_CAUSES,
@@ -163,6 +164,27 @@ impl<'t> Oracle<'t> {
     pub fn with_journal(mut self, journal: Journal) -> Self {
         self.journal = Some(journal);
         self
+    }
+
+    /// Reports a rule that the allocator of the engine `student` broke in the last call. FREE and REALLOC succeed also
+    /// then, so without this check the next request would be blamed. Only an oracle with a journal names requests.
+    fn check_last_call(&self) -> Result<(), Violation> {
+        if self.journal.is_none() {
+            return Ok(());
+        }
+        match self.target.violation() {
+            Ok(violation) if violation.rule != AllocatorRule::None.raw() => {
+                Err(Violation::Allocator(violation.to_string()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Returns the journal for the oracle of a new pool. The journal forgets the pool of this oracle.
+    pub fn journal_of_new_pool(&self) -> Option<Journal> {
+        let journal = self.journal.as_ref()?.share().ok()?;
+        journal.new_pool();
+        Some(journal)
     }
 
     fn note(&self, entry: impl FnOnce(&Journal)) {

@@ -18,6 +18,10 @@ use slab_heap::{
         Capabilities,
         Interfaces, //
     },
+    violation::{
+        Supervise,
+        Violation, //
+    },
 };
 
 /// A function that constructs an engine without regions.
@@ -25,18 +29,68 @@ pub type Constructor = fn() -> Box<dyn Engine + Send>;
 
 static CONSTRUCTOR: OnceLock<Constructor> = OnceLock::new();
 
+/// The engine that takes the place of the registered one, if any.
+static SUBSTITUTE: OnceLock<Constructor> = OnceLock::new();
+
 /// Registers the function that constructs the engine `student`. Later calls have no effect.
 pub fn register(constructor: Constructor) {
     let _ = CONSTRUCTOR.set(constructor);
 }
 
-/// The engine that the program registered.
-pub(super) struct RegisteredEngine(Box<dyn Engine + Send>);
+/// Makes the engine `student` of this process another engine than the registered one. Later calls have no effect.
+///
+/// The allocator of the substitute is not in the learner's file, so violations have no line.
+pub fn substitute(constructor: Constructor) {
+    let _ = SUBSTITUTE.set(constructor);
+}
+
+/// The engine that the program registered, or its substitute.
+pub(super) struct RegisteredEngine {
+    engine: Box<dyn Engine + Send>,
+    /// Whether the lines of violations are those of the learner's file.
+    has_lines: bool,
+}
 
 impl RegisteredEngine {
     /// Constructs the engine without regions, if the program registered one.
     pub(super) fn new() -> Option<Self> {
-        CONSTRUCTOR.get().map(|constructor| Self(constructor()))
+        match SUBSTITUTE.get() {
+            Some(constructor) => Some(Self::of(*constructor)),
+            None => CONSTRUCTOR.get().map(|constructor| Self {
+                engine: constructor(),
+                has_lines: true,
+            }),
+        }
+    }
+
+    /// Constructs an engine that is not the registered one, without regions.
+    pub(super) fn of(constructor: Constructor) -> Self {
+        Self {
+            engine: constructor(),
+            has_lines: false,
+        }
+    }
+}
+
+impl Supervise for RegisteredEngine {
+    fn violation(&self) -> Option<Violation> {
+        let violation = self.engine.interfaces().supervise?.violation()?;
+        let line = if self.has_lines { violation.line } else { 0 };
+        Some(Violation { line, ..violation })
+    }
+
+    fn accesses(&self) -> u64 {
+        let engine = self.engine.interfaces().supervise;
+        engine.map_or(0, |engine| engine.accesses())
+    }
+
+    fn free_byte(&self, offset: u64) -> Option<u8> {
+        self.engine.interfaces().supervise?.free_byte(offset)
+    }
+
+    fn stray_write(&self, offset: u64, byte: u8) -> bool {
+        let engine = self.engine.interfaces().supervise;
+        engine.is_some_and(|engine| engine.stray_write(offset, byte))
     }
 }
 
@@ -44,40 +98,45 @@ impl RegisteredEngine {
 // and this type only forwards the calls.
 unsafe impl Engine for RegisteredEngine {
     fn capabilities(&self) -> Capabilities {
-        self.0.capabilities()
+        self.engine.capabilities()
     }
 
     fn usable_size(&self, layout: Layout) -> usize {
-        self.0.usable_size(layout)
+        self.engine.usable_size(layout)
     }
 
     fn capacity(&self) -> usize {
-        self.0.capacity()
+        self.engine.capacity()
     }
 
     fn offset(&self, byte: NonNull<u8>) -> Option<Offset> {
-        self.0.offset(byte)
+        self.engine.offset(byte)
     }
 
     fn allocate(&self, layout: Layout, cost: &mut Cost) -> Result<Block, Refusal> {
-        self.0.allocate(layout, cost)
+        self.engine.allocate(layout, cost)
     }
 
     unsafe fn free(&self, block: Block, layout: Layout, cost: &mut Cost) -> Result<(), BadFree> {
         // SAFETY: The contract of this function is that of the called one.
-        unsafe { self.0.free(block, layout, cost) }
+        unsafe { self.engine.free(block, layout, cost) }
     }
 
     fn fits_in_place(&self, layout: Layout, new: Layout) -> bool {
-        self.0.fits_in_place(layout, new)
+        self.engine.fits_in_place(layout, new)
     }
 
     unsafe fn resize(&self, block: Block, layout: Layout, new: Layout, cost: &mut Cost) -> bool {
         // SAFETY: The contract of this function is that of the called one.
-        unsafe { self.0.resize(block, layout, new, cost) }
+        unsafe { self.engine.resize(block, layout, new, cost) }
     }
 
     fn interfaces(&self) -> Interfaces<'_> {
-        self.0.interfaces()
+        let interfaces = self.engine.interfaces();
+        let supervise = interfaces.supervise.is_some();
+        Interfaces {
+            supervise: supervise.then_some(self),
+            ..interfaces
+        }
     }
 }
