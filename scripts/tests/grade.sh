@@ -166,7 +166,7 @@ hostile large-const 'Ok(Some(usize::from(BYTES[layout.size()])))' \
 	'pub struct Student; const BYTES: &[u8; 1 << 31] = &[1; 1 << 31];'
 expect large-const 0 "no points:"
 hostile large-type 'Ok(None)' 'pub struct Student([u8; 4096]);' 'fn make() -> Student { Student([0; 4096]) }'
-expect large-type 0 "too large"
+expect large-type 0 "the allocator's type has more than 1024 bytes"
 
 # Programs that do not end, or that end without a result.
 hostile spins 'loop { core::hint::spin_loop() }'
