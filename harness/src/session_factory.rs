@@ -271,6 +271,11 @@ impl SessionFactory {
 
 /// Returns the error for an engine that does not support debug mode.
 fn no_debug_mode(engine: Engine) -> anyhow::Error {
+    if engine == Engine::Student {
+        return anyhow!(
+            "{engine} does not support debug mode, and does not need it: each access of the allocator is checked"
+        );
+    }
     anyhow!(
         "{engine} does not support debug mode: debug mode needs a pool, and an engine that writes at \
          most the first {FREE_BLOCK_BYTES_MAX} bytes of a free block"

@@ -177,7 +177,11 @@ fn room_in_an_exercise_with_slabs_is_a_whole_page() {
     let text = answered(refused, alloc(POOL_BYTES - 4088), Answer::Refused);
     assert!(!text.contains("room for"), "{text}");
     // The failure is not the refusal.
-    let text = answered("blocks: 63 expected, 126 found", alloc(100), Answer::Refused);
+    let text = answered(
+        "blocks: 63 expected, 126 found",
+        alloc(100),
+        Answer::Refused,
+    );
     assert!(!text.contains("room for"), "{text}");
 }
 
@@ -213,7 +217,11 @@ fn a_refused_shrink_is_explained_without_room() {
         block: block(4096, 8192),
         size: 4096,
     };
-    let text = answered("a resize was refused as exhausted", request, Answer::Refused);
+    let text = answered(
+        "a resize was refused as exhausted",
+        request,
+        Answer::Refused,
+    );
     assert!(text.contains("\nYour `resize` returned false, "), "{text}");
     assert!(
         text.contains("\nThe rule: a block that shrinks can always keep its place.\n"),
@@ -225,13 +233,22 @@ fn a_refused_shrink_is_explained_without_room() {
         block: block(4096, 8192),
         size: 8200,
     };
-    let text = answered("a resize was refused as fragmented", request, Answer::Refused);
+    let text = answered(
+        "a resize was refused as fragmented",
+        request,
+        Answer::Refused,
+    );
     assert!(text.contains("room for 8200 bytes at 0x3000"), "{text}");
 }
 
 #[test]
 fn a_breach_in_allocate_during_a_resize_says_why_it_was_called() {
-    let failure = breach(AllocatorRule::AccessInPool, AllocatorFunction::Allocate, POOL_BYTES, 3);
+    let failure = breach(
+        AllocatorRule::AccessInPool,
+        AllocatorFunction::Allocate,
+        POOL_BYTES,
+        3,
+    );
     let request = Request::Realloc {
         block: block(64, 8),
         size: 371,
