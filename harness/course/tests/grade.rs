@@ -152,9 +152,13 @@ const EXHAUSTS: u32 = 4;
 /// An allocator with a fault.
 struct Faulty<const FAULT: u32>;
 
-#[expect(unconditional_recursion, reason = "the test needs a stack overflow")]
-fn descend() -> u64 {
-    std::hint::black_box(descend()) + 1
+#[expect(
+    unconditional_recursion,
+    clippy::only_used_in_recursion,
+    reason = "the test needs a stack overflow"
+)]
+fn descend(depth: u64) -> u64 {
+    std::hint::black_box(descend(depth + 1)) + 1
 }
 
 impl<const FAULT: u32> Allocator for Faulty<FAULT> {
@@ -168,7 +172,7 @@ impl<const FAULT: u32> Allocator for Faulty<FAULT> {
             ENDLESS => loop {
                 memory.read(0)?;
             },
-            OVERFLOWS => Ok(Some(descend() as usize)),
+            OVERFLOWS => Ok(Some(descend(0) as usize)),
             EXHAUSTS => Ok(Some(vec![1_u8; 2 << 30].len())),
             _ => Ok(Some(0)),
         }
