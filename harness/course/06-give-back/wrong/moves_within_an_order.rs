@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Fails: a large block grows into the free memory behind it
+//! Fails: a large block that shrinks frees its tail
 //! Hint: 3
 //!
 //! A block of the buddy system moves also if both sizes need the same order.
