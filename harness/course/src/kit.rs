@@ -201,7 +201,11 @@ impl Kit {
             .with_context(|| format!("cannot create {}", folder.display()))?;
         fs::write(&file, submission.text())
             .with_context(|| format!("cannot write {}", file.display()))?;
-        let mut library = self.compiler(folder);
+        let limits = Limits {
+            cpu_seconds: Some(options.cpu_seconds),
+            ..COMPILER
+        };
+        let mut library = self.compiler(folder, &limits);
         library.args([
             "rlib",
             "--crate-name=student",
@@ -210,7 +214,7 @@ impl Kit {
             "libstudent.rlib",
         ]);
         library.arg("--extern").arg(self.external("slab_student"));
-        let mut program = self.compiler(folder);
+        let mut program = self.compiler(folder, &limits);
         program.args([
             "bin",
             "--crate-name=slablab",
@@ -225,10 +229,6 @@ impl Kit {
         if options.is_static {
             program.arg("-Ctarget-feature=+crt-static");
         }
-        let limits = Limits {
-            cpu_seconds: Some(options.cpu_seconds),
-            ..COMPILER
-        };
         for command in [library, program] {
             let run = limits.run(command).context("cannot run rustc")?;
             let what = match run.ended {
@@ -248,8 +248,8 @@ impl Kit {
     }
 
     /// Returns the compiler with the options of both calls. The next argument is the type of the crate.
-    fn compiler(&self, folder: &Path) -> Command {
-        let mut compiler = Command::new(env::var_os("RUSTC").unwrap_or("rustc".into()));
+    fn compiler(&self, folder: &Path, limits: &Limits) -> Command {
+        let mut compiler = limits.command(env::var_os("RUSTC").unwrap_or("rustc".into()));
         // The environment could have passwords, and options for the compiler.
         compiler.env_clear();
         for name in [

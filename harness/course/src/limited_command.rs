@@ -3,6 +3,7 @@
 //! Runs a command with limits on time, memory and output.
 
 use std::{
+    ffi::OsStr,
     io::{
         self,
         Read, //
@@ -26,11 +27,8 @@ use std::{
 
 use rustix::process::{
     Pid,
-    Resource,
-    Rlimit,
     Signal,
-    kill_process_group,
-    prlimit, //
+    kill_process_group, //
 };
 
 /// The interval at which the time is looked at.
@@ -78,20 +76,40 @@ pub struct Run {
 }
 
 impl Limits {
-    /// Runs a command without input to its end.
+    /// Returns a command that sets these limits and then executes `program` with the arguments that the caller adds. The
+    /// limits hold from the first instruction of the program on, also for its child processes.
+    ///
+    /// `prlimit` of util-linux sets them, because a parent process could set them only after the child has begun.
+    pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new("prlimit");
+        let limits = [
+            ("cpu", self.cpu_seconds),
+            ("as", self.memory_bytes),
+            ("fsize", self.file_bytes),
+            ("core", Some(0)),
+        ];
+        for (resource, most) in limits {
+            if let Some(most) = most {
+                command.arg(format!("--{resource}={most}"));
+            }
+        }
+        command.arg("--").arg(program);
+        command
+    }
+
+    /// Runs a command that [`Limits::command`] returned, without input, to its end.
     ///
     /// # Errors
     ///
-    /// The command cannot be started or limited.
+    /// `prlimit` cannot be started. If the program cannot be started, the status is that of `prlimit`.
     pub fn run(&self, mut command: Command) -> io::Result<Run> {
         // A group of its own, so that the child processes of the command end with it.
-        command.process_group(0);
         let mut child = command
+            .process_group(0)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()?;
-        let limited = self.limit(&child);
         let (output, errors) = (child.stdout.take(), child.stderr.take());
         let most = self.output_bytes;
         let output = thread::spawn(move || output.map(|output| read(output, most + 1, false)));
@@ -102,7 +120,7 @@ impl Limits {
             if let Some(status) = child.try_wait()? {
                 break status;
             }
-            if limited.is_err() || begun.elapsed() > Duration::from_secs(self.seconds) {
+            if begun.elapsed() > Duration::from_secs(self.seconds) {
                 late = Some(format!("it did not end within {} s", self.seconds));
                 break end(&mut child)?;
             }
@@ -110,7 +128,6 @@ impl Limits {
         };
         // Processes that the command left behind would hold the pipes open.
         let _ = kill_process_group(Pid::from_child(&child), Signal::KILL);
-        limited?;
         let mut output = joined(output);
         let errors = joined(errors);
         if output.len() as u64 > most {
@@ -126,30 +143,6 @@ impl Limits {
             output,
             errors,
         })
-    }
-
-    /// Limits a process that has just been started. Processes that it starts have the same limits.
-    fn limit(&self, child: &Child) -> io::Result<()> {
-        let limits = [
-            (Resource::Cpu, self.cpu_seconds),
-            (Resource::As, self.memory_bytes),
-            (Resource::Fsize, self.file_bytes),
-            (Resource::Core, Some(0)),
-        ];
-        for (resource, most) in limits {
-            if most.is_some() {
-                let limit = Rlimit {
-                    current: most,
-                    maximum: most,
-                };
-                match prlimit(Some(Pid::from_child(child)), resource, limit) {
-                    // The process has ended already.
-                    Ok(_) | Err(rustix::io::Errno::SRCH) => {}
-                    Err(errno) => return Err(errno.into()),
-                }
-            }
-        }
-        Ok(())
     }
 
     /// Returns the end of a command that was not ended by this process.
@@ -175,7 +168,7 @@ impl Limits {
 /// Reads up to `most` bytes, and then reads the rest without keeping it if `drains`.
 fn read(mut from: impl Read, most: u64, drains: bool) -> Vec<u8> {
     let mut bytes = Vec::new();
-    // What was read before an error is the output.
+    // The bytes that were read before an error are the output.
     let _ = from.by_ref().take(most).read_to_end(&mut bytes);
     if drains {
         let _ = io::copy(&mut from, &mut io::sink());
@@ -215,7 +208,7 @@ mod tests {
     };
 
     fn shell(limits: Limits, script: &str) -> Run {
-        let mut command = Command::new("sh");
+        let mut command = limits.command("sh");
         command.args(["-c", script]);
         limits.run(command).unwrap()
     }

@@ -57,3 +57,17 @@ pub fn named(sentence: &str) -> Option<&'static CourseTest> {
         .chain(&repair::TESTS);
     tests.find(|test| test.sentence == sentence)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stray_writes_run_in_a_process_only() {
+        for test in &program_errors::STRAY {
+            let named = named(test.sentence).unwrap();
+            assert!(process_only(named.sentence).is_some(), "{}", test.sentence);
+        }
+        assert_eq!(process_only(cpus::TESTS[0].sentence), None);
+    }
+}

@@ -255,10 +255,10 @@ fn measured(
     fs::write(&rubric, exercise.file("rubric.toml")?).context("cannot write the rubric")?;
     let mut command;
     if let Some(runner) = &args.runner {
-        command = Command::new(runner);
+        command = PROGRAM.command(runner);
         command.arg(&program).arg(&rubric).arg(seed.to_string());
     } else {
-        command = Command::new(&program);
+        command = PROGRAM.command(&program);
         command
             .args(["course", "measure", "--seed", &seed.to_string(), "--rubric"])
             .arg(&rubric);
