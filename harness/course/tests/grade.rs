@@ -152,7 +152,11 @@ const EXHAUSTS: u32 = 4;
 /// An allocator with a fault.
 struct Faulty<const FAULT: u32>;
 
-#[expect(unconditional_recursion, reason = "the test needs a stack overflow")]
+#[expect(
+    unconditional_recursion,
+    clippy::only_used_in_recursion,
+    reason = "the test needs a stack overflow"
+)]
 fn descend(depth: u64) -> u64 {
     std::hint::black_box(descend(depth + 1)) + 1
 }
