@@ -12,6 +12,7 @@ mod cmd;
 mod drawing;
 mod fault_injection;
 mod isolated_command;
+mod outdated_student;
 mod session_factory;
 mod trace_args;
 mod workload;

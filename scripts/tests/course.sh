@@ -18,9 +18,9 @@ cd "$(dirname "$0")/../.." || exit
 command=${1:?}
 kept=$(mktemp -d)
 cp rust/student/lib.rs "$kept/lib.rs"
-[ ! -d build/course ] || mv build/course "$kept/course"
-trap 'cp "$kept/lib.rs" rust/student/lib.rs; rm -rf build/course
-	[ ! -d "$kept/course" ] || mv "$kept/course" build/course; rm -rf "$kept"' EXIT
+[ ! -d .course ] || mv .course "$kept/course"
+trap 'cp "$kept/lib.rs" rust/student/lib.rs; rm -rf .course
+	[ ! -d "$kept/course" ] || mv "$kept/course" .course; rm -rf "$kept"' EXIT
 failed=0
 
 # verdict NAME EXPECTED STATUS: compares the exit status of a check
@@ -75,7 +75,7 @@ course() {
 }
 
 # Files that break the rules of the course.
-rm -rf build/course
+rm -rf .course
 first=harness/course/01-bump
 { cat $first/solution.rs && echo 'fn f() { unsafe {} }'; } >rust/student/lib.rs
 course check 1
@@ -113,7 +113,7 @@ verdict "the starting code is in place" 0 $?
 course resume 2
 verdict "a starting code is replaced without a question" 0 $status
 verdict "resume puts the file back" '// mine' "$(tail -n 1 rust/student/lib.rs)"
-verdict "only changed files are kept" build/course/02-first-fit.1.rs "$(echo build/course/*.rs)"
+verdict "only changed files are kept" .course/02-first-fit.1.rs "$(echo .course/*.rs)"
 course resume 4
 verdict "resume without a kept file fails" 1 $status
 
@@ -130,4 +130,83 @@ for number in 1 2 3 3; do
 done
 course hint 4 --answers
 expect "hint --answers answers the questions" '^## Before you code'
+
+# failing CODE: a check of the solution of exercise 1 with code at the beginning of its allocate fails
+failing() {
+	sed "s|^\( *\)let block = self.next.*|\1$1\n&|" $first/solution.rs >rust/student/lib.rs
+	course check 1
+	verdict "a wrong file fails: $1" 1 $status
+}
+
+failing 'memory.set_note(0, 9, 1).unwrap();'
+expect "a panic names the broken rule" 'panicked: .*note 9 of page 0 does not exist, at rust/student/lib.rs:[0-9]'
+verdict "a panic names no hint" 0 "$(grep -c '[Hh]int' <<<"$output")"
+failing 'memory.read(self.next + 1)?;'
+expect "a broken rule names a hint" '^Hint [0-9] helps'
+output=$("$command" map --target sim --engine student --demo 2>&1)
+verdict "the map of a wrong allocator fails" 1 $?
+expect "the map of a wrong allocator tells the rule" '^error: .*allocate'
+
+# The allocator's own check fails after the second request of the first test, and a test calls it at its end.
+sed 's|^    fn free|    fn check(\&mut self, memory: \&mut Memory) -> Result<(), Error> {\
+        if self.next > 100 { Err(memory.broken("too far", self.next)) } else { Ok(()) }\
+    }\
+&|' $first/solution.rs >rust/student/lib.rs
+course check 1
+expect "a check names the first request after which it fails" '^Operation: allocate 64 .*[(]request 2 of the test[)]'
+expect "a check says its own words" 'Your .check. says: too far, at offset 0x80 '
+
+sed 's/\bStudent\b/Bump/' $first/solution.rs >rust/student/lib.rs
+course check 1
+verdict "a file without the type Student fails" 1 $status
+expect "the type is named" '^rust/student/lib.rs:1: the file needs a public type .Student.'
+verdict "nothing is built" 1 "$(grep -c . <<<"$output")"
+
+# A single test.
+cp $first/start.rs rust/student/lib.rs
+course check 1 --test 2
+second=$(sed -n 's/^sentence = "\(.*\)"/\1/p' $first/rubric.toml | sed -n 2p)
+expect "check --test runs the test" "^(ok|FAILED) +$second"
+verdict "check --test runs no other test" 1 "$(grep -cE '^(ok|FAILED) ' <<<"$output")"
+course check 1 --test 99
+verdict "a test that does not exist is an error" 1 $status
+expect "the error names the tests" 'exercise 1 has the tests 1 to'
+
+# The file that passed all tests is kept, and a check of another exercise is not recorded.
+course start 1 --yes
+{ cat $first/solution.rs && echo '// passes'; } >rust/student/lib.rs
+course check 1
+verdict "the file passes" 0 $status
+course check 4
+expect "a check of another exercise says so" '^Exercise 1 was started last'
+course list
+verdict "a check of another exercise is not recorded" 0 "$(grep -c '^ 4 .*started' <<<"$output")"
+{ cat $first/start.rs && echo '// half'; } >rust/student/lib.rs
+course start 2 --yes
+course resume 1
+verdict "resume puts back the file that was kept last" '// half' "$(tail -n 1 rust/student/lib.rs)"
+expect "resume names the file that passed" '^another one is .course/01-bump.done.rs'
+course resume 1 --done --yes
+verdict "resume --done puts back the file that passed" '// passes' "$(tail -n 1 rust/student/lib.rs)"
+course resume 2 --done
+verdict "resume --done fails if no file passed" 1 $status
+
+# The other commands use the file that was built last, and say so.
+course check 1
+output=$("$command" map --target sim --engine student --demo 2>&1 >/dev/null)
+verdict "a file that was built is not named" '' "$output"
+echo '// changed' >>rust/student/lib.rs
+output=$("$command" stress --target sim --engine student --pool 1 --ops 100 2>&1 >/dev/null)
+verdict "stress uses an older file" 0 $?
+expect "a file that has changed since is named" '^rust/student/lib.rs has changed since this program was built'
+verdict "it is named once" 1 "$(grep -c . <<<"$output")"
+
+# The exercises are listed also if the file does not compile.
+echo 'fn f(' >>rust/student/lib.rs
+output=$(make course 2>/dev/null)
+verdict "make course needs no file that compiles" 0 $?
+expect "make course lists the exercises" '^ 1 .* done  '
+cp $first/solution.rs rust/student/lib.rs
+make command 2>/dev/null
+verdict "the command is built again" 0 $?
 exit $failed

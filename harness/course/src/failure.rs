@@ -110,12 +110,47 @@ impl Explanation {
     }
 }
 
-/// Explains a failure of a test on a pool of `pool_bytes` bytes.
+impl Failure {
+    /// Returns whether the allocator did not return: it panicked, crashed, or ran without end. The mistake is then one of
+    /// Rust, about which the hints of an exercise say nothing.
+    #[must_use]
+    pub fn is_crash(&self) -> bool {
+        match self {
+            Self::Breach(breach) => breach.rule == AllocatorRule::CallEnds.raw(),
+            Self::Answer(_) => false,
+            Self::Death(death) => !matches!(death.end, EndReason::Violation(_)),
+        }
+    }
+
+    /// Returns whether the allocator's own check failed.
+    pub(crate) fn is_of_own_check(&self) -> bool {
+        match self {
+            Self::Breach(breach) => {
+                breach.rule == AllocatorRule::OwnCheck.raw()
+                    && breach.function == AllocatorFunction::Check.raw()
+            }
+            _ => false,
+        }
+    }
+}
+
+/// The pool of a test.
+#[derive(Clone, Copy, Debug)]
+pub struct TestPool {
+    /// The bytes of the pool.
+    pub bytes: u64,
+    /// Whether room for a request is shown only in whole free pages: the exercise has slabs, and no correct allocator
+    /// serves a request from the free memory of any slab.
+    pub whole_pages: bool,
+}
+
+/// Explains a failure of a test.
 #[must_use]
-pub fn explain(failure: &Failure, history: &History, pool_bytes: u64) -> String {
+pub fn explain(failure: &Failure, history: &History, pool: TestPool) -> String {
+    let pool_bytes = pool.bytes;
     let explanation = match failure {
         Failure::Breach(breach) => breach.explanation(history, pool_bytes),
-        Failure::Answer(text) => answer(text, history, pool_bytes),
+        Failure::Answer(text) => answer(text, history, pool),
         Failure::Death(death) => died(death),
     };
     let mut text = format!("{}\n", operation(history, pool_bytes));
@@ -141,16 +176,25 @@ fn operation(history: &History, pool_bytes: u64) -> String {
             (*align).max(GRANULE)
         ),
         Request::Free(block) => format!(
-            "Operation: free the block of {} bytes at offset {:#x} (request {number} of the test)",
-            block.bytes, block.offset
+            "Operation: free {} (request {number} of the test)",
+            named(block)
         ),
         Request::Realloc { block, size } => format!(
-            "Operation: resize the block of {} bytes at offset {:#x} to {} bytes (request {number} of the test)",
-            block.bytes,
-            block.offset,
+            "Operation: resize {} to {} bytes (request {number} of the test)",
+            named(block),
             rounded(*size)
         ),
     }
+}
+
+/// Names a block in the terms of the learner's functions.
+fn named(block: &JournalBlock) -> String {
+    format!(
+        "the block of {} bytes aligned to {} at offset {:#x}",
+        block.bytes,
+        block.align.max(GRANULE),
+        block.offset
+    )
 }
 
 /// Returns the bytes that an allocator must serve for a request.
@@ -181,6 +225,20 @@ fn live_block_at(history: &History, offset: u64) -> Option<JournalBlock> {
 
 impl Breach {
     fn explanation(&self, history: &History, pool_bytes: u64) -> Explanation {
+        let mut explanation = self.broken_rule(history, pool_bytes);
+        if let Some((Request::Realloc { size, .. }, _)) = history.last
+            && AllocatorFunction::from_raw(self.function) == Some(AllocatorFunction::Allocate)
+        {
+            let _ = write!(
+                explanation.fact,
+                " Your `resize` returned false, so `allocate` was called for {} bytes.",
+                rounded(size)
+            );
+        }
+        explanation
+    }
+
+    fn broken_rule(&self, history: &History, pool_bytes: u64) -> Explanation {
         let function =
             AllocatorFunction::from_raw(self.function).map_or("it", |function| function.name());
         let Some(rule) = AllocatorRule::from_raw(self.rule) else {
@@ -256,7 +314,14 @@ impl Breach {
             }
             AllocatorRule::OwnCheck => Explanation::new(
                 format!("Your `{function}` says: {}, at offset {offset:#x}{place}.", self.sentence),
-                "the rules of your own check hold after each call.",
+                match history.last {
+                    Some((Request::Check, _)) | None => {
+                        "the rules of your own check hold after each call."
+                    }
+                    _ => {
+                        "the rules of your own check hold after each call. (The test ran with a check after each request, and this is the first request after which it fails.)"
+                    }
+                },
             )
             .mark(offset, self.sentence.clone()),
             AllocatorRule::ProgramError => Explanation::new(
@@ -277,35 +342,112 @@ impl Breach {
 }
 
 /// Explains a wrong answer.
-fn answer(text: &str, history: &History, pool_bytes: u64) -> Explanation {
-    let mut fact: String = text.to_owned();
-    if let Some(first) = fact.get(..1) {
-        let first = first.to_uppercase();
-        fact.replace_range(..1, &first);
+fn answer(text: &str, history: &History, pool: TestPool) -> Explanation {
+    match &history.last {
+        Some((Request::Alloc { .. }, Answer::Refused)) if text.contains(REFUSED) => {
+            refused(text, history, pool)
+        }
+        Some((Request::Realloc { block, size }, answer)) => {
+            resized(text, (block, rounded(*size)), answer, history, pool)
+        }
+        _ => Explanation::new(sentence(text), ""),
     }
-    let mut explanation = Explanation::new(format!("{fact}."), "");
-    let refused = matches!(history.last, Some((_, Answer::Refused)));
-    if let Some((size, align)) = wanted(history).filter(|_| refused) {
-        explanation.block = room(history, pool_bytes, (size, align)).map(|offset| {
-            let name = format!("room for {size} bytes at {offset:#x}");
-            (offset..offset + size, name)
-        });
+}
+
+/// The words of a test about a request that should have been served; the cause follows.
+const REFUSED: &str = " was refused as ";
+
+/// Returns a text as a sentence.
+fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    let first: String = letters
+        .next()
+        .into_iter()
+        .flat_map(char::to_uppercase)
+        .collect();
+    format!("{first}{}.", letters.as_str())
+}
+
+/// Explains a refusal that the test does not accept.
+fn refused(text: &str, history: &History, pool: TestPool) -> Explanation {
+    // The operation has the size and the alignment, and the cause is the engine's word for `Ok(None)`.
+    let reason = (text.split_once(REFUSED))
+        .and_then(|(_, rest)| rest.split_once(", "))
+        .filter(|(cause, _)| ["fragmented", "exhausted"].contains(cause));
+    let fact = match reason {
+        Some((_, reason)) => format!("Your `allocate` returned `Ok(None)`, {reason}."),
+        None => sentence(text),
+    };
+    let mut explanation = Explanation::new(fact, "");
+    explanation.block = named_room(history, pool);
+    explanation
+}
+
+/// Explains a wrong answer to a resize of a block to `size` bytes.
+fn resized(
+    text: &str,
+    (block, size): (&JournalBlock, u64),
+    answer: &Answer,
+    history: &History,
+    pool: TestPool,
+) -> Explanation {
+    // The test knows the sizes of the program. The allocator gets them rounded up.
+    let text = match text.split_once(" bytes") {
+        Some((sizes, rest)) if sizes.starts_with("a resize from ") => {
+            format!("a resize from {} to {size} bytes{rest}", block.bytes)
+        }
+        _ => text.to_owned(),
+    };
+    let mut explanation = Explanation::new(sentence(&text), "");
+    match answer {
+        Answer::Refused if size <= block.bytes => {
+            explanation.fact =
+                "Your `resize` returned false, and `allocate` had no room for a copy.".to_owned();
+            "a block that shrinks can always keep its place.".clone_into(&mut explanation.rule);
+        }
+        Answer::Refused => {
+            explanation.fact +=
+                " Your `resize` returned false, and `allocate` returned `Ok(None)`.";
+            explanation.block = named_room(history, pool);
+        }
+        Answer::Block(new) if new.offset != block.offset => {
+            explanation.fact += " Your `resize` returned false.";
+            explanation.block = Some((
+                block.offset..block.end(),
+                "the block before it moved".to_owned(),
+            ));
+        }
+        _ => {}
     }
     explanation
 }
 
+/// Returns room for the last request, and its name.
+fn named_room(history: &History, pool: TestPool) -> Option<(Range<u64>, String)> {
+    let (size, align) = wanted(history)?;
+    let offset = room(history, pool, (size, align))?;
+    let name = format!("room for {size} bytes at {offset:#x}");
+    Some((offset..offset + size, name))
+}
+
 /// Returns the offset at which a block of a size and alignment fits between the live blocks.
-fn room(history: &History, pool_bytes: u64, (size, align): (u64, u64)) -> Option<u64> {
+fn room(history: &History, pool: TestPool, (size, align): (u64, u64)) -> Option<u64> {
+    let unit = if pool.whole_pages { PAGE_BYTES } else { 1 };
+    let resized = match history.last {
+        Some((Request::Realloc { block, .. }, _)) => Some(block),
+        _ => None,
+    };
+    let mut live: Vec<JournalBlock> = history.live.iter().copied().chain(resized).collect();
+    live.sort_by_key(|block| block.offset);
+    let starts = live.iter().map(|block| block.offset).chain([pool.bytes]);
+    let ends = [0].into_iter().chain(live.iter().map(JournalBlock::end));
     let mut end = 0;
-    let last = [pool_bytes];
-    let starts = history.live.iter().map(|block| block.offset).chain(last);
-    let mut ends = history.live.iter().map(JournalBlock::end);
-    for start in starts {
-        let offset = u64::next_multiple_of(end, align);
-        if offset.saturating_add(size) <= start {
+    for (start, before) in starts.zip(ends) {
+        end = before.max(end);
+        let offset = u64::next_multiple_of(end, align.max(unit));
+        if offset.saturating_add(size.next_multiple_of(unit)) <= start {
             return Some(offset);
         }
-        end = ends.next().unwrap_or(pool_bytes).max(end);
     }
     None
 }

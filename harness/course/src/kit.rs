@@ -218,6 +218,7 @@ impl Kit {
         program.args([
             "bin",
             "--crate-name=slablab",
+            "--cfg=feature=\"student\"",
             "-o",
             "slablab",
             "--extern=student=libstudent.rlib",

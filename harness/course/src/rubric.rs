@@ -62,6 +62,10 @@ pub struct Rubric {
     /// Whether the measured parts have 0 points unless all tests pass.
     #[serde(default = "default_gate")]
     pub gate: bool,
+    /// Whether the picture of a failure shows room for a request only in whole free pages: the exercise has slabs, and no
+    /// correct allocator serves a request from the free memory of any slab.
+    #[serde(default)]
+    pub whole_pages: bool,
     /// The tests in the order in which they run: the inner layers first.
     #[serde(rename = "test")]
     pub tests: Vec<RubricTest>,

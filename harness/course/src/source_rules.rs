@@ -117,6 +117,7 @@ pub fn refusals(source: &str) -> Vec<Refusal> {
     let mut scan = Scan::default();
     scan.collect_names(&tokens);
     scan.top_attributes(&tokens);
+    scan.student(&tokens);
     scan.tokens(&tokens);
     scan.refusals.sort_by_key(|refusal| refusal.line);
     scan.refusals
@@ -147,6 +148,30 @@ fn bracket(tree: Option<&TokenTree>, delimiter: Delimiter) -> Option<&Group> {
         Some(TokenTree::Group(group)) if group.delimiter() == delimiter => Some(group),
         _ => None,
     }
+}
+
+/// Returns whether a file declares a public `Student`, perhaps in a macro.
+fn has_public_student(tokens: &TokenStream) -> bool {
+    let trees = trees(tokens);
+    (0..trees.len()).any(|index| {
+        if let TokenTree::Group(group) = &trees[index] {
+            return has_public_student(&group.stream());
+        }
+        let is = |place: usize, words: &[&str]| {
+            word(trees.get(place)).is_some_and(|word| words.contains(&word.as_str()))
+        };
+        is(index, &["pub"])
+            && match word(trees.get(index + 1)).as_deref() {
+                Some("struct" | "enum" | "union" | "type") => is(index + 2, &["Student"]),
+                // The name may stand in braces.
+                Some("use") => (trees
+                    .iter()
+                    .skip(index)
+                    .take_while(|tree| !is_punct(Some(tree), ';')))
+                .any(|tree| tree.to_string().contains("Student")),
+                _ => false,
+            }
+    })
 }
 
 #[derive(Default)]
@@ -212,6 +237,17 @@ impl Scan {
                     is_syntax: false,
                 });
             }
+        }
+    }
+
+    /// Refuses a file without the public type `Student`. The compiler would name a file that is not the learner's.
+    fn student(&mut self, tokens: &TokenStream) {
+        if !has_public_student(tokens) {
+            self.refusals.push(Refusal {
+                line: 1,
+                reason: "the file needs a public type `Student`: `pub struct Student`".to_owned(),
+                is_syntax: false,
+            });
         }
     }
 

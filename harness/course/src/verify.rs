@@ -6,7 +6,10 @@
 
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{
+    Context,
+    bail, //
+};
 use serde::{
     Deserialize,
     Serialize, //
@@ -21,7 +24,10 @@ use slablab_lab::{
     oracle::{
         Oracle,
         Violation,
-        journal::Journal, //
+        journal::{
+            History,
+            Journal, //
+        }, //
     },
     sim::Sim,
     target::Target,
@@ -33,6 +39,7 @@ use crate::{
     failure::{
         Breach,
         Failure,
+        TestPool,
         explain, //
     },
     suites::{
@@ -66,17 +73,35 @@ pub struct FailedTest {
     pub sentence: &'static str,
     /// The operation, what the allocator did, the rule, and the picture of the pool.
     pub explanation: String,
-    /// The number of the hint that helps.
-    pub hint: Option<usize>,
+    /// The help of the hints.
+    pub help: Help,
 }
 
-/// Runs the tests of an exercise, up to the first failure.
+/// The help that the hints of an exercise give after a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Help {
+    /// The hint with this number helps.
+    Hint(usize),
+    /// Some hint may help.
+    Any,
+    /// None helps: the allocator did not return.
+    None,
+}
+
+/// Runs the tests of an exercise, up to the first failure, or only the test with the number `only`, from 1.
 ///
 /// # Errors
 ///
-/// The rubric is not readable or names a test that does not exist, or no process can be created.
-pub fn verify(exercise: &Exercise) -> anyhow::Result<Verdict> {
-    let rubric = exercise.rubric()?;
+/// The rubric is not readable or names a test that does not exist, there is no test `only`, or no process can be created.
+pub fn verify(exercise: &Exercise, only: Option<usize>) -> anyhow::Result<Verdict> {
+    let mut rubric = exercise.rubric()?;
+    if let Some(only) = only {
+        let (number, tests) = (exercise.number, rubric.tests.len());
+        if !(1..=tests).contains(&only) {
+            bail!("exercise {number} has the tests 1 to {tests}");
+        }
+        rubric.tests = vec![rubric.tests.swap_remove(only - 1)];
+    }
     let mut verdict = Verdict {
         passed: Vec::new(),
         tests: rubric.tests.len(),
@@ -87,11 +112,15 @@ pub fn verify(exercise: &Exercise) -> anyhow::Result<Verdict> {
     for named in &rubric.tests {
         let test = suites::named(&named.sentence)
             .with_context(|| format!("the rubric names an unknown test: {}", named.sentence))?;
-        if let Some(explanation) = run(test)? {
+        if let Some(failed) = run_prepared(test, PATIENCE, rubric.whole_pages, || Ok(()))? {
             verdict.failed = Some(FailedTest {
                 sentence: test.sentence,
-                explanation,
-                hint: named.hint,
+                explanation: failed.explanation,
+                help: match named.hint {
+                    _ if failed.is_crash => Help::None,
+                    Some(hint) => Help::Hint(hint),
+                    None => Help::Any,
+                },
             });
             break;
         }
@@ -101,13 +130,12 @@ pub fn verify(exercise: &Exercise) -> anyhow::Result<Verdict> {
     Ok(verdict)
 }
 
-/// Runs a test in a process of its own, and returns the explanation of its failure.
-///
-/// # Errors
-///
-/// No process can be created.
-pub fn run(test: &CourseTest) -> anyhow::Result<Option<String>> {
-    run_prepared(test, PATIENCE, || Ok(()))
+/// The failure of a test, in words.
+pub(crate) struct Explained {
+    /// The operation, what the allocator did, the rule, and the picture of the pool.
+    pub(crate) explanation: String,
+    /// Whether the allocator did not return.
+    is_crash: bool,
 }
 
 /// Runs a test in a process of its own, which calls `prepare` first, and returns the explanation of its failure.
@@ -118,14 +146,43 @@ pub fn run(test: &CourseTest) -> anyhow::Result<Option<String>> {
 pub(crate) fn run_prepared(
     test: &CourseTest,
     patience: Duration,
+    whole_pages: bool,
     prepare: fn() -> Result<(), String>,
-) -> anyhow::Result<Option<String>> {
+) -> anyhow::Result<Option<Explained>> {
+    let Some((mut failure, mut history)) = run_once(test, patience, false, prepare)? else {
+        return Ok(None);
+    };
+    // A test calls the allocator's own check at its end, long after the request that made it fail.
+    if failure.is_of_own_check()
+        && let Some((earlier, then)) = run_once(test, patience, true, prepare)?
+        && earlier.is_of_own_check()
+    {
+        (failure, history) = (earlier, then);
+    }
+    let pool = TestPool {
+        bytes: test.pool_bytes,
+        whole_pages,
+    };
+    Ok(Some(Explained {
+        explanation: explain(&failure, &history, pool),
+        is_crash: failure.is_crash(),
+    }))
+}
+
+/// Runs a test in a process of its own, with the allocator's own check after each request if `checks_each`. Returns the
+/// failure and the requests up to it.
+fn run_once(
+    test: &CourseTest,
+    patience: Duration,
+    checks_each: bool,
+    prepare: fn() -> Result<(), String>,
+) -> anyhow::Result<Option<(Failure, History)>> {
     let journal = Journal::new().context("cannot create the journal of a test")?;
     let shared = journal
         .share()
         .context("cannot share the journal of a test")?;
     let ended = isolation::run(Patience::Limited(patience), || match prepare() {
-        Ok(()) => in_child(test, shared),
+        Ok(()) => in_child(test, shared, checks_each),
         Err(reason) => Ended::Answer(reason),
     })?;
     let failure = match ended {
@@ -137,7 +194,7 @@ pub(crate) fn run_prepared(
     let history = journal
         .history()
         .context("cannot read the journal of a test")?;
-    Ok(Some(explain(&failure, &history, test.pool_bytes)))
+    Ok(Some((failure, history)))
 }
 
 /// The result that the process of a test sends.
@@ -148,8 +205,8 @@ enum Ended {
     Answer(String),
 }
 
-/// Runs a test on a new pool.
-fn in_child(test: &CourseTest, journal: Journal) -> Ended {
+/// Runs a test on a new pool, with the allocator's own check after each request if `checks_each`.
+fn in_child(test: &CourseTest, journal: Journal, checks_each: bool) -> Ended {
     let sim = match Sim::private(Engine::Student, test.pool_bytes) {
         Ok(sim) => Watched(Box::new(sim)),
         Err(Errno::OPNOTSUPP) => {
@@ -158,7 +215,10 @@ fn in_child(test: &CourseTest, journal: Journal) -> Ended {
         Err(errno) => return Ended::Answer(format!("the pool cannot be created: {errno}")),
     };
     let result = Oracle::new(&sim, 1).and_then(|oracle| {
-        let oracle = oracle.with_journal(journal);
+        let mut oracle = oracle.with_journal(journal);
+        if checks_each {
+            oracle = oracle.checking_each_request();
+        }
         (test.run)(&mut oracle.client())?;
         oracle.check()
     });

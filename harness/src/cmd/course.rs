@@ -51,6 +51,9 @@ enum CourseCommand {
     Resume {
         /// The number of the exercise
         exercise: usize,
+        /// Put the last file back that passed all tests, instead of the one that was kept last
+        #[arg(long)]
+        done: bool,
         /// Do not ask before the file is replaced
         #[arg(long)]
         yes: bool,
@@ -64,6 +67,9 @@ enum CourseCommand {
     Check {
         /// The number of the exercise [default: the one that was started last]
         exercise: Option<usize>,
+        /// Run only the test with this number, in the order of the exercise; for exercise 9 the number of the weakness
+        #[arg(long, value_name = "NUMBER", conflicts_with = "kernel")]
+        test: Option<usize>,
         #[command(flatten)]
         kernel: kernel::CheckArgs,
     },
@@ -76,7 +82,8 @@ enum CourseCommand {
     Hint {
         /// The number of the exercise [default: the one that was started last]
         exercise: Option<usize>,
-        /// The number of the hint: each says more than the one before [default: the one after the last that you saw]
+        /// The number of the hint: each says more than the one before; for exercise 9 the number of the weakness [default:
+        /// the one after the last that you saw]
         hint: Option<usize>,
         /// Answer the questions of the page instead
         #[arg(long, conflicts_with = "hint")]
@@ -95,6 +102,9 @@ enum CourseCommand {
     Verify {
         /// The number of the exercise
         exercise: usize,
+        /// The number of the only test to run
+        #[arg(long)]
+        test: Option<usize>,
     },
 }
 
@@ -127,17 +137,25 @@ pub(crate) fn run(args: CourseArgs) -> anyhow::Result<ExitCode> {
             let files = files::Files::new(&checkout, &exercises);
             files.start(&mut progress, exercise, solution, yes)
         }
-        CourseCommand::Resume { exercise, yes } => {
+        CourseCommand::Resume {
+            exercise,
+            done,
+            yes,
+        } => {
             let files = files::Files::new(&checkout, &exercises);
-            files.resume(&mut progress, exercise, yes)
+            files.resume(&mut progress, exercise, done, yes)
         }
         CourseCommand::Page { exercise } => {
             print!("{}", numbered(exercise, &progress)?.file("page.md")?);
             Ok(ExitCode::SUCCESS)
         }
-        CourseCommand::Check { exercise, kernel } => {
+        CourseCommand::Check {
+            exercise,
+            test,
+            kernel,
+        } => {
             let exercise = numbered(exercise, &progress)?;
-            check::check(&checkout, exercise, kernel.options())
+            check::check(&checkout, exercise, test, kernel.options())
         }
         CourseCommand::Grade(args) => {
             let exercise = numbered(args.exercise, &progress)?;
@@ -159,9 +177,10 @@ pub(crate) fn run(args: CourseArgs) -> anyhow::Result<ExitCode> {
                 hint::hint(&mut progress, exercise, hint)
             }
         }
-        CourseCommand::Verify { exercise } => {
+        CourseCommand::Verify { exercise, test } => {
             let exercise = exercise::numbered(&exercises, exercise)?;
-            check::verify(&mut progress, &exercises, exercise)
+            let files = files::Files::new(&checkout, &exercises);
+            check::verify(&mut progress, &files, exercise, test)
         }
         CourseCommand::Run(args) => args.run(),
     }

@@ -149,7 +149,7 @@ impl Memory {
     pub fn read(&self, at: usize) -> Result<u64, Error> {
         let index = self.index(at, Location::caller())?;
         // This cannot fail, because `index` is in the pool.
-        self.pool.get(index).ok_or(Error(()))
+        self.pool.get(index).ok_or(Error(None))
     }
 
     /// Writes the word at offset `at`.
@@ -215,7 +215,7 @@ impl Memory {
     #[track_caller]
     pub fn note(&self, page: usize, number: usize) -> Result<u64, Error> {
         let index = self.note_index(page, number, Location::caller())?;
-        self.notes.get(index).ok_or(Error(()))
+        self.notes.get(index).ok_or(Error(None))
     }
 
     /// Writes note `number` of a page.
@@ -317,8 +317,9 @@ impl Memory {
     }
 
     fn record(&self, violation: Violation) -> Error {
-        self.violation.set(self.violation().or(Some(violation)));
-        Error(())
+        let first = self.violation().unwrap_or(violation);
+        self.violation.set(Some(first));
+        Error(Some((first.rule, first.offset)))
     }
 
     /// Returns the first violation.

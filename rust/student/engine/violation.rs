@@ -2,7 +2,10 @@
 
 //! The error of a learner's allocator, and the call in which it happens.
 
-use core::panic::Location;
+use core::{
+    fmt,
+    panic::Location, //
+};
 
 use slab_heap::violation::{
     Operation,
@@ -12,8 +15,35 @@ use slab_heap::violation::{
 
 /// A rule is broken. The violation is recorded already, so a function of the allocator only has to return the error:
 /// the operator `?` does that.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Error(pub(crate) ());
+///
+/// The text of `{:?}`, which a panic of `unwrap` shows, says which rule.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Error(pub(crate) Option<(Rule, u64)>);
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some((rule, offset)) = self.0 else {
+            return f.write_str("a rule is broken");
+        };
+        match rule {
+            Rule::AccessInPool => {
+                write!(f, "the word at offset {offset:#x} is outside of the pool")
+            }
+            Rule::AccessAligned => write!(f, "offset {offset:#x} is not a multiple of 8"),
+            Rule::AccessOutsideOfBlocks => {
+                write!(f, "the word at offset {offset:#x} belongs to a live block")
+            }
+            Rule::OperationEnds => f.write_str("the call makes too many accesses"),
+            Rule::NoteExists => write!(
+                f,
+                "note {} of page {} does not exist",
+                offset >> 32,
+                offset & 0xffff_ffff
+            ),
+            _ => write!(f, "a rule is broken at offset {offset:#x}"),
+        }
+    }
+}
 
 /// A call of the allocator that is being executed.
 #[derive(Clone, Copy, Debug)]

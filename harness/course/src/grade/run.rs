@@ -111,10 +111,12 @@ impl Measurement {
                 .position(|test| Some(&test.sentence) == named.parent.as_ref());
             let result = match (parent, suites::named(&named.sentence)) {
                 (Some(parent), _) if tests[parent] != TestResult::Passed => TestResult::NotRun,
-                (_, Some(test)) => match verify::run_prepared(test, PATIENCE, limit)? {
-                    None => TestResult::Passed,
-                    Some(reason) => TestResult::Failed(reason),
-                },
+                (_, Some(test)) => {
+                    match verify::run_prepared(test, PATIENCE, rubric.whole_pages, limit)? {
+                        None => TestResult::Passed,
+                        Some(failed) => TestResult::Failed(failed.explanation),
+                    }
+                }
                 (_, None) => anyhow::bail!("there is no test \"{}\"", named.sentence),
             };
             tests.push(result);

@@ -9,7 +9,8 @@ use std::{
 
 use super::refusals;
 
-const HEAD: &str = "#![cfg_attr(not(MODULE), no_std)]\n#![forbid(unsafe_code)]\n";
+const HEAD: &str =
+    "#![cfg_attr(not(MODULE), no_std)]\n#![forbid(unsafe_code)] pub struct Student;\n";
 
 /// Returns the refusals of a text behind the head of a file. Lines count from the first one of the text.
 fn reasons(text: &str) -> Vec<String> {
@@ -98,7 +99,7 @@ fn a_harmless_file_is_accepted() {
 
 #[test]
 fn a_file_without_the_two_attributes_is_refused() {
-    let found = refusals("#![cfg_attr(MODULE, no_std)] fn f() {}");
+    let found = refusals("#![cfg_attr(MODULE, no_std)] pub struct Student;");
     let found: Vec<String> = found.iter().map(ToString::to_string).collect();
     assert_eq!(
         found,
@@ -108,7 +109,7 @@ fn a_file_without_the_two_attributes_is_refused() {
         ]
     );
     assert_eq!(
-        refusals("mod a { #![forbid(unsafe_code)] #![no_std] }").len(),
+        refusals("pub struct Student; mod a { #![forbid(unsafe_code)] #![no_std] }").len(),
         2
     );
 }
@@ -117,4 +118,31 @@ fn a_file_without_the_two_attributes_is_refused() {
 fn a_file_that_is_not_rust_is_a_syntax_refusal() {
     let found = refusals("fn f() {\n  \"");
     assert!(found[0].is_syntax && found.len() == 1);
+}
+
+#[test]
+fn a_file_without_a_public_student_is_refused() {
+    let head = HEAD.replace("pub struct Student;", "");
+    let found = |text: &str| refusals(&format!("{head}{text}"));
+    for text in [
+        "",
+        "struct Student;",
+        "pub struct Students;",
+        "pub(crate) struct Student;",
+        "pub struct Bump; impl Bump { fn student() {} }",
+        "use self::inner::Student; mod inner {}",
+    ] {
+        let found = found(text);
+        assert_eq!(found.len(), 1, "{text}: {found:?}");
+        assert!(found[0].reason.contains("a public type `Student`"), "{text}");
+        assert!(!found[0].is_syntax);
+    }
+    for text in [
+        "pub struct Student { next: usize }",
+        "pub struct Student<const N: usize = 8>;",
+        "pub type Student = Bump; struct Bump;",
+        "struct Bump; pub use self::Bump as Student;",
+    ] {
+        assert_eq!(found(text), [], "{text}");
+    }
 }

@@ -19,7 +19,7 @@ use super::{
         mix,
         must,
         must_resize,
-        within, //
+        within_each, //
     },
 };
 
@@ -116,11 +116,11 @@ fn requests_at_the_boundary_make_few_accesses(client: &mut Client<'_>) -> Result
         let blocks = blocks.collect::<Result<Vec<_>, _>>()?;
         for depth in [1, 2, 8] {
             let what = format!(
-                "{BOUNDARY_PAIRS} allocations and frees of {size} bytes, {depth} of each in turn,"
+                "pairs of an allocation and a free of {size} bytes, {depth} of each in turn,"
             );
-            within(
+            within_each(
                 client,
-                BOUNDARY_PAIRS * BOUNDARY_ACCESSES_MAX,
+                (BOUNDARY_PAIRS, BOUNDARY_ACCESSES_MAX),
                 &what,
                 |client| {
                     for _ in 0..BOUNDARY_PAIRS / depth {

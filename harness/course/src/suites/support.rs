@@ -147,6 +147,26 @@ pub(super) fn exactly(found: usize, wanted: usize, what: &str) -> Result<(), Vio
     )))
 }
 
+/// Runs `work`, which does `count` things that `what` names, and fails if the allocator makes more than `limit` accesses for
+/// each of them on average.
+pub(super) fn within_each<'o, T>(
+    client: &mut Client<'o>,
+    (count, limit): (u64, u64),
+    what: &str,
+    work: impl FnOnce(&mut Client<'o>) -> Result<T, Violation>,
+) -> Result<T, Violation> {
+    let before = client.accesses()?;
+    let value = work(client)?;
+    let accesses = client.accesses()? - before;
+    if accesses <= count * limit {
+        return Ok(value);
+    }
+    Err(Violation::Unexpected(format!(
+        "{count} {what} made {} accesses each to pool and notes; {limit} are enough",
+        accesses.div_ceil(count)
+    )))
+}
+
 /// Runs `work`, and fails if the allocator makes more than `limit` accesses meanwhile.
 pub(super) fn within<'o, T>(
     client: &mut Client<'o>,

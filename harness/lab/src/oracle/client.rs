@@ -101,6 +101,7 @@ impl<'o> Client<'o> {
             Err(refused) => {
                 let cause = self.oracle.refused("ALLOC", &refused)?;
                 self.oracle.note(Journal::refused);
+                self.oracle.check_request()?;
                 return Ok(Err(cause));
             }
         };
@@ -112,6 +113,7 @@ impl<'o> Client<'o> {
             align,
         };
         self.oracle.note(|journal| journal.placed(&place));
+        self.oracle.check_request()?;
         self.track_new(place, reply.cost).map(Ok)
     }
 
@@ -156,7 +158,7 @@ impl<'o> Client<'o> {
         })?;
         self.oracle.check_last_call()?;
         self.oracle.note(Journal::done);
-        Ok(())
+        self.oracle.check_request()
     }
 
     /// Changes the size of a block, or returns the cause of the refusal. A refusal must leave the block
@@ -198,6 +200,7 @@ impl<'o> Client<'o> {
             old.handle.into(),
             block.handle().into(),
         )?;
+        self.oracle.check_request()?;
         self.track_resized(block, old.size)?;
         Ok(result)
     }

@@ -124,6 +124,8 @@ pub struct Oracle<'t> {
     books: Mutex<OracleState>,
     checked_bytes: AtomicU64,
     journal: Option<Journal>,
+    /// Whether CHECK is called after each request of a client.
+    checks_each: bool,
 }
 
 /// The state of the oracle, behind a lock.
@@ -156,6 +158,7 @@ impl<'t> Oracle<'t> {
             }),
             checked_bytes: AtomicU64::new(0),
             journal: None,
+            checks_each: false,
         })
     }
 
@@ -164,6 +167,21 @@ impl<'t> Oracle<'t> {
     pub fn with_journal(mut self, journal: Journal) -> Self {
         self.journal = Some(journal);
         self
+    }
+
+    /// Calls CHECK after each request of the clients. The journal does not contain these calls.
+    #[must_use]
+    pub fn checking_each_request(mut self) -> Self {
+        self.checks_each = true;
+        self
+    }
+
+    /// Calls CHECK if the oracle does so after each request.
+    fn check_request(&self) -> Result<(), Violation> {
+        if !self.checks_each {
+            return Ok(());
+        }
+        self.checked(self.target.check())
     }
 
     /// Reports a rule that the allocator of the engine `student` broke in the last call. FREE and REALLOC succeed also
@@ -244,6 +262,11 @@ impl<'t> Oracle<'t> {
             }
             result = self.target.check();
         }
+        self.checked(result)
+    }
+
+    /// Returns the violation that an answer to CHECK tells.
+    fn checked(&self, result: Result<uapi::slablab_check, Errno>) -> Result<(), Violation> {
         match result {
             Ok(check) if check.rule == Rule::None.raw() => Ok(()),
             Ok(check) if check.rule == Rule::Allocator.raw() => Err(self.allocator_violation()),

@@ -7,6 +7,11 @@
 
 use std::{
     alloc::Layout,
+    hash::{
+        DefaultHasher,
+        Hash,
+        Hasher, //
+    },
     ptr::NonNull,
     sync::OnceLock, //
 };
@@ -35,6 +40,28 @@ static SUBSTITUTE: OnceLock<Constructor> = OnceLock::new();
 /// Registers the function that constructs the engine `student`. Later calls have no effect.
 pub fn register(constructor: Constructor) {
     let _ = CONSTRUCTOR.set(constructor);
+}
+
+/// The hash of the file from which the registered engine was built.
+static SOURCE: OnceLock<u64> = OnceLock::new();
+
+/// Registers the hash of the file from which the engine was built. Later calls have no effect.
+pub fn register_source(hash: u64) {
+    let _ = SOURCE.set(hash);
+}
+
+/// Returns whether the registered engine was built from another text than `source`. It is `false` if that is unknown.
+#[must_use]
+pub fn is_outdated(source: &[u8]) -> bool {
+    (SOURCE.get()).is_some_and(|built| *built != source_hash(source))
+}
+
+/// Returns the hash of a file, as the build script of the program computes it.
+#[must_use]
+pub fn source_hash(source: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    source.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Makes the engine `student` of this process another engine than the registered one. Later calls have no effect.

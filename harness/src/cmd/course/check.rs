@@ -19,6 +19,7 @@ use slablab_course::{
     Exercise, kernel, source_rules,
     verify::{
         self,
+        Help,
         Verdict, //
     },
 };
@@ -29,15 +30,17 @@ use super::{
         Checkout,
         STUDENT, //
     },
+    files::Files,
 };
 
 /// The interval at which `watch` reads the learner's file.
 const TICK: Duration = Duration::from_millis(200);
 
-/// Builds the program anew and runs the tests in it. With `in_kernel` the tests then run in the kernel, too.
+/// Builds the program anew and runs the tests in it, or only the one with the number `test`. With `in_kernel` the tests then run in the kernel, too.
 pub(super) fn check(
     checkout: &Checkout,
     exercise: &Exercise,
+    test: Option<usize>,
     in_kernel: Option<kernel::Options>,
 ) -> anyhow::Result<ExitCode> {
     let number = exercise.number;
@@ -61,6 +64,7 @@ pub(super) fn check(
     };
     let status = Command::new(&program)
         .args(["course", "verify", &number.to_string()])
+        .args(test.map(|test| format!("--test={test}")))
         .status()
         .context("cannot run the program that was built")?;
     match in_kernel {
@@ -79,7 +83,7 @@ pub(super) fn watch(checkout: &Checkout, exercise: &Exercise) -> anyhow::Result<
             if checked.is_some() {
                 println!("\n──── {STUDENT} has changed ────\n");
             }
-            check(checkout, exercise, None)?;
+            check(checkout, exercise, None, None)?;
             println!("\nwaiting for the next save of {STUDENT}; Ctrl-C ends");
             checked = source;
         }
@@ -100,22 +104,45 @@ fn settled(checkout: &Checkout) -> anyhow::Result<Option<String>> {
     }
 }
 
-/// Runs the tests of an exercise on the allocator of this program, prints the result, and records it.
+/// Runs the tests of an exercise on the allocator of this program, prints the result, and records it. With `test` it runs
+/// only the test with this number, and records nothing.
 pub(super) fn verify(
     progress: &mut Progress,
-    exercises: &[Exercise],
+    files: &Files<'_>,
     exercise: &Exercise,
+    test: Option<usize>,
 ) -> anyhow::Result<ExitCode> {
-    let verdict = verify::verify(exercise)?;
-    progress.record(exercise.number, &verdict)?;
-    print(&verdict, exercises, exercise);
-    Ok(match verdict.failed {
-        None => ExitCode::SUCCESS,
-        Some(_) => ExitCode::FAILURE,
+    let verdict = verify::verify(exercise, test)?;
+    let is_done = verdict.failed.is_none();
+    match (test, progress.last()) {
+        (Some(_), _) => {}
+        (None, Some(last)) if last != exercise.number && !is_done => println!(
+            "Exercise {last} was started last, so this may be its file: the result is not recorded. 'slablab course start \
+             {}' begins exercise {0}.\n",
+            exercise.number
+        ),
+        (None, _) => {
+            progress.record(exercise.number, &verdict)?;
+            if is_done {
+                files.keep_done(exercise)?;
+            }
+        }
+    }
+    match test {
+        Some(_) if is_done => {
+            for sentence in &verdict.passed {
+                println!("ok      {sentence}");
+            }
+        }
+        _ => print(&verdict, files.exercises(), exercise, test),
+    }
+    Ok(match is_done {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
     })
 }
 
-fn print(verdict: &Verdict, exercises: &[Exercise], exercise: &Exercise) {
+fn print(verdict: &Verdict, exercises: &[Exercise], exercise: &Exercise, test: Option<usize>) {
     let (number, passed, tests) = (exercise.number, verdict.passed.len(), verdict.tests);
     let Some(failed) = &verdict.failed else {
         for sentence in &verdict.passed {
@@ -134,10 +161,13 @@ fn print(verdict: &Verdict, exercises: &[Exercise], exercise: &Exercise) {
         }
         return;
     };
-    println!("{passed} of {tests} tests of exercise {number} pass. The next one does not:\n");
+    if test.is_none() {
+        println!("{passed} of {tests} tests of exercise {number} pass. The next one does not:\n");
+    }
     println!("FAILED  {}\n\n{}", failed.sentence, failed.explanation);
-    match failed.hint {
-        Some(hint) => println!("Hint {hint} helps: slablab course hint {number} {hint}"),
-        None => println!("The hints may help: slablab course hint {number}"),
+    match failed.help {
+        Help::Hint(hint) => println!("Hint {hint} helps: slablab course hint {number} {hint}"),
+        Help::Any => println!("The hints may help: slablab course hint {number}"),
+        Help::None => {}
     }
 }

@@ -58,7 +58,7 @@ impl Checkout {
 
     /// Returns the folder of the course's own files: the progress, and the files that were replaced.
     pub(super) fn state(&self) -> PathBuf {
-        self.0.join("build/course")
+        self.0.join(".course")
     }
 
     /// Builds the program with the learner's allocator, and returns its path. The result is `None` if the compiler

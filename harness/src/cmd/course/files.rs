@@ -9,7 +9,10 @@ use std::{
         IsTerminal,
         Write, //
     },
-    path::PathBuf,
+    path::{
+        Path,
+        PathBuf, //
+    },
     process::ExitCode,
 };
 
@@ -44,6 +47,11 @@ impl<'c> Files<'c> {
         }
     }
 
+    /// Returns the exercises.
+    pub(super) fn exercises(&self) -> &'c [Exercise] {
+        self.exercises
+    }
+
     /// Puts the starting code of an exercise in place, or the solution of the exercise before, and prints the page.
     pub(super) fn start(
         &self,
@@ -70,10 +78,9 @@ impl<'c> Files<'c> {
         }
         progress.start(number)?;
         if let Some((_, path)) = self.kept(chosen)?.last() {
-            let path = path.strip_prefix(self.checkout.top()).unwrap_or(path);
             println!(
                 "'slablab course resume {number}' puts your own file back: {}",
-                path.display()
+                self.shown(path)
             );
         }
         println!("\n{page}");
@@ -90,20 +97,35 @@ impl<'c> Files<'c> {
         Ok(ExitCode::SUCCESS)
     }
 
-    /// Puts the file back that was kept last for an exercise.
+    /// Puts the file back that was kept last for an exercise, or the one that passed all tests.
     pub(super) fn resume(
         &self,
         progress: &mut Progress,
         number: usize,
+        done: bool,
         yes: bool,
     ) -> anyhow::Result<ExitCode> {
         let chosen = exercise::numbered(self.exercises, number)?;
-        let kept = self.kept(chosen)?;
-        let Some((_, path)) = kept.last() else {
+        let mut paths: Vec<PathBuf> = (self.kept(chosen)?.into_iter())
+            .map(|(_, path)| path)
+            .collect();
+        let path_done = self.path_done(chosen);
+        let has_done = path_done.exists();
+        if done && !has_done {
+            bail!("no file of yours has passed all tests of exercise {number}");
+        }
+        // Without another file, the one that passed is the learner's last.
+        if has_done && !done && !paths.is_empty() {
+            paths.insert(0, path_done);
+        } else if has_done {
+            paths.push(path_done);
+        }
+        let Some(path) = paths.pop() else {
             bail!(
                 "no file of exercise {number} was kept: 'slablab course start {number}' begins it"
             );
         };
+        let path = &path;
         let code =
             fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
         let name = format!("your file of exercise {number}");
@@ -111,7 +133,40 @@ impl<'c> Files<'c> {
             return Ok(ExitCode::FAILURE);
         }
         progress.start(number)?;
+        println!("it was kept as {}", self.shown(path));
+        for other in &paths {
+            println!("another one is {}", self.shown(other));
+        }
+        if has_done && !done && !paths.is_empty() {
+            println!(
+                "'slablab course resume {number} --done' puts back the one that passed all tests"
+            );
+        }
         Ok(ExitCode::SUCCESS)
+    }
+
+    /// Keeps the learner's file as the one that passed all tests of an exercise, unless it is a part of the course.
+    pub(super) fn keep_done(&self, exercise: &Exercise) -> anyhow::Result<()> {
+        let text = self.checkout.read_student()?;
+        let Some(text) = text.filter(|text| !self.is_known(text)) else {
+            return Ok(());
+        };
+        let path = self.path_done(exercise);
+        fs::create_dir_all(self.checkout.state())
+            .and_then(|()| fs::write(&path, text))
+            .with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    /// Returns the path of the file that passed all tests of an exercise.
+    fn path_done(&self, exercise: &Exercise) -> PathBuf {
+        let name = format!("{}.done.rs", exercise.name());
+        self.checkout.state().join(name)
+    }
+
+    /// Returns a path as it is shown: from the top of the checkout.
+    fn shown(&self, path: &Path) -> String {
+        let path = path.strip_prefix(self.checkout.top()).unwrap_or(path);
+        path.display().to_string()
     }
 
     /// Replaces the learner's file by `code`, and returns whether it did. The old file is kept, and the learner is
@@ -131,8 +186,7 @@ impl<'c> Files<'c> {
                 return Ok(false);
             }
             let kept = self.keep(progress, &old)?;
-            let kept = kept.strip_prefix(self.checkout.top()).unwrap_or(&kept);
-            println!("your old file is kept as {}", kept.display());
+            println!("your old file is kept as {}", self.shown(&kept));
         }
         fs::write(self.checkout.student(), code)
             .with_context(|| format!("cannot write {STUDENT}"))?;
@@ -197,7 +251,7 @@ impl<'c> Files<'c> {
 }
 
 /// Returns the command that lets the shell find this program as `slablab`, unless the shell finds it already.
-fn alias() -> Option<String> {
+pub(super) fn alias() -> Option<String> {
     let path = env::var_os("PATH").unwrap_or_default();
     if env::split_paths(&path).any(|folder| folder.join("slablab").is_file()) {
         return None;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The progress of a learner, in `build/course/progress.json`.
+//! The progress of a learner, in `.course/progress.json`.
 
 use std::{
     collections::BTreeMap,
@@ -18,7 +18,10 @@ use slablab_course::{
     verify::Verdict, //
 };
 
-use super::Checkout;
+use super::{
+    Checkout,
+    files::alias, //
+};
 
 /// The progress in all exercises.
 #[derive(Default)]
@@ -128,11 +131,15 @@ impl Progress {
             );
             println!("{}", line.trim_end());
         }
+        let alias = alias().map(|alias| format!("your shell does not find slablab yet: {alias}"));
         match self.state.last {
             Some(last) => {
                 println!("\nexercise {last} was started last: 'slablab course check' tests it")
             }
             None => println!("\nbegin with: slablab course start 1"),
+        }
+        if let Some(alias) = alias {
+            println!("{alias}");
         }
     }
 }

@@ -14,7 +14,6 @@ use anstyle::{
 
 use crate::{
     map::{
-        Extent,
         GRANULES,
         PoolMap,
         RegionMap,
@@ -80,23 +79,15 @@ fn power_of_two(number: usize) -> usize {
     1 << number.ilog2()
 }
 
-/// Draws a map for a terminal of `width` columns; `classes` are the bytes of the classes' objects.
-pub(super) fn draw(map: &PoolMap, classes: &[u64], width: usize) -> String {
+/// Draws a map for a terminal of `width` columns; `classes` are the bytes of the classes' objects. With `has_granules` the
+/// engine knows live and free memory only.
+pub(super) fn draw(map: &PoolMap, classes: &[u64], has_granules: bool, width: usize) -> String {
     let mut text = String::new();
     for (number, region) in map.regions.iter().enumerate() {
         text += &draw_region(number, region, map.page_bytes, width);
         text.push('\n');
     }
-    let is_mixed = |extent: &Extent| {
-        matches!(
-            extent.what,
-            Use::Slab {
-                class: GRANULES,
-                ..
-            }
-        )
-    };
-    if map.extents().any(is_mixed) {
+    if has_granules {
         text += &granule_legend();
         text.push('\n');
         return text + &granule_summary(map);
@@ -323,6 +314,7 @@ fn free_table(map: &PoolMap) -> Option<String> {
 mod tests {
     use super::*;
     use crate::{
+        map::Extent,
         report::plain,
         sim::Sim,
         uapi::Engine, //
@@ -373,7 +365,7 @@ mod tests {
     #[test]
     fn a_map_is_drawn_page_by_page() {
         assert_eq!(
-            plain(&draw(&example(), &CLASSES, 80)),
+            plain(&draw(&example(), &CLASSES, false, 80)),
             "\
 region 0: 32 pages, 128 KiB; one character is 1 page
       0  ab..ddda#####...................
@@ -407,7 +399,7 @@ block size  free blocks  free bytes
             ])],
         };
         assert_eq!(
-            plain(&draw(&map, &[], 80)),
+            plain(&draw(&map, &[], true, 80)),
             "\
 region 0: 4 pages, 16 KiB; one character is 1 page
       0  ##+.
@@ -488,7 +480,7 @@ colour of +: yellow, or red if less than a quarter is live
             let sim = Sim::private(Engine::Hybrid, 1 << 20).unwrap();
             super::super::demo::fill(&sim, seed).unwrap();
             let map = PoolMap::read(&sim).unwrap();
-            draw(&map, &super::super::class_bytes(&sim).unwrap(), 80)
+            draw(&map, &super::super::class_bytes(&sim).unwrap(), false, 80)
         };
         let first = draw_demo(1);
         assert_eq!(draw_demo(1), first);
