@@ -61,7 +61,7 @@ pub struct Violation {
     pub offset: u64,
     /// The line of the learner's file, or 0 if the function's answer breaks the rule.
     pub line: u32,
-    /// What the learner's allocator says about a broken rule of its own, or about an error of the program.
+    /// The text of the learner's allocator about a broken rule of its own, or about an error of the program.
     pub sentence: Option<&'static str>,
 }
 

@@ -5,7 +5,7 @@
 # solution fails at the test that its header names, and the program names the hint of its header:
 #
 #   //! Fails: the sentence of the test
-#   //! Hint: the number of the hint
+#   //! Hint: the number of the hint, or none if the allocator panics
 #
 # A file that breaks the rules of the course is refused with its line, and no command loses a learner's file.
 #
@@ -43,6 +43,7 @@ test_wrong() {
 	verdict "$1 fails" 1 $?
 	grep -qxF "FAILED  $sentence" <<<"$output"
 	verdict "$1 fails at: $sentence" 0 $?
+	[ "$hint" != none ] || return
 	grep -q "^Hint $hint helps: slablab course hint $number $hint\$" <<<"$output"
 	verdict "the program names hint $hint for $1" 0 $?
 }
@@ -121,7 +122,7 @@ cp $first/solution.rs rust/student/lib.rs
 course check 1
 expect "a check names the next exercise" '^Next: slablab course start 2 '
 course list
-expect "the list shows what is done" '^ 1 .* done  .* 50 of 50 points'
+expect "the list shows what is done" '^ 1 .* done  .* ([0-9]+) of \1 points'
 expect "the list shows what is started" '^ 2 .* started  '
 for number in 1 2 3 3; do
 	course hint

@@ -16,10 +16,11 @@
 //! A wrong solution begins with two lines that say at which test it fails, and which hint helps:
 //!
 //! ```text
-//! //! Fails: free neighbours become one block
+//! //! Fails: after all blocks of 1024 bytes are freed, one block takes the whole pool
 //! //! Hint: 3
 //! ```
 //!
+//! The hint is `none` if the allocator panics, because a hint belongs to the test and not to the panic.
 //! `scripts/tests/course.sh` tests that the program says the same.
 //!
 //! The tests are functions of this crate, in [`suites`]. A rubric names them by their sentences, so several exercises

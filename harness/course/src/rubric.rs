@@ -10,7 +10,7 @@
 //! points = 20
 //!
 //! [[test]]
-//! sentence = "free neighbours become one block"
+//! sentence = "after all blocks of 1024 bytes are freed, one block takes the whole pool"
 //! points = 50
 //! parent = "freed memory is used again"
 //! hint = 3
@@ -241,7 +241,7 @@ mod tests {
         points = 70
 
         [[test]]
-        sentence = "free neighbours become one block"
+        sentence = "after all blocks of 1024 bytes are freed, one block takes the whole pool"
         points = 10
         parent = "freed memory is used again"
 
@@ -293,11 +293,11 @@ mod tests {
             ),
             (
                 "parent = \"freed memory is used again\"",
-                "parent = \"free neighbours become one block\"",
+                "parent = \"after all blocks of 1024 bytes are freed, one block takes the whole pool\"",
                 "not an earlier test",
             ),
             (
-                "sentence = \"free neighbours become one block\"",
+                "sentence = \"after all blocks of 1024 bytes are freed, one block takes the whole pool\"",
                 "sentence = \"freed memory is used again\"",
                 "named twice",
             ),

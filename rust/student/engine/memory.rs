@@ -38,7 +38,7 @@ pub const PAGE_NOTES: usize = 8;
 /// The largest number of accesses of one operation. An operation with more accesses is taken for one that never ends.
 pub const ACCESSES_MAX: u64 = 1 << 24;
 
-/// The number of CPUs that [`Memory::cpu`] tells apart.
+/// The number of CPUs that [`Memory::cpu`] distinguishes.
 pub const CPUS: usize = 4;
 
 /// The memory of a pool.

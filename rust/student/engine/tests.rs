@@ -355,7 +355,7 @@ fn a_stray_write_outside_of_blocks_is_an_error_of_the_program() {
     let mut cost = Cost::default();
     let block = engine.allocate(layout(8), &mut cost).unwrap();
     let accesses = engine.accesses();
-    // A live block and the end of the pool are out of reach.
+    // Neither a live block nor a byte past the end of the pool can be reached.
     for offset in [64, 71, PAGE_BYTES as u64, u64::MAX] {
         assert_eq!(engine.free_byte(offset), None);
         assert!(!engine.stray_write(offset, 1), "offset {offset}");

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Fails: the whole pool can be allocated
-//! Hint: 3
+//! Hint: 2
 //!
 //! A block that ends where the pool ends is refused.
 

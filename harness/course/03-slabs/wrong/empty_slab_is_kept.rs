@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Fails: free neighbours become one block
+//! Fails: after all blocks of 1024 bytes are freed, one block takes the whole pool
 //! Hint: 3
 //!
 //! A slab without live objects stays a slab of its class.

@@ -9,9 +9,10 @@ use slablab_lab::oracle::{
 };
 
 use super::{
-    CourseTest, POOL_BYTES,
+    CourseTest, ODD_POOL_BYTES, POOL_BYTES,
     support::{
         fill,
+        free_all,
         must, //
     },
 };
@@ -21,11 +22,16 @@ use super::{
 const ACCESSES_MAX: u64 = 256;
 
 /// Blocks lie at multiples of their length, and operations search no list.
-pub(super) static TESTS: [CourseTest; 2] = [
+pub(super) static TESTS: [CourseTest; 3] = [
     CourseTest {
         sentence: "a block begins at a multiple of its size, rounded up to a power of two",
         pool_bytes: POOL_BYTES,
         run: blocks_are_aligned_to_their_length,
+    },
+    CourseTest {
+        sentence: "in a pool of 96 KiB, blocks of 64 KiB and of 32 KiB begin at multiples of their lengths",
+        pool_bytes: ODD_POOL_BYTES,
+        run: large_blocks_of_an_odd_pool_are_aligned,
     },
     CourseTest {
         sentence: "an operation makes at most 256 accesses, however many blocks are free",
@@ -38,13 +44,35 @@ fn blocks_are_aligned_to_their_length(client: &mut Client<'_>) -> Result<(), Vio
     let mut blocks = Vec::new();
     for size in [64, 100, 128, 200, 1000, 64, 3000, 520, 5000, 96] {
         let block = must(client, size, 8)?;
-        let (offset, length) = (block.offset(), size.next_power_of_two());
+        is_at_its_place(&block, size)?;
         blocks.push(block);
-        if offset % length != 0 {
-            return Err(Violation::Unexpected(format!(
-                "the block of {size} bytes lies at {offset:#x}, which is not a multiple of {length}"
-            )));
-        }
+    }
+    Ok(())
+}
+
+/// Checks that a block of `size` bytes begins at a multiple of its length.
+fn is_at_its_place(block: &ClientBlock, size: u64) -> Result<(), Violation> {
+    let (offset, length) = (block.offset(), size.next_power_of_two());
+    if offset % length == 0 {
+        return Ok(());
+    }
+    Err(Violation::Unexpected(format!(
+        "the block of {size} bytes lies at {offset:#x}, which is not a multiple of {length}"
+    )))
+}
+
+fn large_blocks_of_an_odd_pool_are_aligned(client: &mut Client<'_>) -> Result<(), Violation> {
+    const LARGE: u64 = 64 << 10;
+    const SMALL: u64 = 32 << 10;
+    // Twice, because the blocks merge only up to these lengths.
+    for _ in 0..2 {
+        let large = must(client, LARGE, 8)?;
+        is_at_its_place(&large, LARGE)?;
+        let small = must(client, SMALL, 8)?;
+        is_at_its_place(&small, SMALL)?;
+        free_all(client, [large, small])?;
+        let aligned = must(client, 64, LARGE)?;
+        client.free(aligned)?;
     }
     Ok(())
 }

@@ -7,6 +7,7 @@ use slablab_lab::oracle::{
     ClientBlock,
     Violation, //
 };
+use slablab_trace::rng::Rng;
 
 use super::{
     CourseTest, TIERS_POOL_BYTES,
@@ -27,6 +28,9 @@ const BOUNDARY_ACCESSES_MAX: u64 = 30;
 
 /// The pairs of requests at the boundary of a slab.
 const BOUNDARY_PAIRS: u64 = 96;
+
+/// The sets with a free block that a slab has while its accesses are counted.
+const SETS: u64 = 100;
 
 /// Slabs and resized blocks return memory.
 pub(super) static TESTS: [CourseTest; 8] = [
@@ -130,7 +134,35 @@ fn requests_at_the_boundary_make_few_accesses(client: &mut Client<'_>) -> Result
         }
         free_all(client, blocks)?;
     }
-    Ok(())
+    many_sets_cost_nothing(client)
+}
+
+/// Frees and allocates in a slab with many sets.
+fn many_sets_cost_nothing(client: &mut Client<'_>) -> Result<(), Violation> {
+    let blocks = (0..SETS * 64).map(|_| must(client, 64, 8));
+    let mut blocks = blocks.collect::<Result<Vec<_>, _>>()?;
+    blocks.sort_by_key(ClientBlock::offset);
+    // One free block in each set.
+    for set in (0..SETS as usize).rev() {
+        client.free(blocks.swap_remove(set * 64 + 7))?;
+    }
+    let what = format!(
+        "{BOUNDARY_PAIRS} pairs of a free and an allocation of 64 bytes, in a slab with {SETS} sets that have free blocks,"
+    );
+    within(
+        client,
+        BOUNDARY_PAIRS * BOUNDARY_ACCESSES_MAX,
+        &what,
+        |client| {
+            for number in 0..BOUNDARY_PAIRS as usize {
+                let place = number * 61 % blocks.len();
+                client.free(blocks.swap_remove(place))?;
+                blocks.push(must(client, 64, 8)?);
+            }
+            Ok(())
+        },
+    )?;
+    free_all(client, blocks)
 }
 
 /// Resizes a block, which must not move.
@@ -139,27 +171,37 @@ fn resize_in_place(
     block: &mut ClientBlock,
     size: u64,
 ) -> Result<(), Violation> {
+    resize_aligned_in_place(client, block, 8, size)
+}
+
+/// Resizes a block with an alignment, which must not move.
+fn resize_aligned_in_place(
+    client: &mut Client<'_>,
+    block: &mut ClientBlock,
+    align: u64,
+    size: u64,
+) -> Result<(), Violation> {
     let (before, offset) = (block.size(), block.offset());
     must_resize(client, block, size)?;
     if block.offset() == offset {
         return Ok(());
     }
     Err(Violation::Unexpected(format!(
-        "a resize from {before} to {size} bytes moved the block from {offset:#x} to {:#x}, but there was room at its \
-         place",
+        "a resize of the block of {before} bytes aligned to {align} to {size} bytes moved it from {offset:#x} to {:#x}, \
+         but there was room at its place",
         block.offset()
     )))
 }
 
 fn a_block_of_a_slab_stays(client: &mut Client<'_>) -> Result<(), Violation> {
-    let mut block = must(client, 100, 8)?;
+    let mut block = must(client, 104, 8)?;
     for size in [128, 72, 112] {
         resize_in_place(client, &mut block, size)?;
     }
     // The alignment keeps this block in its slab.
     let mut aligned = must(client, 8, 1024)?;
     for size in [1024, 16] {
-        resize_in_place(client, &mut aligned, size)?;
+        resize_aligned_in_place(client, &mut aligned, 1024, size)?;
     }
     free_all(client, [block, aligned])
 }
@@ -169,6 +211,13 @@ fn a_block_that_shrinks_frees_its_tail(client: &mut Client<'_>) -> Result<(), Vi
     resize_in_place(client, &mut block, TIERS_POOL_BYTES / 4)?;
     let half = must(client, TIERS_POOL_BYTES / 2, 8)?;
     let quarter = must(client, TIERS_POOL_BYTES / 4, 8)?;
+    // Page by page: each tail coalesces with the free memory behind it.
+    for pages in (2..64).rev() {
+        resize_in_place(client, &mut block, pages * 4096)?;
+    }
+    let tails = (13..18).rev().map(|order| must(client, 1 << order, 8));
+    let tails = tails.collect::<Result<Vec<_>, _>>()?;
+    free_all(client, tails)?;
     free_all(client, [half, quarter, block])?;
     let whole = must(client, TIERS_POOL_BYTES, 8)?;
     client.free(whole)
@@ -178,24 +227,77 @@ fn a_block_grows_in_place(client: &mut Client<'_>) -> Result<(), Violation> {
     // The block and everything behind it were one block, so the memory behind it is free.
     let mut block = must(client, TIERS_POOL_BYTES, 8)?;
     resize_in_place(client, &mut block, 8192)?;
-    for size in [10_000, 40_000, 300_000, TIERS_POOL_BYTES] {
+    // These sizes need the same memory.
+    for size in [5000, 8000] {
         resize_in_place(client, &mut block, size)?;
     }
-    client.free(block)
+    for size in [10_000, 40_000, 300_000] {
+        resize_in_place(client, &mut block, size)?;
+        // Memory that the block has taken serves no other request, and all other memory does.
+        let rest = fill(client, 8192)?;
+        let wanted = (TIERS_POOL_BYTES - size.next_power_of_two()) / 8192;
+        if (rest.len() as u64) < wanted {
+            return Err(Violation::Unexpected(format!(
+                "only {} blocks of 8192 bytes were served beside a block that grew to {size} bytes, but there is room \
+                 for {wanted}",
+                rest.len()
+            )));
+        }
+        free_all(client, rest)?;
+    }
+    resize_in_place(client, &mut block, TIERS_POOL_BYTES)?;
+    client.free(block)?;
+    a_block_grows_only_behind_itself(client)
+}
+
+/// Grows a block that has free memory in front of it. It may stay, if the memory behind it is used, or move.
+fn a_block_grows_only_behind_itself(client: &mut Client<'_>) -> Result<(), Violation> {
+    let mut blocks = [must(client, 8192, 8)?, must(client, 8192, 8)?];
+    blocks.sort_by_key(ClientBlock::offset);
+    let [front, mut block] = blocks;
+    client.free(front)?;
+    must_resize(client, &mut block, 16 << 10)?;
+    let rest = fill(client, 8192)?;
+    free_all(client, rest)?;
+    client.free(block)?;
+    let whole = must(client, TIERS_POOL_BYTES, 8)?;
+    client.free(whole)
+}
+
+/// Resizes a block, which must be refused.
+fn must_not_grow(
+    client: &mut Client<'_>,
+    block: &mut ClientBlock,
+    size: u64,
+    free_bytes: u64,
+) -> Result<(), Violation> {
+    if client.realloc(block, size)?.is_err() {
+        return Ok(());
+    }
+    Err(Violation::Unexpected(format!(
+        "a block grew to {size} bytes, but only {free_bytes} bytes were free"
+    )))
 }
 
 fn an_impossible_resize_changes_nothing(client: &mut Client<'_>) -> Result<(), Violation> {
     let mut blocks = fill(client, 8192)?;
     blocks.sort_by_key(ClientBlock::offset);
+    // Behind the last block is the end of the pool.
+    if let Some(last) = blocks.last_mut() {
+        must_not_grow(client, last, 16 << 10, 0)?;
+    }
     // The block at 0 has 8192 free bytes behind it, and a live block behind these.
     client.free(blocks.remove(1))?;
     let mut block = blocks.remove(0);
-    if client.realloc(&mut block, 32 << 10)?.is_ok() {
-        return Err(Violation::Unexpected(
-            "a block grew to 32768 bytes, but only 8192 bytes were free".to_owned(),
-        ));
-    }
+    must_not_grow(client, &mut block, 32 << 10, 8192)?;
     // The free bytes are still there.
+    let again = must(client, 8192, 8)?;
+    client.free(again)?;
+    client.free(block)?;
+    // The block at 0 has 16384 bytes now, and as many would be needed behind it, but only 8192 are free.
+    let mut block = must(client, 16 << 10, 8)?;
+    client.free(blocks.remove(0))?;
+    must_not_grow(client, &mut block, 32 << 10, 8192)?;
     blocks.push(must(client, 8192, 8)?);
     client.free(block)?;
     free_all(client, blocks)?;
@@ -205,6 +307,27 @@ fn an_impossible_resize_changes_nothing(client: &mut Client<'_>) -> Result<(), V
 
 fn no_memory_is_lost(client: &mut Client<'_>) -> Result<(), Violation> {
     mix(client, 4000, 64 << 10, 8192)?;
+    resize_large_blocks(client)?;
     let whole = must(client, TIERS_POOL_BYTES, 8)?;
     client.free(whole)
+}
+
+/// Allocates, resizes and frees blocks of the buddy system in a random order. Requests may be refused.
+fn resize_large_blocks(client: &mut Client<'_>) -> Result<(), Violation> {
+    let mut rng = Rng::new(2);
+    let mut blocks: Vec<ClientBlock> = Vec::new();
+    for _ in 0..3000 {
+        let size = rng.doubling(4097, 256 << 10);
+        if blocks.len() < 4 || rng.chance(1, 3) {
+            blocks.extend(client.alloc(size, 8)?.ok());
+            continue;
+        }
+        let place = rng.index(blocks.len());
+        if rng.chance(1, 3) {
+            client.free(blocks.swap_remove(place))?;
+        } else {
+            let _refusal = client.realloc(&mut blocks[place], size)?.err();
+        }
+    }
+    free_all(client, blocks)
 }

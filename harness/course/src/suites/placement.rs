@@ -12,7 +12,9 @@ use super::{
     support::{
         fill,
         free_all,
-        must, //
+        must,
+        must_resize,
+        refusal, //
     },
 };
 
@@ -73,7 +75,13 @@ fn a_request_that_does_not_fit_is_refused(client: &mut Client<'_>) -> Result<(),
             "8192 bytes were served, but only 4096 bytes were free".to_owned(),
         ));
     }
-    let _small = must(client, 4096, 8)?;
+    let _small = client.alloc(4096, 8)?.map_err(|cause| {
+        Violation::Unexpected(format!(
+            "{}, but the pool has room for 4096 bytes. Request 2 (8192 bytes) was refused just before, and a refusal \
+             changes nothing",
+            refusal(cause)
+        ))
+    })?;
     Ok(())
 }
 
@@ -88,13 +96,12 @@ fn an_odd_pool_is_used_to_its_end(client: &mut Client<'_>) -> Result<(), Violati
     }
     Ok(())
 }
+
 fn a_resized_block_keeps_its_contents(client: &mut Client<'_>) -> Result<(), Violation> {
     let mut block = must(client, 100, 8)?;
     let neighbour = must(client, 100, 8)?;
     for size in [40, 300, 8, 2000] {
-        client.realloc(&mut block, size)?.map_err(|cause| {
-            Violation::Unexpected(format!("a resize to {size} bytes was refused as {cause}"))
-        })?;
+        must_resize(client, &mut block, size)?;
     }
     free_all(client, [block, neighbour])
 }

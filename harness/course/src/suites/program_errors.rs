@@ -29,7 +29,8 @@ use super::{
     support::{
         fill,
         free_all,
-        must, //
+        must,
+        refusal, //
     },
 };
 
@@ -230,7 +231,10 @@ fn a_write_behind_a_block_is_reported(client: &mut Client<'_>) -> Result<(), Vio
         on_new_pool(client, |client| {
             let mut block = must(client, before, 8)?;
             client.realloc(&mut block, after)?.map_err(|cause| {
-                Violation::Unexpected(format!("a resize to {after} bytes was refused as {cause}"))
+                Violation::Unexpected(format!(
+                    "{} for the new place of a block that is resized to {after} bytes",
+                    refusal(cause)
+                ))
             })?;
             let write = StrayWrite {
                 bug: format!(

@@ -16,12 +16,15 @@ use super::{
     support::{
         fill,
         free_all,
-        must, //
+        must,
+        must_all,
+        must_whole,
+        refusal, //
     },
 };
 
 /// Freed memory is used again.
-pub(super) static TESTS: [CourseTest; 9] = [
+pub(super) static TESTS: [CourseTest; 11] = [
     CourseTest {
         sentence: "freed memory is used again",
         pool_bytes: POOL_BYTES,
@@ -43,19 +46,29 @@ pub(super) static TESTS: [CourseTest; 9] = [
         run: |client| merges(client, 4, &[0, 2, 3, 1]),
     },
     CourseTest {
-        sentence: "free neighbours become one block",
+        sentence: "after all blocks of 1024 bytes are freed, one block takes the whole pool",
         pool_bytes: POOL_BYTES,
-        run: free_neighbours_become_one_block,
+        run: one_block_takes_the_whole_pool,
     },
     CourseTest {
-        sentence: "a block that is split serves several requests",
+        sentence: "a freed block serves several smaller requests",
         pool_bytes: POOL_BYTES,
-        run: a_split_block_serves_several_requests,
+        run: a_freed_block_serves_several_requests,
     },
     CourseTest {
         sentence: "no byte is lost, whatever the sizes and alignments of the freed blocks",
         pool_bytes: POOL_BYTES,
         run: no_byte_is_lost,
+    },
+    CourseTest {
+        sentence: "a free part of 16, 32 or 48 bytes is not lost",
+        pool_bytes: POOL_BYTES,
+        run: small_parts_are_not_lost,
+    },
+    CourseTest {
+        sentence: "blocks of 16 and of 32 bytes fill their pages and are freed in mixed order",
+        pool_bytes: POOL_BYTES,
+        run: many_small_blocks_are_freed_in_mixed_order,
     },
     CourseTest {
         sentence: "blocks are freed in any order",
@@ -119,7 +132,8 @@ fn merges(client: &mut Client<'_>, count: u64, order: &[usize]) -> Result<(), Vi
     }
     let merged = client.alloc(count * PAGE, 8)?.map_err(|cause| {
         Violation::Unexpected(format!(
-            "a request of {} bytes was refused as {cause}, although {count} neighbours of {PAGE} bytes each were freed",
+            "{} for {} bytes, although {count} neighbours of {PAGE} bytes each were freed",
+            refusal(cause),
             count * PAGE
         ))
     })?;
@@ -127,7 +141,7 @@ fn merges(client: &mut Client<'_>, count: u64, order: &[usize]) -> Result<(), Vi
     free_all(client, blocks)
 }
 
-fn free_neighbours_become_one_block(client: &mut Client<'_>) -> Result<(), Violation> {
+fn one_block_takes_the_whole_pool(client: &mut Client<'_>) -> Result<(), Violation> {
     let mut blocks = fill(client, 1024)?;
     // First every other block is freed, then the rest, so that blocks merge on both sides.
     let rest = blocks.split_off(blocks.len() / 2);
@@ -137,11 +151,14 @@ fn free_neighbours_become_one_block(client: &mut Client<'_>) -> Result<(), Viola
     }
     free_all(client, even)?;
     free_all(client, odd)?;
-    let whole = must(client, POOL_BYTES, 8)?;
-    client.free(whole)
+    must_whole(
+        client,
+        POOL_BYTES,
+        "the pool was filled with blocks of 1024 bytes",
+    )
 }
 
-fn a_split_block_serves_several_requests(client: &mut Client<'_>) -> Result<(), Violation> {
+fn a_freed_block_serves_several_requests(client: &mut Client<'_>) -> Result<(), Violation> {
     let mut blocks = fill(client, 8192)?;
     let Some(block) = blocks.pop() else {
         return Err(Violation::Unexpected(
@@ -149,9 +166,7 @@ fn a_split_block_serves_several_requests(client: &mut Client<'_>) -> Result<(), 
         ));
     };
     client.free(block)?;
-    let parts = (0..8)
-        .map(|_| must(client, 1024, 8))
-        .collect::<Result<Vec<_>, _>>()?;
+    let parts = must_all(client, &[(1024, 8); 8])?;
     if !matches!(
         client.alloc(1024, 8)?,
         Err(Cause::Exhausted | Cause::Fragmented)
@@ -165,13 +180,80 @@ fn a_split_block_serves_several_requests(client: &mut Client<'_>) -> Result<(), 
 }
 
 fn no_byte_is_lost(client: &mut Client<'_>) -> Result<(), Violation> {
+    // One block at a time first: the message names the layout whose bytes are lost.
+    for (size, align) in LAYOUTS {
+        let block = must(client, size, align)?;
+        client.free(block)?;
+        let before =
+            format!("one block of {size} bytes aligned to {align} was allocated and freed");
+        must_whole(client, POOL_BYTES, &before)?;
+    }
     for _ in 0..3 {
-        let blocks = LAYOUTS.map(|(size, align)| must(client, size, align));
-        let blocks = blocks.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let blocks = must_all(client, &LAYOUTS)?;
         free_all(client, blocks)?;
     }
-    let whole = must(client, POOL_BYTES, 8)?;
-    client.free(whole)
+    must_whole(
+        client,
+        POOL_BYTES,
+        "blocks of 8 sizes and alignments were freed",
+    )
+}
+
+fn small_parts_are_not_lost(client: &mut Client<'_>) -> Result<(), Violation> {
+    for part in [16, 32, 48] {
+        let block = must(client, POOL_BYTES - part, 8)?;
+        client.free(block)?;
+        let before = format!("a block of all but {part} bytes of the pool was allocated and freed");
+        must_whole(client, POOL_BYTES, &before)?;
+        // The alignment of the second block leaves a part free in front of it.
+        let blocks = must_all(client, &[(64 - part, 8), (64, 64)])?;
+        free_all(client, blocks)?;
+        let before = format!(
+            "a block of {} bytes, and one of 64 bytes aligned to 64, were allocated and freed",
+            64 - part
+        );
+        must_whole(client, POOL_BYTES, &before)?;
+    }
+    Ok(())
+}
+
+fn many_small_blocks_are_freed_in_mixed_order(client: &mut Client<'_>) -> Result<(), Violation> {
+    const PAGES: u64 = 2;
+    for size in [16, 32] {
+        let count = (PAGES * 4096 / size) as usize;
+        let mut live = must_all(client, &vec![(size, 8); count])?;
+        // Every number is used once, because 101 has no factor in common with the number of blocks.
+        live.sort_by_key(ClientBlock::offset);
+        let mut mixed: Vec<_> = live.into_iter().map(Some).collect();
+        let mut place = 0;
+        let mut next = |mixed: &mut Vec<Option<ClientBlock>>| {
+            place = (place + 101) % count;
+            (place, mixed[place].take())
+        };
+        // Two thirds are freed, and their places are allocated again.
+        for _ in 0..2 {
+            let mut places = Vec::new();
+            for _ in 0..count * 2 / 3 {
+                let (place, block) = next(&mut mixed);
+                if let Some(block) = block {
+                    client.free(block)?;
+                    places.push(place);
+                }
+            }
+            for place in places {
+                mixed[place] = Some(must(client, size, 8)?);
+            }
+        }
+        for _ in 0..count {
+            let (_, block) = next(&mut mixed);
+            block.map_or(Ok(()), |block| client.free(block))?;
+        }
+    }
+    must_whole(
+        client,
+        POOL_BYTES,
+        "hundreds of blocks of 16 and of 32 bytes were freed",
+    )
 }
 
 fn blocks_are_freed_in_any_order(client: &mut Client<'_>) -> Result<(), Violation> {
@@ -181,10 +263,13 @@ fn blocks_are_freed_in_any_order(client: &mut Client<'_>) -> Result<(), Violatio
         place = (place + 389) % blocks.len();
         client.free(blocks.swap_remove(place))?;
     }
-    let blocks = LAYOUTS.map(|(size, align)| must(client, size, align));
-    free_all(client, blocks.into_iter().collect::<Result<Vec<_>, _>>()?)?;
-    let whole = must(client, POOL_BYTES, 8)?;
-    client.free(whole)
+    let blocks = must_all(client, &LAYOUTS)?;
+    free_all(client, blocks)?;
+    must_whole(
+        client,
+        POOL_BYTES,
+        "the pool was filled with blocks of 64 bytes, and they were freed in mixed order",
+    )
 }
 
 fn all_freed_memory_is_found_again(client: &mut Client<'_>) -> Result<(), Violation> {

@@ -27,11 +27,14 @@ const BLOCK_BYTES: [u64; 7] = [64, 128, 256, 512, 1024, 2048, 4096];
 /// The blocks by which a slab grows.
 const SET_SIZE: u64 = 64;
 
+/// The gaps between the blocks of one slab that a test of block sizes accepts among 64 blocks.
+const GAPS_MAX: usize = 4;
+
 /// The accesses that are enough for a slab to free a block and to allocate one.
 const PAIR_ACCESSES_MAX: u64 = 30;
 
 /// Requests go to the right tier and the right slab, and slabs grow by sets of 64 blocks.
-pub(super) static TESTS: [CourseTest; 9] = [
+pub(super) static TESTS: [CourseTest; 11] = [
     CourseTest {
         sentence: "requests above 4096 bytes come from the buddy system",
         pool_bytes: TIERS_POOL_BYTES,
@@ -51,6 +54,16 @@ pub(super) static TESTS: [CourseTest; 9] = [
         sentence: "a slab grows by 64 blocks",
         pool_bytes: TIERS_POOL_BYTES,
         run: a_slab_grows_by_64_blocks,
+    },
+    CourseTest {
+        sentence: "a request is refused if its slab cannot grow by 64 blocks",
+        pool_bytes: TIERS_POOL_BYTES,
+        run: a_slab_that_cannot_grow_refuses,
+    },
+    CourseTest {
+        sentence: "a refused request changes nothing",
+        pool_bytes: TIERS_POOL_BYTES,
+        run: a_refused_request_changes_nothing,
     },
     CourseTest {
         sentence: "a slab allocates the block that was freed last",
@@ -120,16 +133,40 @@ fn side_by_side(blocks: &[ClientBlock], block_bytes: u64) -> Result<(), Violatio
     Ok(())
 }
 
+/// Checks that sizes have a common block size: blocks for them lie `block_bytes` apart. A slab may grow by fewer than 64
+/// blocks here, so a few of them may lie elsewhere. Another test counts the blocks of a set.
+fn same_block_size(blocks: &[ClientBlock], block_bytes: u64) -> Result<(), Violation> {
+    let mut blocks: Vec<(u64, u64)> = blocks
+        .iter()
+        .map(|block| (block.offset(), block.size()))
+        .collect();
+    blocks.sort_unstable();
+    let wrong = (blocks.windows(2)).filter(|pair| pair[1].0 - pair[0].0 != block_bytes);
+    let wrong: Vec<_> = wrong.collect();
+    let Some(first) = wrong.first().filter(|_| wrong.len() > GAPS_MAX) else {
+        return Ok(());
+    };
+    Err(Violation::Unexpected(format!(
+        "sizes that are rounded up to {block_bytes} bytes should get blocks {block_bytes} bytes apart, but the one \
+         of {} bytes at {:#x} is followed by one of {} bytes at {:#x}",
+        first[0].1, first[0].0, first[1].1, first[1].0
+    )))
+}
+
 fn sizes_are_rounded_up(client: &mut Client<'_>) -> Result<(), Violation> {
     let mut live = Vec::new();
     let mut smaller = 0;
     for block_bytes in BLOCK_BYTES {
-        // Sizes from just above the next smaller block size up to this one.
+        // The smallest and the largest size of this block size, and those between.
         let steps = (block_bytes - smaller) / 8;
-        let sizes = (0..SET_SIZE).map(|number| smaller + 8 * (1 + number * 5 % steps));
+        let sizes = (0..SET_SIZE).map(|number| match number % 3 {
+            0 => smaller + 8,
+            1 => block_bytes,
+            _ => smaller + 8 * (1 + number * 5 % steps),
+        });
         let blocks = sizes.map(|size| must(client, size, 8));
         let blocks = blocks.collect::<Result<Vec<_>, _>>()?;
-        side_by_side(&blocks, block_bytes)?;
+        same_block_size(&blocks, block_bytes)?;
         live.extend(blocks);
         smaller = block_bytes;
     }
@@ -138,13 +175,18 @@ fn sizes_are_rounded_up(client: &mut Client<'_>) -> Result<(), Violation> {
 
 fn a_slab_grows_by_64_blocks(client: &mut Client<'_>) -> Result<(), Violation> {
     let mut live = vec![must(client, 1000, 8)?, must(client, 4096, 8)?];
+    // A whole set is allocated. The slab grows at the next request, not now.
+    for _ in 0..SET_SIZE {
+        live.push(must(client, 2000, 8)?);
+    }
     // The rest of the pool goes to the buddy system's own blocks, so that no slab can grow again.
     let rest = fill(client, 8192)?;
-    let wanted = (TIERS_POOL_BYTES - SET_SIZE * (1024 + 4096)) / 8192;
+    let wanted = (TIERS_POOL_BYTES - SET_SIZE * (1024 + 2048 + 4096)) / 8192;
     exactly(
         rest.len(),
         wanted as usize,
-        "blocks of 8192 bytes beside one set of 64 × 1024 bytes and one of 64 × 4096 bytes",
+        "blocks of 8192 bytes after requests for one block of 1024 bytes, 64 of 2048 bytes and one of 4096 bytes, which \
+         take one set of 64 blocks each",
     )?;
     live.extend(rest);
     for size in [1000, 4096] {
@@ -159,6 +201,46 @@ fn a_slab_grows_by_64_blocks(client: &mut Client<'_>) -> Result<(), Violation> {
         live.extend(others);
     }
     free_all(client, live)
+}
+
+fn a_slab_that_cannot_grow_refuses(client: &mut Client<'_>) -> Result<(), Violation> {
+    let mut live = fill(client, 8192)?;
+    if let Some(block) = live.pop() {
+        client.free(block)?;
+    }
+    for block_bytes in &BLOCK_BYTES[2..] {
+        if client.alloc(block_bytes - 8, 8)?.is_ok() {
+            return Err(Violation::Unexpected(format!(
+                "a request of {} bytes was served from 8192 free bytes, but a slab grows by 64 blocks or not at all, \
+                 here by {} bytes",
+                block_bytes - 8,
+                SET_SIZE * block_bytes
+            )));
+        }
+    }
+    free_all(client, live)
+}
+
+fn a_refused_request_changes_nothing(client: &mut Client<'_>) -> Result<(), Violation> {
+    let mut live = fill(client, 8192)?;
+    if let Some(block) = live.pop() {
+        client.free(block)?;
+    }
+    // The free 8192 bytes are not enough for these requests.
+    for (size, align) in [
+        (200, 8),
+        (1000, 8),
+        (4096, 8),
+        (8200, 8),
+        (100_000, 8),
+        (64, 16_384),
+    ] {
+        live.extend(client.alloc(size, align)?.ok());
+    }
+    live.push(must(client, 8192, 8)?);
+    free_all(client, live)?;
+    let whole = must(client, TIERS_POOL_BYTES, 8)?;
+    client.free(whole)
 }
 
 fn a_slab_allocates_the_block_that_was_freed_last(

@@ -2,12 +2,23 @@
 
 //! What the tests share.
 
-use slablab_lab::oracle::{
-    Client,
-    ClientBlock,
-    Violation, //
+use slablab_lab::{
+    oracle::{
+        Client,
+        ClientBlock,
+        Violation, //
+    },
+    uapi::Cause,
 };
 use slablab_trace::rng::Rng;
+
+/// Says what the allocator did when a request was refused: a full pool and a fragmented one are the same answer.
+pub(super) fn refusal(cause: Cause) -> String {
+    match cause {
+        Cause::Exhausted | Cause::Fragmented => "your `allocate` returned `Ok(None)`".to_owned(),
+        other => format!("the request was refused as {other}"),
+    }
+}
 
 /// Allocates a block that must be served.
 pub(super) fn must(
@@ -17,9 +28,36 @@ pub(super) fn must(
 ) -> Result<ClientBlock, Violation> {
     client.alloc(size, align)?.map_err(|cause| {
         Violation::Unexpected(format!(
-            "a request of {size} bytes aligned to {align} was refused as {cause}, but the pool has room"
+            "{}, but the pool has room for {size} bytes aligned to {align}",
+            refusal(cause)
         ))
     })
+}
+
+/// Allocates blocks that must be served, up to the first one that is not.
+pub(super) fn must_all(
+    client: &mut Client<'_>,
+    layouts: &[(u64, u64)],
+) -> Result<Vec<ClientBlock>, Violation> {
+    let blocks = layouts
+        .iter()
+        .map(|(size, align)| must(client, *size, *align));
+    blocks.collect()
+}
+
+/// Allocates the whole pool, of which every block is free, and frees it. `before` says what happened before.
+pub(super) fn must_whole(
+    client: &mut Client<'_>,
+    pool_bytes: u64,
+    before: &str,
+) -> Result<(), Violation> {
+    let whole = client.alloc(pool_bytes, 8)?.map_err(|cause| {
+        Violation::Unexpected(format!(
+            "{before}, and no block is live now; then {} for the whole pool: some free memory is lost or not merged",
+            refusal(cause)
+        ))
+    })?;
+    client.free(whole)
 }
 
 /// Resizes a block, which must be served.
@@ -31,7 +69,8 @@ pub(super) fn must_resize(
     let before = block.size();
     client.realloc(block, size)?.map_err(|cause| {
         Violation::Unexpected(format!(
-            "a resize from {before} to {size} bytes was refused as {cause}, but the pool has room"
+            "{} for the new place of a block that is resized from {before} to {size} bytes, but the pool has room",
+            refusal(cause)
         ))
     })
 }

@@ -17,7 +17,7 @@ use crate::defect::{
     Defect, //
 };
 
-/// The bytes of a block of order 0. A page has 64 of them, and so many bytes of notes.
+/// The bytes of a block of order 0. A page has 64 of them, and 64 bytes of notes: one byte for each.
 const UNIT: usize = 64;
 
 /// The number of orders: the largest block has 2²⁶ units.

@@ -20,10 +20,7 @@ use std::{
         Path,
         PathBuf, //
     },
-    process::{
-        Command,
-        ExitCode, //
-    },
+    process::ExitCode,
 };
 
 use anyhow::Context;
