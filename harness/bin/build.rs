@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Passes the hash of the learner's file to the program, which then can tell whether the file has changed since.
+//! Passes the hash of the learner's file to the program, which then finds out whether the file has changed since.
 
 use std::{
     env, fs,
