@@ -525,7 +525,10 @@ fn an_error_of_the_system_has_its_name() {
 
 #[test]
 fn the_commands_say_only_what_the_engine_student_knows() {
-    let text = stdout(&shell_of("student", "alloc 100\nstats\ninfo\ncheck\nshrink\n"));
+    let text = stdout(&shell_of(
+        "student",
+        "alloc 100\nstats\ninfo\ncheck\nshrink\n",
+    ));
     for line in [
         "handle 1, offset 0x0, 104 bytes\n",
         "engines                seed, hybrid, student\n",
@@ -539,13 +542,21 @@ fn the_commands_say_only_what_the_engine_student_knows() {
     }
     // An empty pool, and one with live blocks.
     for arguments in ["", " --demo"] {
-        let text = stdout(&output(&format!("map --target sim --engine student{arguments}")));
+        let text = stdout(&output(&format!(
+            "map --target sim --engine student{arguments}"
+        )));
         assert!(text.contains("live pages"), "{text}");
         assert!(!text.contains("slabs"), "{text}");
     }
     let text = stdout(&output("replay --target sim --engine student larson"));
-    assert!(text.contains("\nstudent: internal is only what the engine rounds up"), "{text}");
+    assert!(
+        text.contains("\nstudent: internal is only what the engine rounds up"),
+        "{text}"
+    );
     let debug = output("shell --target sim --pool 1 --engine student --debug");
     let text = String::from_utf8(debug.stderr).unwrap();
-    assert!(text.contains("does not need it: each access of the allocator is checked"), "{text}");
+    assert!(
+        text.contains("does not need it: each access of the allocator is checked"),
+        "{text}"
+    );
 }

@@ -134,7 +134,10 @@ fn a_file_without_a_public_student_is_refused() {
     ] {
         let found = found(text);
         assert_eq!(found.len(), 1, "{text}: {found:?}");
-        assert!(found[0].reason.contains("a public type `Student`"), "{text}");
+        assert!(
+            found[0].reason.contains("a public type `Student`"),
+            "{text}"
+        );
         assert!(!found[0].is_syntax);
     }
     for text in [
