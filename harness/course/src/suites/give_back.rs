@@ -147,11 +147,11 @@ fn many_sets_cost_nothing(client: &mut Client<'_>) -> Result<(), Violation> {
         client.free(blocks.swap_remove(set * 64 + 7))?;
     }
     let what = format!(
-        "{BOUNDARY_PAIRS} pairs of a free and an allocation of 64 bytes, in a slab with {SETS} sets that have free blocks,"
+        "pairs of a free and an allocation of 64 bytes, in a slab with {SETS} sets that have free blocks,"
     );
-    within(
+    within_each(
         client,
-        BOUNDARY_PAIRS * BOUNDARY_ACCESSES_MAX,
+        (BOUNDARY_PAIRS, BOUNDARY_ACCESSES_MAX),
         &what,
         |client| {
             for number in 0..BOUNDARY_PAIRS as usize {
