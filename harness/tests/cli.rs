@@ -530,7 +530,7 @@ fn the_commands_say_only_what_the_engine_student_knows() {
         "alloc 100\nstats\ninfo\ncheck\nshrink\n",
     ));
     for line in [
-        "handle 1, offset 0x0, 104 bytes\n",
+        ", offset 0x0, 104 bytes\n",
         "engines                seed, hybrid, student\n",
         "no violation found\n",
         "nothing to return; ",
