@@ -60,7 +60,7 @@ host_lints() {
 
 # layer_results LOG STATUS: the tally of a layer, from the last line of test-host.sh
 layer_results() {
-	awk '/^[a-z]+: [0-9]+ passed, [0-9]+ failed$/ { passed = $2; failed = $4 }
+	awk '/^[a-z-]+: [0-9]+ passed, [0-9]+ failed$/ { passed = $2; failed = $4 }
 		END { print passed + 0, failed + 0, 0 }' "$1"
 }
 

@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # Tests the course: each model solution passes the tests of its exercise, and each starting code fails one. Each wrong
-# solution fails at the test that its header names, and the program names the hint of its header:
+# solution fails at the test that its first lines name, and the program names the hint of these lines:
 #
-#   //! Fails: the sentence of the test
-#   //! Hint: the number of the hint, or none if the allocator panics
+#   Fails: the sentence of the test
+#   Hint: the number of the hint, or none if the allocator panics
 #
 # A file that breaks the rules of the course is refused with its line, and no command loses a learner's file.
 #
@@ -17,6 +17,8 @@ set -u
 cd "$(dirname "$0")/../.." || exit
 command=${1:?}
 kept=$(mktemp -d)
+scratch=$kept/scratch
+mkdir "$scratch"
 cp rust/student/lib.rs "$kept/lib.rs"
 [ ! -d .course ] || mv .course "$kept/course"
 trap 'cp "$kept/lib.rs" rust/student/lib.rs; rm -rf .course
@@ -33,12 +35,28 @@ verdict() {
 	fi
 }
 
+# place_wrong FILE: puts a wrong solution in place: a file, or a change of the solution or starting code beside its folder
+place_wrong() {
+	local base
+	if [ "${1%.diff}" = "$1" ]; then
+		cp "$1" rust/student/lib.rs
+		return
+	fi
+	base=$(sed -n 's,^--- a/,,p' "$1")
+	cp "${1%/wrong/*}/$base" "$scratch/$base" &&
+		(cd "$scratch" && GIT_DIR=/dev/null git apply) <"$1" &&
+		mv "$scratch/$base" rust/student/lib.rs
+}
+
 # test_wrong FILE: a wrong solution of exercise $number fails as its header says
 test_wrong() {
 	local sentence hint output
-	sentence=$(sed -n 's,^//! Fails: ,,p' "$1")
-	hint=$(sed -n 's,^//! Hint: ,,p' "$1")
-	cp "$1" rust/student/lib.rs
+	sentence=$(sed -nE 's,^(//! )?Fails: ,,p' "$1")
+	hint=$(sed -nE 's,^(//! )?Hint: ,,p' "$1")
+	if ! place_wrong "$1"; then
+		verdict "$1 can be applied" 0 1
+		return
+	fi
 	output=$("$command" course check "$number" 2>&1)
 	verdict "$1 fails" 1 $?
 	grep -qxF "FAILED  $sentence" <<<"$output"
@@ -56,7 +74,7 @@ for folder in harness/course/[0-9]*; do
 	cp "$folder/start.rs" rust/student/lib.rs
 	"$command" course check "$number" >/dev/null 2>&1
 	verdict "the starting code of $name fails" 1 $?
-	for wrong in "$folder"/wrong/*.rs; do
+	for wrong in "$folder"/wrong/*; do
 		[ -e "$wrong" ] || continue
 		test_wrong "$wrong"
 	done

@@ -11,13 +11,15 @@
 //! | `answers.md` | the answers to the questions of the page |
 //! | `rubric.toml` | the tests of the exercise, in their order, and their points |
 //! | `start.rs`, `solution.rs` | the starting code and the model solution |
-//! | `wrong/*.rs` | typical wrong solutions |
+//! | `wrong/*.diff` | typical wrong solutions, as changes of `solution.rs` or `start.rs` |
+//! | `wrong/*.rs` | typical wrong solutions that are different programs |
 //!
-//! A wrong solution begins with two lines that say at which test it fails, and which hint helps:
+//! A wrong solution begins with two lines that say at which test it fails, and which hint helps. In a file `.rs` they
+//! are comments (`//! Fails: …`).
 //!
 //! ```text
-//! //! Fails: after all blocks of 1024 bytes are freed, one block takes the whole pool
-//! //! Hint: 3
+//! Fails: after all blocks of 1024 bytes are freed, one block takes the whole pool
+//! Hint: 3
 //! ```
 //!
 //! The hint is `none` if the allocator panics, because a hint belongs to the test and not to the panic.
