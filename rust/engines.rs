@@ -110,7 +110,7 @@ type StudentState = slab_student::State<student::Student>;
 
 /// Returns the number of the CPU on which the caller runs. The caller may be moved to another CPU at any time.
 #[cfg(SLABLAB_STUDENT)]
-fn current_cpu() -> usize {
+pub(crate) fn current_cpu() -> usize {
     CpuId::current().as_u32() as usize
 }
 

@@ -644,6 +644,8 @@ enum slablab_bench_subject {
 	SLABLAB_BENCH_KMALLOC = 3,
 	/* kmem_cache_alloc and kmem_cache_free, on a cache of objects of .size bytes. */
 	SLABLAB_BENCH_KMEM_CACHE = 4,
+	/* student, under a spinlock. EOPNOTSUPP if the module was built without STUDENT=1. */
+	SLABLAB_BENCH_STUDENT = 5,
 };
 
 /* The patterns of SLABLAB_BENCH, and what counts as one operation. */

@@ -668,6 +668,7 @@ pub const SLABLAB_BENCH_HYBRID: slablab_bench_subject = 1;
 pub const SLABLAB_BENCH_SEED: slablab_bench_subject = 2;
 pub const SLABLAB_BENCH_KMALLOC: slablab_bench_subject = 3;
 pub const SLABLAB_BENCH_KMEM_CACHE: slablab_bench_subject = 4;
+pub const SLABLAB_BENCH_STUDENT: slablab_bench_subject = 5;
 pub type slablab_bench_subject = ::core::ffi::c_uint;
 pub const SLABLAB_BENCH_PAIR: slablab_bench_pattern = 0;
 pub const SLABLAB_BENCH_LIFO: slablab_bench_pattern = 1;

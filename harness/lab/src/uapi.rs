@@ -472,6 +472,8 @@ header_enum! {
         Kmalloc = SLABLAB_BENCH_KMALLOC, "kmalloc";
         /// `kmem_cache_alloc` and `kmem_cache_free`.
         KmemCache = SLABLAB_BENCH_KMEM_CACHE, "kmem_cache";
+        /// `student`, through the trait `Engine`.
+        Student = SLABLAB_BENCH_STUDENT, "student";
     }
 }
 

@@ -418,9 +418,15 @@ unsafe impl<A: Allocator, L: Lock<State<A>> + Sync> Engine for StudentEngine<A, 
     }
 }
 
+/// Returns the bytes of the table of a pool of so many bytes.
+#[must_use]
+pub const fn table_bytes(pool_bytes: usize) -> usize {
+    pool_bytes / PAGE_BYTES * Memory::TABLE_BYTES_PER_PAGE
+}
+
 impl<A: Allocator, L: Lock<State<A>> + Sync> AddRegion for StudentEngine<A, L> {
     fn table_bytes(&self, bytes: usize) -> usize {
-        bytes / PAGE_BYTES * Memory::TABLE_BYTES_PER_PAGE
+        table_bytes(bytes)
     }
 
     unsafe fn add_region(

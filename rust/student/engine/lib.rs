@@ -55,7 +55,8 @@ pub use allocator::Allocator;
 pub use core::alloc::Layout;
 pub use engine::{
     State,
-    StudentEngine, //
+    StudentEngine,
+    table_bytes, //
 };
 pub use memory::{
     ACCESSES_MAX,
