@@ -20,7 +20,7 @@ use super::{
 
 /// Blocks lie in the pool, are aligned, and share no byte. Tests that need no free make none, so that an allocator whose
 /// `free` is wrong passes them.
-pub(super) static TESTS: [CourseTest; 5] = [
+pub(super) static TESTS: [CourseTest; 6] = [
     CourseTest {
         sentence: "a request that fits gets a block in the pool, aligned as requested",
         pool_bytes: POOL_BYTES,
@@ -35,6 +35,11 @@ pub(super) static TESTS: [CourseTest; 5] = [
         sentence: "a request that does not fit is refused, and a smaller one is served",
         pool_bytes: POOL_BYTES,
         run: a_request_that_does_not_fit_is_refused,
+    },
+    CourseTest {
+        sentence: "a request with an alignment that does not fit is refused and changes nothing",
+        pool_bytes: POOL_BYTES,
+        run: a_refused_alignment_changes_nothing,
     },
     CourseTest {
         sentence: "a pool whose length is not a power of two is used to its end",
@@ -75,14 +80,37 @@ fn a_request_that_does_not_fit_is_refused(client: &mut Client<'_>) -> Result<(),
             "8192 bytes were served, but only 4096 bytes were free".to_owned(),
         ));
     }
-    let _small = client.alloc(4096, 8)?.map_err(|cause| {
+    served_after_refusal(client, 4096, "8192 bytes")?;
+    Ok(())
+}
+
+/// An allocator that computes the place of a block before it refuses the request must not keep the place.
+fn a_refused_alignment_changes_nothing(client: &mut Client<'_>) -> Result<(), Violation> {
+    let _first = must(client, 8, 8)?;
+    if client.alloc(POOL_BYTES / 2 + 8, POOL_BYTES / 2)?.is_ok() {
+        return Err(Violation::Unexpected(
+            "a block of more than half of the pool, which begins in the middle, was served"
+                .to_owned(),
+        ));
+    }
+    let refused = format!("{} bytes aligned to {}", POOL_BYTES / 2 + 8, POOL_BYTES / 2);
+    served_after_refusal(client, POOL_BYTES - 4096, &refused)
+}
+
+/// Allocates a block that must be served although the request before it, for `refused`, was refused.
+fn served_after_refusal(
+    client: &mut Client<'_>,
+    bytes: u64,
+    refused: &str,
+) -> Result<(), Violation> {
+    let served = client.alloc(bytes, 8)?;
+    served.map(drop).map_err(|cause| {
         Violation::Unexpected(format!(
-            "{}, but the pool has room for 4096 bytes. Request 2 (8192 bytes) was refused just before, and a refusal \
+            "{}, but the pool has room for {bytes} bytes. Request 2 ({refused}) was refused just before, and a refusal \
              changes nothing",
             refusal(cause)
         ))
-    })?;
-    Ok(())
+    })
 }
 
 fn an_odd_pool_is_used_to_its_end(client: &mut Client<'_>) -> Result<(), Violation> {

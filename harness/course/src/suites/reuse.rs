@@ -24,7 +24,7 @@ use super::{
 };
 
 /// Freed memory is used again.
-pub(super) static TESTS: [CourseTest; 11] = [
+pub(super) static TESTS: [CourseTest; 12] = [
     CourseTest {
         sentence: "freed memory is used again",
         pool_bytes: POOL_BYTES,
@@ -64,6 +64,11 @@ pub(super) static TESTS: [CourseTest; 11] = [
         sentence: "a free part of 16, 32 or 48 bytes is not lost",
         pool_bytes: POOL_BYTES,
         run: small_parts_are_not_lost,
+    },
+    CourseTest {
+        sentence: "blocks of 16 bytes fill the pool",
+        pool_bytes: POOL_BYTES,
+        run: blocks_of_16_bytes_fill_the_pool,
     },
     CourseTest {
         sentence: "blocks of 16 and of 32 bytes fill their pages and are freed in mixed order",
@@ -215,6 +220,17 @@ fn small_parts_are_not_lost(client: &mut Client<'_>) -> Result<(), Violation> {
         must_whole(client, POOL_BYTES, &before)?;
     }
     Ok(())
+}
+
+fn blocks_of_16_bytes_fill_the_pool(client: &mut Client<'_>) -> Result<(), Violation> {
+    let (blocks, wanted) = (fill(client, 16)?, POOL_BYTES as usize / 16);
+    if blocks.len() != wanted {
+        return Err(Violation::Unexpected(format!(
+            "the pool has room for {wanted} blocks of 16 bytes, but only {} were served",
+            blocks.len()
+        )));
+    }
+    free_all(client, blocks)
 }
 
 fn many_small_blocks_are_freed_in_mixed_order(client: &mut Client<'_>) -> Result<(), Violation> {
