@@ -71,6 +71,8 @@ for folder in harness/course/[0-9]*; do
 	cp "$folder/solution.rs" rust/student/lib.rs
 	"$command" course check "$number" >/dev/null 2>&1
 	verdict "the solution of $name passes" 0 $?
+	"$command" course grade "$number" --seed 7 2>/dev/null | grep -qx '100 of 100 points'
+	verdict "the solution of $name has full points" 0 $?
 	cp "$folder/start.rs" rust/student/lib.rs
 	"$command" course check "$number" >/dev/null 2>&1
 	verdict "the starting code of $name fails" 1 $?

@@ -111,7 +111,7 @@ pub fn all(checkout: &Path) -> anyhow::Result<Vec<Exercise>> {
 ///
 /// # Errors
 ///
-/// There is none.
+/// There is no exercise with this number.
 pub fn numbered(exercises: &[Exercise], number: usize) -> anyhow::Result<&Exercise> {
     let found = exercises.iter().find(|exercise| exercise.number == number);
     match found {

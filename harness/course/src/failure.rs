@@ -2,7 +2,8 @@
 
 //! Explains the failure of a test: the operation, what the allocator did, the rule, and the pool at that moment.
 //!
-//! All of it comes from the oracle's journal and from the checks around the learner's code, not from that code.
+//! The explanation comes from the oracle's journal and from the checks around the learner's code. The learner's code
+//! contributes only texts: those of a panic, of its own check, and of a reported error of the program.
 
 #[cfg(test)]
 mod tests;
@@ -111,8 +112,8 @@ impl Explanation {
 }
 
 impl Failure {
-    /// Returns whether the allocator did not return: it panicked, crashed, or ran without end. The mistake is then one of
-    /// Rust, about which the hints of an exercise say nothing.
+    /// Returns whether the allocator did not return: it panicked, crashed, or ran without end. The mistake is then one
+    /// of Rust, about which the hints of an exercise say nothing.
     #[must_use]
     pub fn is_crash(&self) -> bool {
         match self {

@@ -2,11 +2,11 @@
 
 //! The kit: everything that a program with a learner's allocator consists of, except for the learner's file.
 //!
-//! Cargo builds the crates of the kit once. [`Kit::build`] then calls the compiler twice, for the learner's crate and for
-//! the program, which takes less than a second. The kit is not changed afterwards, and each build has a folder of its own,
-//! so that many submissions can be built at the same time.
+//! Cargo builds the crates of the kit once. [`Kit::build`] then calls the compiler twice, for the learner's crate and
+//! for the program, which takes less than a second. The kit is not changed afterwards, and each build has a folder of
+//! its own, so that many submissions can be built at the same time.
 //!
-//! The compiler reads a text that nobody trusts, so its time, its memory and its output are limited.
+//! The compiler reads an untrusted text, so its time, its memory and its output are limited.
 
 use std::{
     collections::HashMap,
@@ -186,7 +186,7 @@ impl Kit {
     ///
     /// # Errors
     ///
-    /// The outer error is that the folder cannot be written or the compiler cannot be run. The inner one is the reason why
+    /// The outer error: the folder cannot be written, or the compiler cannot be run. The inner error: the reason why
     /// there is no program, with the output of the compiler.
     pub fn build(
         &self,
@@ -277,7 +277,8 @@ impl Kit {
     }
 }
 
-/// Returns a number that differs for different contents of the files. Cargo gives a library that changes a new time.
+/// Returns a hash of the names, lengths and modification times of the files. When Cargo changes a library, the library
+/// gets a new modification time, so different contents have different hashes.
 fn state(files: &[PathBuf]) -> anyhow::Result<u64> {
     let mut hasher = DefaultHasher::new();
     for file in files {
@@ -303,7 +304,7 @@ fn store(files: &[PathBuf], folder: &Path) -> anyhow::Result<()> {
     }
     match fs::rename(&part, folder) {
         Ok(()) => Ok(()),
-        // Another process was faster.
+        // Another process has created the folder meanwhile.
         Err(error)
             if matches!(
                 error.kind(),

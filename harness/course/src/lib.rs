@@ -7,23 +7,23 @@
 //! | file | contents |
 //! |---|---|
 //! | `page.md` | the page that a learner reads |
-//! | `hints.md` | three hints, the vaguest first |
+//! | `hints.md` | three hints, the vaguest first; or one hint for each topic |
 //! | `answers.md` | the answers to the questions of the page |
 //! | `rubric.toml` | the tests of the exercise, in their order, and their points |
 //! | `start.rs`, `solution.rs` | the starting code and the model solution |
 //! | `wrong/*.diff` | typical wrong solutions, as changes of `solution.rs` or `start.rs` |
 //! | `wrong/*.rs` | typical wrong solutions that are different programs |
 //!
-//! A wrong solution begins with two lines that say at which test it fails, and which hint helps. In a file `.rs` they
-//! are comments (`//! Fails: …`).
+//! A wrong solution begins with two lines that name the test at which it fails, and the hint that helps. In a file `.rs`
+//! they are comments (`//! Fails: …`).
 //!
 //! ```text
 //! Fails: after all blocks of 1024 bytes are freed, one block takes the whole pool
 //! Hint: 3
 //! ```
 //!
-//! The hint is `none` if the allocator panics, because a hint belongs to the test and not to the panic.
-//! `scripts/tests/course.sh` tests that the program says the same.
+//! The hint is `none` if the allocator panics, because the hints of an exercise do not explain panics.
+//! `scripts/tests/course.sh` tests that `slablab course check` names the same test and the same hint.
 //!
 //! The tests are functions of this crate, in [`suites`]. A rubric names them by their sentences, so several exercises
 //! share a test.

@@ -31,10 +31,10 @@ use rustix::process::{
     kill_process_group, //
 };
 
-/// The interval at which the time is looked at.
+/// The interval at which the time is compared with its limit.
 const TICK: Duration = Duration::from_millis(20);
 
-/// The time in which a command that was asked to end removes its files.
+/// The time that a command has to remove its files after the signal to end.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// The limits of a command and of its child processes.
@@ -76,8 +76,8 @@ pub struct Run {
 }
 
 impl Limits {
-    /// Returns a command that sets these limits and then executes `program` with the arguments that the caller adds. The
-    /// limits hold from the first instruction of the program on, also for its child processes.
+    /// Returns a command that sets these limits and then executes `program` with the arguments that the caller adds.
+    /// The limits hold from the first instruction of the program on, also for its child processes.
     ///
     /// `prlimit` of util-linux sets them, because a parent process could set them only after the child has begun.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
@@ -126,7 +126,7 @@ impl Limits {
             }
             thread::sleep(TICK);
         };
-        // Processes that the command left behind would hold the pipes open.
+        // Processes that the command left behind would keep the pipes open.
         let _ = kill_process_group(Pid::from_child(&child), Signal::KILL);
         let mut output = joined(output);
         let errors = joined(errors);
@@ -180,7 +180,7 @@ fn joined(thread: thread::JoinHandle<Option<Vec<u8>>>) -> Vec<u8> {
     thread.join().ok().flatten().unwrap_or_default()
 }
 
-/// Ends a command: first with a signal at which it removes its files, then with one that it cannot refuse.
+/// Ends a command: first with a signal that lets it remove its files, then with a signal that it cannot ignore.
 fn end(child: &mut Child) -> io::Result<ExitStatus> {
     let group = Pid::from_child(child);
     let _ = kill_process_group(group, Signal::TERM);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Draws a pool: one row for the whole pool, and one for the part of which a failure speaks.
+//! Draws a pool: one row for the whole pool, and one row for the part in which a test failed.
 //!
 //! ```text
 //! 0x0       ██▒·····························································

@@ -3,7 +3,7 @@
 //! The rubric of an exercise: its tests, their points, and the thresholds of the measured parts.
 //!
 //! ```toml
-//! checkpoint = 60                  # per cent of the points; see `Rubric::checkpoint`
+//! checkpoint = 60                  # points; see `Rubric::checkpoint`
 //!
 //! [[test]]
 //! sentence = "freed memory is used again"
@@ -54,19 +54,18 @@ pub const TOTAL: u32 = 100;
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rubric {
-    /// The per cent of the points from which on the exercise counts as reached at a checkpoint: a date, set by the
-    /// teacher, at which it is enough that a part of the work is done. A grade says whether this part is reached. The
-    /// number of points does not depend on it.
+    /// The number of points that is enough at a checkpoint: a date, set by the teacher, at which a part of the work is
+    /// enough. A grade says whether this number is reached. The points of a grade do not depend on the checkpoint.
     #[serde(default = "default_checkpoint")]
     pub checkpoint: u32,
     /// Whether the measured parts have 0 points unless all tests pass.
     #[serde(default = "default_gate")]
     pub gate: bool,
-    /// Whether the picture of a failure shows room for a request only in whole free pages: the exercise has slabs, and no
-    /// correct allocator serves a request from the free memory of any slab.
+    /// Whether the picture of a failure shows room for a request only in whole free pages: the exercise has slabs, and
+    /// no correct allocator serves a request from the free memory of any slab.
     #[serde(default)]
     pub whole_pages: bool,
-    /// The tests in the order in which they run: the inner layers first.
+    /// The tests in the order in which they run: basic behaviour first.
     #[serde(rename = "test")]
     pub tests: Vec<RubricTest>,
     /// The points for the use of the pool, in per cent of the computed bound.

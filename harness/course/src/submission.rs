@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A submission: a learner's file that is graded, and that nobody trusts.
+//! A submission: a learner's file that is graded, and is not trusted.
 //!
-//! Only one file is taken. It is read once, and later steps use the text that was read, so that the file cannot change
-//! between the test of the rules and the compiler.
+//! A submission is one file. The file is read once, and later steps use the text that was read, so the text cannot
+//! change between the test of the rules and the compiler.
 
 use std::{
     fs::File,
@@ -41,7 +41,8 @@ impl Submission {
     ///
     /// # Errors
     ///
-    /// The outer error is that no process can be created. The inner one is the reason for which the submission is refused.
+    /// The outer error is that no process can be created. The inner one is the reason for which the submission is
+    /// refused.
     pub fn read(path: &Path) -> anyhow::Result<Result<Self, String>> {
         let text = match text(path) {
             Ok(text) => text,

@@ -82,9 +82,9 @@ pub struct FailedTest {
 pub enum Help {
     /// The hint with this number helps.
     Hint(usize),
-    /// Some hint may help.
+    /// One of the hints may help.
     Any,
-    /// None helps: the allocator did not return.
+    /// No hint helps: the allocator did not return.
     None,
 }
 
@@ -92,7 +92,8 @@ pub enum Help {
 ///
 /// # Errors
 ///
-/// The rubric is not readable or names a test that does not exist, there is no test `only`, or no process can be created.
+/// The rubric is not readable or names a test that does not exist, there is no test `only`, or no process can be
+/// created.
 pub fn verify(exercise: &Exercise, only: Option<usize>) -> anyhow::Result<Verdict> {
     let mut rubric = exercise.rubric()?;
     if let Some(only) = only {

@@ -25,7 +25,7 @@ use slablab_course::exercise;
 
 /// Learn to write an allocator: exercises with tests and hints
 ///
-/// Your allocator is the file rust/student/lib.rs. The commands work in a checkout of slablab and need cargo.
+/// Your allocator is the file rust/student/lib.rs. The commands work in a checkout of slablab, and some need cargo.
 #[derive(Args)]
 pub(crate) struct CourseArgs {
     #[command(subcommand)]
@@ -34,24 +34,24 @@ pub(crate) struct CourseArgs {
 
 #[derive(Subcommand)]
 enum CourseCommand {
-    /// List the exercises, and what you have done
+    /// List the exercises, with your progress
     List,
-    /// Show the page of an exercise and put its starting code in place
+    /// Begin an exercise: put its starting code into rust/student/lib.rs, and show its page
     Start {
         /// The number of the exercise
         exercise: usize,
-        /// Put the model solution of the exercise before this one in place, instead of the starting code
+        /// Put the model solution of the exercise before this one into the file, instead of the starting code
         #[arg(long)]
         solution: bool,
         /// Do not ask before the file is replaced
         #[arg(long)]
         yes: bool,
     },
-    /// Put your own file back that 'start' replaced
+    /// Put back your own file, which 'start' replaced
     Resume {
         /// The number of the exercise
         exercise: usize,
-        /// Put the last file back that passed all tests, instead of the one that was kept last
+        /// Put back the last file that passed all tests, instead of the file that was kept last
         #[arg(long)]
         done: bool,
         /// Do not ask before the file is replaced
@@ -73,17 +73,17 @@ enum CourseCommand {
         #[command(flatten)]
         kernel: kernel::CheckArgs,
     },
-    /// Check again whenever the file is saved, until Ctrl-C
+    /// Check now, and again whenever you save the file, until Ctrl-C
     Watch {
         /// The number of the exercise [default: the one that was started last]
         exercise: Option<usize>,
     },
-    /// Show the next hint
+    /// Show the next hint; each hint says more than the one before
     Hint {
         /// The number of the exercise [default: the one that was started last]
         exercise: Option<usize>,
-        /// The number of the hint: each says more than the one before; for exercise 9 the number of the weakness [default:
-        /// the one after the last that you saw]
+        /// The number of the hint; for exercise 9 the number of the weakness [default: the one after the last that you
+        /// saw]
         hint: Option<usize>,
         /// Answer the questions of the page instead
         #[arg(long, conflicts_with = "hint")]

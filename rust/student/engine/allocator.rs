@@ -11,46 +11,51 @@ use crate::{
 
 /// An allocator over a [`Memory`].
 ///
-/// The [terms](crate#terms) are pool, offset, word, page, block, live, free and note. A block is named by the offset of its
-/// first byte in the pool.
+/// The table of [terms](crate#terms) explains pool, offset, word, page, block, live, free and note. A block is named by
+/// the offset of its first byte in the pool.
 ///
-/// A [`Layout`] says which block a program needs: `layout.size()` bytes that begin at a multiple of `layout.align()`. The
-/// engine rounds both up before it calls the allocator: a size is a multiple of 8 and at least 8, and at most the size of
-/// the pool; an alignment is a power of two and at least 8. It may be larger than the pool.
+/// A [`Layout`] says which block a program needs: `layout.size()` bytes that begin at a multiple of `layout.align()`.
+/// The engine rounds both up before it calls the allocator. A size is then a multiple of 8, at least 8, and at most the
+/// length of the pool. An alignment is a power of two and at least 8; it may be larger than the size.
 ///
-/// Only the engine calls these functions, one at a time, with a lock held. An error that a function returns comes from
-/// [`Memory`]; the operator `?` returns it. A function never panics: in the kernel a panic stops the machine.
+/// Only the engine calls these functions, one at a time, with a lock held. Errors come from [`Memory`]: a function of
+/// the allocator returns them unchanged, with the operator `?`. A function never panics: in the kernel a panic stops
+/// the machine.
 pub trait Allocator: Sized + Send {
-    /// Creates the allocator of a pool in which no block is allocated. The contents of the pool are unspecified; page
-    /// notes are 0.
+    /// Creates the allocator of a pool in which no block is live. The contents of the pool are unspecified; all notes
+    /// are 0.
     ///
     /// # Errors
     ///
     /// The error of an access.
     fn new(memory: &mut Memory) -> Result<Self, Error>;
 
-    /// Allocates a block of `layout.size()` bytes at a multiple of `layout.align()`, and returns its offset, for example
-    /// `Ok(Some(64))`. The block is live from then on. If there is no room, the result is `Ok(None)`, and nothing may be
-    /// changed: a smaller request may still be served.
+    /// Allocates a block of `layout.size()` bytes at a multiple of `layout.align()`, and returns its offset, for
+    /// example `Ok(Some(64))`. The block is live after the call. If there is no room, the function returns `Ok(None)`
+    /// and changes nothing, so that a smaller request can still be served.
     ///
     /// # Errors
     ///
     /// The error of an access.
     fn allocate(&mut self, memory: &mut Memory, layout: Layout) -> Result<Option<usize>, Error>;
 
-    /// Frees the block at offset `block`, which is live and was allocated with this layout. After a resize, the layout has
-    /// the new size. The block is free when the function is called, so its memory may be accessed already.
+    /// Frees the block at offset `block`, which was allocated with this layout and not freed since. After a resize, the
+    /// layout has the new size. The block is no longer live when the function is called, so the function may access
+    /// its memory.
     ///
     /// # Errors
     ///
     /// The error of an access.
     fn free(&mut self, memory: &mut Memory, block: usize, layout: Layout) -> Result<(), Error>;
 
-    /// Resizes the block at offset `block` to `size` bytes without moving it, and returns whether that was possible. If
-    /// not, nothing may be changed: the caller then allocates a new block and copies.
+    /// Resizes the block at offset `block` to `size` bytes without moving it, and returns whether that was possible.
+    /// `layout` is the layout before the resize; the alignment does not change. If the function returns `false`, it
+    /// changes nothing, and the program then allocates a new block and copies the contents.
     ///
-    /// The bytes that a growing block gets must not belong to another block. The memory of the bytes that a shrinking
-    /// block loses may be accessed again, but only if the block is shrunk.
+    /// The bytes that a growing block gains must not belong to another block. The function may access the bytes that a
+    /// shrinking block loses, but if it writes there, it must shrink the block.
+    ///
+    /// The default function resizes no block.
     ///
     /// # Errors
     ///
@@ -66,11 +71,11 @@ pub trait Allocator: Sized + Send {
         Ok(size == layout.size())
     }
 
-    /// Checks the rules that the allocator's data must obey between two calls, for example that a list is sorted. It
-    /// changes nothing.
+    /// Checks the rules that the allocator's data must obey between two calls, for example that a list is sorted. The
+    /// function changes nothing.
     ///
     /// It is called at the end of each test of the course, by the command `check` of `slablab shell`, and by `slablab
-    /// stress` and `slablab replay`. No other call is under way then, and any number of blocks may be live.
+    /// stress` and `slablab replay`. Any number of blocks may be live then.
     ///
     /// # Errors
     ///

@@ -75,7 +75,7 @@ pub struct State<A> {
     current_cpu: fn() -> usize,
 }
 
-// SAFETY: `start` is a number for the state, which does not access the memory there.
+// SAFETY: The state uses `start` as an address only, and does not access the memory there.
 unsafe impl<A: Send> Send for State<A> {}
 
 /// Returns the layout that the allocator has to serve for a request.
@@ -158,7 +158,7 @@ impl<A: Allocator> State<A> {
         if layout.size() > self.memory.len() {
             return Err(Refusal::TooBig);
         }
-        // The offset of a block is aligned. The block is aligned in memory, too, if the pool is.
+        // The allocator aligns the offset of a block. The address is then aligned only if that of the pool is.
         if self
             .start
             .is_some_and(|start| start.addr().get() % layout.align() != 0)
@@ -208,7 +208,7 @@ impl<A: Allocator> State<A> {
         let Some(layout) = rounded(layout) else {
             return;
         };
-        // Nobody uses the block any more, also if the allocator breaks a rule now.
+        // Nobody uses the block any more, even if the allocator breaks a rule in this call.
         self.memory.live.mark(block, block + layout.size(), false);
         self.live_blocks -= 1;
         self.live_bytes -= layout.size() as u64;
@@ -225,7 +225,7 @@ impl<A: Allocator> State<A> {
         let (size, new_size) = (layout.size(), new.size());
         let end = block + size;
         if size != new_size {
-            // Nobody uses the tail of a block that shrinks, so the allocator may write links there.
+            // The program no longer uses the tail of a block that shrinks, so the allocator may write links there.
             self.memory.begin_shrink(block + size.min(new_size)..end);
             let resized = self.call(Operation::Resize, |allocator, memory| {
                 allocator.resize(memory, block, layout, new_size)
@@ -271,7 +271,7 @@ impl<A: Allocator> Default for State<A> {
 
 /// The engine `student`: a learner's allocator behind a lock.
 ///
-/// The pool has one region. A request is refused as [`Refusal::Faulty`] after the allocator broke a rule.
+/// The pool has one region. After the allocator broke a rule, each request is refused as [`Refusal::Faulty`].
 pub struct StudentEngine<A, L> {
     state: L,
     /// See [`Capabilities::free_block_bytes`].

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The frame of the engine `student`.
+//! The engine `student`: everything around a learner's allocator.
 //!
-//! A learner writes one file, `rust/student/lib.rs`, in safe Rust: a type that implements [`Allocator`]. The methods
-//! get a [`Memory`], which reads and writes the pool and checks each access. [`StudentEngine`] makes an engine of
-//! the allocator, which runs in a process and in the kernel.
+//! A learner writes one file, `rust/student/lib.rs`, in safe Rust: a type that implements [`Allocator`]. Its methods
+//! access the pool through a [`Memory`], which checks each access. [`StudentEngine`] makes an engine of the allocator.
+//! The engine runs in a process and in the kernel.
 //!
 //! ```text
 //!  session ─▶ StudentEngine ─▶ Allocator (the learner's file)
@@ -17,19 +17,20 @@
 //!
 //! | term | meaning |
 //! |---|---|
-//! | pool | the memory that the allocator manages: one range of bytes, all of it in the [`Memory`] |
-//! | offset | the distance of a byte from the first byte of the pool; it names the byte, and a block that begins there |
+//! | pool | the memory that the allocator manages: one range of bytes, which the [`Memory`] reads and writes |
+//! | offset | the distance of a byte from the start of the pool; it names this byte, or a block that begins there |
 //! | word | 8 bytes at a multiple of 8: the unit of every access |
 //! | page | 4096 bytes at a multiple of 4096; the pool has a whole number of pages, numbered from 0 |
 //! | block | the bytes that a call of `allocate` returned |
 //! | live | allocated and not yet freed; a live block belongs to the program, and the allocator must not access it |
 //! | free | not live; the allocator may keep its own data in free memory |
-//! | note | one of 8 words that the allocator has for each page, outside of the pool, where no program can reach them |
+//! | access | a read or a write of one word of the pool or of one note |
+//! | note | one of 8 words for each page, which lie outside of the pool, where no program can reach them |
 //!
 //! # Broken rules
 //!
-//! The first access or answer that breaks a rule is a [`Violation`]. It has the rule, the offset, the operation, and
-//! the line of the learner's file. The engine then refuses all further requests.
+//! The engine records the first access or answer that breaks a rule as a [`Violation`]: the rule, the offset, the
+//! operation, and the line of the learner's file. It then refuses all further requests.
 
 #![cfg_attr(not(MODULE), no_std)]
 

@@ -10,8 +10,8 @@
 //!  extents  │    large    │large │ slab │           free           │
 //! ```
 //!
-//! So the extents depend on the use of the pages only, and not on the page at which a call begins. A page with live and
-//! free granules is a slab of the class [`GRANULES`].
+//! So the extents depend only on the use of the pages, and not on the page at which a call begins. The map reports a
+//! page with live and free granules as a slab of the class [`GRANULES`].
 
 use slab_heap::{
     PAGE_BYTES,
@@ -58,9 +58,9 @@ impl<A: Allocator, L: Lock<State<A>> + Sync> Map for StudentEngine<A, L> {
     }
 }
 
-/// Reads the map of a pool of `end` pages from `page` on, and visits about [`STEP`] pages.
+/// Writes the extents of a pool of `end` pages, from `page` on, to `out`. One call visits about [`STEP`] pages.
 fn map(live: &LiveMap, end: usize, page: usize, out: &mut [Extent]) -> Mapped {
-    // A program has chosen the page. The page after the last page is allowed.
+    // The page comes from a program. The page after the last page is allowed.
     let first = nospec::clamp(page.min(end), end + 1);
     let (mut index, mut extents) = (first, 0);
     while index < end && extents < out.len() && index - first < STEP {

@@ -35,7 +35,7 @@ pub const GRANULE: usize = WORD;
 /// The number of notes that an allocator can keep for each page, outside of the pool.
 pub const PAGE_NOTES: usize = 8;
 
-/// The largest number of accesses of one operation. An operation with more accesses is taken for one that never ends.
+/// The largest number of accesses of one operation. An operation with more accesses counts as endless.
 pub const ACCESSES_MAX: u64 = 1 << 24;
 
 /// The number of CPUs that [`Memory::cpu`] distinguishes.
@@ -43,9 +43,9 @@ pub const CPUS: usize = 4;
 
 /// The memory of a pool.
 ///
-/// Offsets count the bytes of the pool from 0. Every access is checked: it must be inside the pool, at a multiple of 8,
-/// and outside of all live blocks. The first access that is not becomes the [`Violation`] of the engine, with the line
-/// of the caller.
+/// Offsets count the bytes of the pool from 0. Every access is checked: its offset must be in the pool, a multiple of
+/// 8, and outside of all live blocks. The first access that breaks one of these rules becomes the [`Violation`] of the
+/// engine, with the line of the caller.
 ///
 /// # Examples
 ///
@@ -82,15 +82,15 @@ pub struct Memory {
     pub(crate) live: LiveMap,
     /// The accesses of all calls.
     accesses: Cell<u64>,
-    /// The value of `accesses` at which the call has made too many.
+    /// The largest value of `accesses` that the call may reach.
     limit: u64,
     call: Call,
     /// The bytes that a block loses if the call, which is one of `resize`, shrinks it.
     tail: Range<usize>,
-    /// The violation that the first write to `tail` is if the block is not shrunk.
+    /// The first write to `tail`, as the violation to record if the block is not shrunk.
     tail_write: Option<Violation>,
     violation: Cell<Option<Violation>>,
-    /// Whether accesses to live blocks, and blocks that overlap or are misaligned, pass unnoticed.
+    /// Whether accesses to live blocks, misaligned blocks and overlapping blocks are accepted.
     #[cfg(feature = "test-support")]
     pub(crate) is_unsupervised: bool,
 }
@@ -126,7 +126,7 @@ impl Memory {
         true
     }
 
-    /// Sets the words of a pool: of its memory, of its notes, and of the map of its live blocks.
+    /// Sets the words of the pool, of its notes, and of the map of its live blocks.
     pub(crate) fn set_pool(&mut self, pool: Words, notes: Words, live: Words) {
         (self.pool, self.notes, self.live) = (pool, notes, LiveMap::new(live));
     }
@@ -169,7 +169,7 @@ impl Memory {
         Ok(())
     }
 
-    /// Reads `N` words from offset `at` on, as a value that is made of them.
+    /// Reads `N` words from offset `at` on, and returns the value that is made of them, for example a header.
     ///
     /// # Errors
     ///
@@ -236,22 +236,23 @@ impl Memory {
         self.accesses.get()
     }
 
-    /// Returns the error for a broken rule of the allocator's own, which [`Allocator::check`](crate::Allocator::check)
-    /// found at `offset`. `sentence` says what is wrong, for example "the free list has a loop".
+    /// Returns the error for a broken rule of the allocator's own data, which
+    /// [`Allocator::check`](crate::Allocator::check) found at `offset`. `sentence` says what is wrong, for example "the
+    /// free list has a loop".
     #[track_caller]
     pub fn broken(&self, sentence: &'static str, offset: usize) -> Error {
         self.say(Rule::OwnCheck, sentence, offset, Location::caller())
     }
 
-    /// Returns the error for an error of the program that uses the allocator: it wrote memory at `offset` that was not
-    /// its own. `sentence` says what the program did, for example "a write behind the block". Any function of the
-    /// allocator may report it.
+    /// Returns the error for a mistake of the program that uses the allocator: the program wrote to memory at `offset`
+    /// that was not its own. `sentence` says what the program did, for example "a write behind the block". Any function
+    /// of the allocator may report it.
     #[track_caller]
     pub fn program_error(&self, sentence: &'static str, offset: usize) -> Error {
         self.say(Rule::ProgramError, sentence, offset, Location::caller())
     }
 
-    /// Records that a rule is broken, in the words of the allocator.
+    /// Records a broken rule with a sentence of the allocator.
     fn say(
         &self,
         rule: Rule,
@@ -268,8 +269,8 @@ impl Memory {
 
     /// Returns the number of the CPU that makes the call. It is below [`CPUS`] and does not change during a call.
     ///
-    /// The number is a hint: on a larger machine several CPUs have the same number, and the program may move to another
-    /// CPU at any time. An allocator must be correct whatever the numbers are.
+    /// The number is a hint: on a machine with more CPUs several CPUs have the same number, and the program may move to
+    /// another CPU between two calls. An allocator must be correct with any numbers.
     #[must_use]
     pub fn cpu(&self) -> usize {
         self.call.cpu
@@ -295,8 +296,8 @@ impl Memory {
         self.tail = tail;
     }
 
-    /// Ends what [`Memory::begin_shrink`] began. If the block was not shrunk, the tail is live again, and a write to it
-    /// is a violation.
+    /// Ends the call that [`Memory::begin_shrink`] prepared. If the block was not shrunk, the tail is live again, and a
+    /// write to it is a violation.
     pub(crate) fn end_shrink(&mut self, is_shrunk: bool) {
         let tail = core::mem::replace(&mut self.tail, 0..0);
         let write = self.tail_write.take();
@@ -362,7 +363,7 @@ impl Memory {
         Some(word.to_ne_bytes()[at % WORD])
     }
 
-    /// Writes the byte at an offset, as a program does that errs. Returns `false` if the byte belongs to a live block or
+    /// Writes the byte at an offset, as a faulty program does. Returns `false` if the byte belongs to a live block or
     /// does not exist. The access is not counted.
     pub(crate) fn stray_write(&mut self, at: usize, byte: u8) -> bool {
         let index = at / WORD;

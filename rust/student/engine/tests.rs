@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tests of the frame with small allocators, most of which break one rule.
+//! Tests of the engine `student` with small allocators, most of which break one rule.
 
 use core::alloc::Layout;
 use std::{

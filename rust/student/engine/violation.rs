@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The error of a learner's allocator, and the call in which it happens.
+//! The error of a learner's allocator, and the call in which the error occurs.
 
 use core::{
     fmt,
@@ -13,10 +13,10 @@ use slab_heap::violation::{
     Violation, //
 };
 
-/// A rule is broken. The violation is recorded already, so a function of the allocator only has to return the error:
-/// the operator `?` does that.
+/// The error for a broken rule. The violation is recorded already, so a function of the allocator only has to return
+/// the error, with the operator `?`.
 ///
-/// The text of `{:?}`, which a panic of `unwrap` shows, says which rule.
+/// The text of `{:?}`, which a panic of `unwrap` shows, names the rule.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Error(pub(crate) Option<(Rule, u64)>);
 
@@ -45,7 +45,7 @@ impl fmt::Debug for Error {
     }
 }
 
-/// A call of the allocator that is being executed.
+/// A call of a function of the allocator.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Call {
     pub(crate) operation: Operation,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! An array of words in memory that somebody else allocated.
+//! An array of words in memory that the caller provides.
 
 use core::ptr::NonNull;
 
@@ -11,13 +11,13 @@ pub(crate) const WORD: usize = size_of::<u64>();
 ///
 /// # Invariants
 ///
-/// `start` is aligned and points to `len` words. A word that is read or written is accessed by nobody else meanwhile.
+/// `start` is aligned and points to `len` words. While a method reads or writes a word, nobody else accesses the word.
 pub(crate) struct Words {
     start: NonNull<u64>,
     len: usize,
 }
 
-// SAFETY: By the type invariant nobody else accesses a word that this value accesses, whatever the thread.
+// SAFETY: By the type invariant nobody else accesses a word while this value accesses it, also on another thread.
 unsafe impl Send for Words {}
 
 impl Words {

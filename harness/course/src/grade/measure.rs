@@ -3,12 +3,12 @@
 //! The figures of a grade: utilisation and cost of the engine `student` on a trace.
 //!
 //! *Utilisation* is a bound, divided by the smallest pool in which the trace is served. Live blocks share no byte, so no
-//! allocator serves the trace in fewer bytes than its peak of live bytes. The bound is this peak, with sizes rounded up
-//! to the granule of 8 bytes as the allocator gets them, and rounded up to whole pages, because a pool has whole pages.
-//! 100 per cent is out of reach for most traces, so a rubric sets its thresholds by the model solution.
+//! allocator serves the trace in fewer bytes than the peak of live bytes. The bound is this peak, rounded up to whole
+//! pages, because a pool has whole pages; each size counts as the allocator gets it, rounded up to a multiple of 8. No
+//! allocator reaches 100 per cent for most traces, so a rubric sets its thresholds by the model solution.
 //!
 //! *Cost* is the number of accesses that `Memory` counts, in a pool of [`COST_POOL`] times the bound. The size of this
-//! pool does not depend on the allocator, so that an allocator which wastes memory is not cheaper for it.
+//! pool does not depend on the allocator, so that an allocator which wastes memory does not gain a larger pool.
 //!
 //! No figure depends on time. A run ends after [`ACCESSES_MAX`] accesses, also on a fast machine.
 
@@ -30,16 +30,16 @@ const GRANULE: u64 = 8;
 
 const PAGE_BYTES: u64 = 4096;
 
-/// The largest pool that is tried, in bounds. Below the reciprocal, utilisation counts as 0.
+/// The largest pool that is tried, as a multiple of the bound. An allocator that needs a larger pool has utilisation 0.
 const POOL_MAX: u64 = 16;
 
-/// The pool of a measurement of cost, in bounds.
+/// The pool of a measurement of cost, as a multiple of the bound.
 const COST_POOL: u64 = 4;
 
 /// The largest number of accesses of a run of a trace: 10,000 and more for each operation.
 pub(super) const ACCESSES_MAX: u64 = 1 << 26;
 
-/// The number of operations between two looks at the number of accesses.
+/// The number of operations between two checks of the number of accesses.
 const STRIDE: usize = 16;
 
 /// The accesses and operations of a run.

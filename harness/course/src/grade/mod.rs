@@ -8,8 +8,8 @@
 //!                                         or a machine
 //! ```
 //!
-//! The program that contains the learner's allocator prints a [`Measurement`]: which tests passed, and the figures of each
-//! trace. Points are given by another program, which does not contain the learner's code.
+//! The program that contains the learner's allocator prints a [`Measurement`]: which tests passed, and the figures of
+//! each trace. Points are given by another program, which does not contain the learner's code.
 
 pub mod format;
 mod measure;
@@ -101,8 +101,8 @@ impl Grade {
     ///
     /// # Errors
     ///
-    /// The measurement does not belong to the rubric. The program that printed it contains the learner's code, so nothing
-    /// about it is taken for granted.
+    /// The measurement does not belong to the rubric. The program that printed it contains the learner's code, so each
+    /// part of the measurement is checked.
     pub fn of(
         exercise: &Exercise,
         rubric: &Rubric,
@@ -229,8 +229,8 @@ struct Scale {
     unit: &'static str,
 }
 
-/// Returns the scale of utilisation. The mean of the traces counts, so that a trace with a large pool counts no more than
-/// the others.
+/// Returns the scale of utilisation. The mean of the traces counts, so that a trace with a large pool counts no more
+/// than the others.
 fn utilisation() -> Scale {
     Scale {
         factor: 10,
@@ -329,8 +329,8 @@ impl<'a> Figures<'a> {
     }
 }
 
-/// Returns a text that comes from a submission without control characters, and not too long. Such a text cannot move the
-/// cursor of a terminal or begin a line of a report.
+/// Returns a text that comes from a submission without control characters, and not too long. Such a text cannot move
+/// the cursor of a terminal or begin a line of a report.
 fn harmless(text: &str) -> String {
     let is_harmful = |letter: char| letter != '\n' && letter.is_control();
     let mut harmless: String = text

@@ -2,8 +2,8 @@
 
 //! Runs the tests and the measurements of a rubric on the engine `student` of this process.
 //!
-//! Each test and each trace runs in a child process of its own, with limits on time and memory. An allocator that panics,
-//! crashes or never returns therefore loses the points of that test only.
+//! Each test and each trace runs in a child process of its own, with limits on time and memory. An allocator that
+//! panics, crashes or never returns therefore loses the points of that test only.
 
 use std::{
     fs::File,
@@ -42,8 +42,8 @@ use crate::{
     verify, //
 };
 
-/// The time after which a request counts as endless. An allocator that accesses the pool in its loop is ended earlier, by
-/// the number of its accesses, which is the same on every machine.
+/// The time after which a request counts as endless. An endless loop that accesses the pool ends earlier, at a number
+/// of accesses that is the same on every machine.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The processor time of a child, in seconds. A test of a model solution needs less than 1, emulated less than 10.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Reads in a console log why the kernel stopped, and where in the module.
+//! Finds in a console log why the kernel stopped, and where in the module.
 
 /// The reason why the kernel stopped.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub(super) enum Reason {
     Stuck,
 }
 
-/// The end of a kernel.
+/// Why and where a kernel stopped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Stop {
     pub(super) reason: Reason,

@@ -49,7 +49,7 @@ use crate::{
 };
 
 /// The time after which a request in the kernel counts as endless, in seconds: the first number is for the lab kernel,
-/// the second for the debug kernel, whose checks of each access take long.
+/// the second for the debug kernel, which is slower because it checks each access.
 const PATIENCE_SECONDS: [u64; 2] = [5, 20];
 
 /// The options of a check in the kernel.
@@ -57,7 +57,7 @@ const PATIENCE_SECONDS: [u64; 2] = [5, 20];
 pub struct Options {
     /// Boots the debug kernel.
     pub is_debug: bool,
-    /// Builds a missing kernel without a question.
+    /// Builds a missing kernel without asking.
     pub agrees: bool,
 }
 

@@ -88,7 +88,7 @@ const LOADED_SENTENCE: &str = "the module is loaded";
 /// The module in the virtual machine.
 const MODULE: &str = "/lib/slablab.ko";
 
-/// The time that the host has to stop the machine when the kernel does not return from a call.
+/// The time in which the host must stop the machine when the kernel does not return from a call.
 const STOP_TIME: Duration = Duration::from_secs(60);
 
 /// Runs the tests with these sentences, up to the first failure. `patience` is the time after which a request counts

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tests of memory that slabs and resized blocks return, from exercise 6 on.
+//! Tests of the memory that slabs return and that resized blocks free, from exercise 6 on.
 
 use slablab_lab::oracle::{
     Client,

@@ -28,7 +28,7 @@ const TIERS_POOL_BYTES: u64 = 1 << 20;
 
 /// A test, which runs on a new pool.
 pub struct CourseTest {
-    /// What the allocator does, as a sentence. It names the test.
+    /// A sentence about the behaviour of the allocator. It names the test.
     pub sentence: &'static str,
     /// The bytes of the pool.
     pub pool_bytes: u64,

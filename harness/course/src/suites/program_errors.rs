@@ -2,8 +2,8 @@
 
 //! Tests with programs that use memory that is not theirs, of exercise 7.
 //!
-//! An allocator with red zones and poison has to report such a program, and no other one. The engine stops at the first
-//! report, so each faulty program gets a pool of its own.
+//! An allocator with red zones and poison has to report such a program, and must not report a correct one. The engine
+//! stops at the first report, so each faulty program gets a pool of its own.
 
 use std::ops::Range;
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tests of the seed's weaknesses after they were repaired.
+//! Tests of the repairs of the seed's weaknesses.
 //!
-//! Each test needs the repair of one weakness only, so they can be repaired in any order. Random requests are a test of
-//! their own, so that a failure names the weakness that is not repaired.
+//! Each test needs the repair of one weakness only, so a learner can repair the weaknesses in any order. Random
+//! requests are a test of their own, so that a failure of another test names the weakness that is not repaired.
 
 use slablab_lab::oracle::{
     Client,

@@ -27,7 +27,7 @@ const BLOCK_BYTES: [u64; 7] = [64, 128, 256, 512, 1024, 2048, 4096];
 /// The blocks by which a slab grows.
 const SET_SIZE: u64 = 64;
 
-/// The gaps between the blocks of one slab that a test of block sizes accepts among 64 blocks.
+/// The number of gaps between 64 blocks of one slab that a test of block sizes accepts.
 const GAPS_MAX: usize = 4;
 
 /// The accesses that are enough for a slab to free a block and to allocate one.
@@ -133,8 +133,8 @@ fn side_by_side(blocks: &[ClientBlock], block_bytes: u64) -> Result<(), Violatio
     Ok(())
 }
 
-/// Checks that sizes have a common block size: blocks for them lie `block_bytes` apart. A slab may grow by fewer than 64
-/// blocks here, so a few of them may lie elsewhere. Another test counts the blocks of a set.
+/// Checks that sizes have a common block size: blocks for them lie `block_bytes` apart. A slab may grow by fewer than
+/// 64 blocks here, so a few of them may lie elsewhere. Another test counts the blocks of a set.
 fn same_block_size(blocks: &[ClientBlock], block_bytes: u64) -> Result<(), Violation> {
     let mut blocks: Vec<(u64, u64)> = blocks
         .iter()

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the tests share.
+//! Functions that several tests use.
 
 use slablab_lab::{
     oracle::{
@@ -147,8 +147,8 @@ pub(super) fn exactly(found: usize, wanted: usize, what: &str) -> Result<(), Vio
     )))
 }
 
-/// Runs `work`, which does `count` things that `what` names, and fails if the allocator makes more than `limit` accesses for
-/// each of them on average.
+/// Runs `work`, which does `count` things that `what` names, and fails if the allocator makes more than `limit`
+/// accesses for each of them on average.
 pub(super) fn within_each<'o, T>(
     client: &mut Client<'o>,
     (count, limit): (u64, u64),

@@ -36,7 +36,8 @@ use super::{
 /// The interval at which `watch` reads the learner's file.
 const TICK: Duration = Duration::from_millis(200);
 
-/// Builds the program anew and runs the tests in it, or only the one with the number `test`. With `in_kernel` the tests then run in the kernel, too.
+/// Builds the program anew and runs the tests in it, or only the test with the number `test`. With `in_kernel` the
+/// tests then run in the kernel, too.
 pub(super) fn check(
     checkout: &Checkout,
     exercise: &Exercise,
@@ -104,8 +105,8 @@ fn settled(checkout: &Checkout) -> anyhow::Result<Option<String>> {
     }
 }
 
-/// Runs the tests of an exercise on the allocator of this program, prints the result, and records it. With `test` it runs
-/// only the test with this number, and records nothing.
+/// Runs the tests of an exercise on the allocator of this program, prints the result, and records it. With `test` it
+/// runs only the test with this number, and records nothing.
 pub(super) fn verify(
     progress: &mut Progress,
     files: &Files<'_>,

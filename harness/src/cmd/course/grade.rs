@@ -2,9 +2,9 @@
 
 //! `slablab course grade`: the points of a learner's allocator.
 //!
-//! The learner's file is built into a program of its own, which prints its results (`slablab course measure`). The program
-//! runs on this machine, or, for `make grade`, in a virtual machine that a runner boots: a command that gets the program,
-//! the rubric and the seed as arguments, and prints the output of the program.
+//! The learner's file is built into a program of its own, which prints its results (`slablab course measure`). The
+//! program runs on this machine, or, for `make grade`, in a virtual machine that a runner boots: a command that gets
+//! the program, the rubric and the seed as arguments, and prints the output of the program.
 
 use std::{
     fs,
@@ -71,7 +71,7 @@ const RUNNER_TIMEOUT: i32 = 124;
 pub(super) struct GradeArgs {
     /// The number of the exercise [default: the one that was started last]
     pub(super) exercise: Option<usize>,
-    /// The seed of the traces; a printed seed repeats a grade [default: a new one]
+    /// The seed of the traces; the printed seed of a grade repeats the grade [default: a new one]
     #[arg(long, value_parser = seed())]
     seed: Option<u64>,
     /// Grade this file [default: rust/student/lib.rs]

@@ -17,10 +17,10 @@ pub(super) struct CheckArgs {
     /// Run the tests in the kernel of a virtual machine, too
     #[arg(long)]
     kernel: bool,
-    /// Use the debug kernel, which detects wrong accesses and wrong locking
+    /// Use the debug kernel, whose checkers detect wrong accesses and wrong locking
     #[arg(long, requires = "kernel")]
     debug_kernel: bool,
-    /// Build a missing kernel without a question
+    /// Build a missing kernel without asking
     #[arg(long, requires = "kernel")]
     yes: bool,
 }

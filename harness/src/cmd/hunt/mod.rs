@@ -63,8 +63,9 @@ const COMMANDS: [&str; 6] = ["stress", "replay", "shell", "map", "report", "trac
 
 /// Find the defect of an allocator, and prove it with a trace
 ///
-/// The seed chooses a small allocator with exactly one defect that allocators really had. Drive the allocator with the
-/// ordinary commands (`run`), find a trace that exposes the defect, and submit it with the name of the rule that breaks.
+/// The seed chooses a small allocator with exactly one defect. Real allocators had such defects. Use the allocator with
+/// the ordinary commands (`run`), write a trace that exposes the defect, and submit it with the name of the rule that
+/// breaks.
 #[derive(Args)]
 pub(crate) struct HuntArgs {
     /// The seed, which chooses the allocator and its defect [default: drawn at random, and printed]
@@ -91,14 +92,14 @@ enum HuntCommand {
     },
     /// Submit a trace that exposes the defect, and the rule that breaks
     ///
-    /// The trace must pass on the sound version of the allocator, which serves all of its requests. On the allocator
-    /// with the defect a rule must break, or a request must be refused. At the end all blocks are freed and the
+    /// The sound version of the allocator must serve all requests of the trace. On the allocator with the defect the
+    /// named rule must break; a refused request breaks the rule no-memory-lost. At the end all blocks are freed and the
     /// allocator's own check is called, as in `slablab replay`.
     Submit {
         #[command(flatten)]
         proof: Proof,
     },
-    /// Explain the defect, with its line in the source, after an accepted trace
+    /// Explain the defect, with its line in the source, if the trace is accepted or you give up
     Explain {
         /// The accepted trace
         #[arg(requires = "rule", conflicts_with = "give_up")]

@@ -105,11 +105,12 @@ impl fmt::Display for QuizEngine {
 /// Predict what an allocator does: questions about a few random operations
 ///
 /// The quiz prints the rules of the allocator and some operations on an empty pool of 1 MiB. You say at
-/// which offset a block begins, by which path it is served, how many blocks are split or merged, which
-/// blocks are free. The right answers are those of the engine, which runs in this process.
+/// which offset a block begins, which path serves a request, how many blocks are split or merged, and which
+/// blocks are free. The right answers are those of the engine itself.
 ///
 /// On a terminal the command asks, and says at once whether an answer is right. Otherwise it prints the
-/// questions only. --answers checks answers from a file. The exit status is 0 if all answers are right.
+/// questions only. --answers checks answers from a file. The exit status of a quiz with answers is 0 if all
+/// answers are right.
 ///
 /// The same options and the same seed give the same quiz on every machine.
 #[derive(Args)]
@@ -118,7 +119,7 @@ pub(crate) struct QuizArgs {
     #[arg(long, value_enum)]
     engine: QuizEngine,
 
-    /// Seed of the operations and questions [default: a new one]
+    /// Seed of the operations and questions [default: a new one, which is printed]
     #[arg(long, value_parser = seed())]
     seed: Option<u64>,
 
