@@ -167,6 +167,8 @@ hostile large-const 'Ok(Some(usize::from(BYTES[layout.size()])))' \
 expect large-const 0 "no points:"
 hostile large-type 'Ok(None)' 'pub struct Student([u8; 4096]);' 'fn make() -> Student { Student([0; 4096]) }'
 expect large-type 0 "the allocator's type has more than 1024 bytes"
+hostile aligned-type 'Ok(None)' '#[repr(align(4096))] pub struct Student;' 'fn make() -> Student { Student }'
+expect aligned-type 0 "the allocator's type has an alignment of more than 64 bytes"
 
 # Programs that do not end, or that end without a result.
 hostile spins 'loop { core::hint::spin_loop() }'

@@ -57,6 +57,10 @@ use crate::{
 /// The largest number of bytes of a learner's type: it is moved over the kernel's small stack.
 const ALLOCATOR_BYTES_MAX: usize = 1024;
 
+/// The largest alignment of a learner's type: a cache line. The state has the same alignment, so a type without bytes
+/// that is aligned to a page would make it a page long.
+const ALLOCATOR_ALIGN_MAX: usize = 64;
+
 /// The state behind the lock: the allocator, its memory, and counters.
 pub struct State<A> {
     /// `None` without a region, and after `Allocator::new` broke a rule.
@@ -109,7 +113,11 @@ impl<A: Allocator> State<A> {
             assert!(
                 size_of::<A>() <= ALLOCATOR_BYTES_MAX,
                 "the allocator's type has more than 1024 bytes"
-            )
+            );
+            assert!(
+                align_of::<A>() <= ALLOCATOR_ALIGN_MAX,
+                "the allocator's type has an alignment of more than 64 bytes"
+            );
         };
         Self {
             allocator: None,

@@ -71,6 +71,19 @@ fn a_forbidden_construct_is_refused_with_its_line() {
         "\n#[cfg_attr(all(), cfg_attr(all(), no_mangle))] fn f() {}",
         "\n#[doc = include_str!(\"x\")] fn f() {}",
         "\n#![feature(x)]",
+        // A macro puts the tokens of a module, of a path and of an attribute together.
+        "macro_rules! m { ($n:ident) => {\n mod $n; } } m!(other);",
+        "macro_rules! m { ($m:tt $n:ident $b:tt $s:tt) => { $m $n $s } } m! {\n mod other {} ; }",
+        "macro_rules! m { ($s:tt) => {\n mod other $s } } m!(;);",
+        "macro_rules! m { ($a:meta) => {\n #[$a] fn f() {} } } m!(no_mangle);",
+        "macro_rules! m { ($k:ident) => { $k::f() } } fn f() { m!(\n kernel) }",
+        "macro_rules! m { ($c:tt $k:tt) => { use $k $c f; } } struct k; m!(::\n kernel);",
+        // Names of the file and tokens in front of a path do not hide a crate.
+        "fn kernel() {} fn f() {\n kernel::f() }",
+        "fn f(x: u8) { match x { _ =>\n ::kernel::f() } }",
+        "fn f(x: &'static\n ::kernel::X) {}",
+        "struct S(pub\n ::kernel::X);",
+        "impl Default for\n ::kernel::X {}",
     ];
     for text in cases {
         let found = reasons(text);
@@ -91,6 +104,8 @@ fn a_harmless_file_is_accepted() {
         "fn f(x: &'static str) -> &'static [u8] { x.as_bytes() } trait T: 'static {}",
         "fn f<'a>(x: &'a u8) -> impl Sized + use<'a> { x }",
         "#[cfg(test)] mod tests { #[test] fn a() {} }",
+        "mod alloc { pub fn f() {} } fn f() { alloc::f() }",
+        "macro_rules! m { ($(#[doc = $d:expr])* $n:ident) => { #[derive(Clone)] struct $n; } } m!(S);",
     ];
     for text in cases {
         assert_eq!(reasons(text), Vec::<String>::new(), "{text}");
@@ -112,6 +127,16 @@ fn a_file_without_the_two_attributes_is_refused() {
         refusals("pub struct Student; mod a { #![forbid(unsafe_code)] #![no_std] }").len(),
         2
     );
+}
+
+/// The compiler skips the first line, so it does not see the comment.
+#[test]
+fn a_first_line_for_a_shell_is_refused() {
+    for first in ["#!/*", "\u{feff}#! /*", "#!\u{a0}[ /*", "#!/bin/sh"] {
+        let found = refusals(&format!("{first}\nextern crate std;\n// */\n{HEAD}"));
+        assert_eq!(found.len(), 1, "{first}");
+        assert_eq!(found[0].line, 1);
+    }
 }
 
 #[test]
