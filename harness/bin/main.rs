@@ -19,12 +19,13 @@ mod engine {
     };
     use slablab_lab::sim::student;
 
-    /// Registers the learner's engine, and the hash of the file with it.
+    /// Registers the learner's engine, the size of its type, and the hash of the file.
     pub(super) fn register() {
         student::register(|| {
             let state = HostLock::new(State::<::student::Student>::with_cpus(current_cpu));
             Box::new(StudentEngine::new(state))
         });
+        student::register_type_bytes(size_of::<::student::Student>());
         // The build script passes the hash. A grade builds the program without the script.
         let hash = option_env!("STUDENT_SOURCE_HASH").and_then(|hash| hash.parse().ok());
         if let Some(hash) = hash {

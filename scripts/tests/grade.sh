@@ -185,6 +185,10 @@ expect panics-again 0 "Your allocator panicked: first, at rust/student/lib.rs:8"
 hostile overlaps 'Ok(Some(0))'
 expect overlaps 0 "returned memory of another live block"
 
+# A right solution with a type that could hold the state of the pool.
+sed 's/^    first: usize,/&\n    table: [u64; 64],/; s/first: 0/first: 0, table: [0; 64]/' "$solution" | submission wide
+expect wide 90 "the type Student has 520 bytes"
+
 # Right and unfinished submissions.
 submission right <"$solution"
 expect right 100 "the checkpoint of 60 points is reached"

@@ -111,6 +111,10 @@ pub struct Cost {
     pub points: u32,
     /// The unit of the cost.
     pub measure: Measure,
+    /// The largest size of the allocator's type, in bytes. Accesses to the type are not counted, and 1024 bytes have room
+    /// for a bitmap of the whole pool. A larger type leaves no points.
+    #[serde(default = "default_type_bytes")]
+    pub type_bytes: usize,
     /// The names of the workloads.
     pub traces: Vec<String>,
     /// The accesses for each operation up to which there are full points.
@@ -129,6 +133,11 @@ pub enum Measure {
 
 fn default_checkpoint() -> u32 {
     60
+}
+
+/// The frame refuses a type that is larger.
+fn default_type_bytes() -> usize {
+    1024
 }
 
 fn default_gate() -> bool {

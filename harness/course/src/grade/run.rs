@@ -26,10 +26,13 @@ use serde::{
     Serialize,
     de::DeserializeOwned, //
 };
-use slablab_lab::isolation::{
-    self,
-    Patience,
-    underway, //
+use slablab_lab::{
+    isolation::{
+        self,
+        Patience,
+        underway, //
+    },
+    sim::student,
 };
 
 use super::{
@@ -124,7 +127,7 @@ impl Measurement {
         let is_open = !rubric.gate || tests.iter().all(|test| *test == TestResult::Passed);
         let measured =
             |traces: Option<&Vec<String>>,
-             measure: fn(&slablab_trace::Trace) -> Result<Quantity, String>| {
+             measure: &dyn Fn(&slablab_trace::Trace) -> Result<Quantity, String>| {
                 let traces = traces.filter(|_| is_open);
                 let figure = |name: &String| {
                     let workload = workload::named(name)
@@ -141,21 +144,36 @@ impl Measurement {
                 figures.transpose()
             };
         let utilisation = rubric.utilisation.as_ref().map(|section| &section.traces);
+        let too_large = too_large(rubric, student::type_bytes());
         let cost = rubric.cost.as_ref().map(|section| &section.traces);
         Ok(Self {
-            utilisation: measured(utilisation, |trace| {
+            utilisation: measured(utilisation, &|trace| {
                 Ok(Quantity {
                     amount: measure::utilisation(trace)?,
                     of: 1,
                 })
             })?,
-            cost: measured(cost, |trace| {
+            cost: measured(cost, &|trace| {
+                if let Some(reason) = &too_large {
+                    return Err(reason.clone());
+                }
                 let (amount, of) = measure::cost(trace)?;
                 Ok(Quantity { amount, of })
             })?,
             tests,
         })
     }
+}
+
+/// Returns the reason why the cost is not measured, if the allocator's type is larger than the rubric allows.
+fn too_large(rubric: &Rubric, type_bytes: Option<usize>) -> Option<String> {
+    let (bytes, most) = (type_bytes?, rubric.cost.as_ref()?.type_bytes);
+    (bytes > most).then(|| {
+        format!(
+            "the type Student has {bytes} bytes. Accesses to it are not counted, so it can have at most {most}. The pool \
+             and notes have room for the rest"
+        )
+    })
 }
 
 /// Runs `work` in a child process with limits on time and memory. A child that ends without a result has failed.
@@ -199,4 +217,22 @@ fn limit() -> Result<(), String> {
             .map_err(|errno| format!("the process cannot be limited: {errno}"))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A bitmap of the pool in the type would make all accesses free.
+    #[test]
+    fn a_type_that_is_larger_than_the_rubric_allows_has_no_cost() {
+        let rubric = Rubric::parse(include_str!("../../02-first-fit/rubric.toml")).unwrap();
+        let reason = too_large(&rubric, Some(1024)).unwrap();
+        assert!(
+            reason.contains("1024 bytes") && reason.contains("at most 256"),
+            "{reason}"
+        );
+        assert_eq!(too_large(&rubric, Some(256)), None);
+        assert_eq!(too_large(&rubric, None), None);
+    }
 }

@@ -64,6 +64,20 @@ pub fn source_hash(source: &[u8]) -> u64 {
     hasher.finish()
 }
 
+/// The size of the allocator's type, in bytes.
+static TYPE_BYTES: OnceLock<usize> = OnceLock::new();
+
+/// Registers the size of the allocator's type. Later calls have no effect.
+pub fn register_type_bytes(bytes: usize) {
+    let _ = TYPE_BYTES.set(bytes);
+}
+
+/// Returns the size of the allocator's type in bytes, if it is registered.
+#[must_use]
+pub fn type_bytes() -> Option<usize> {
+    TYPE_BYTES.get().copied()
+}
+
 /// Makes the engine `student` of this process another engine than the registered one. Later calls have no effect.
 ///
 /// The allocator of the substitute is not in the learner's file, so violations have no line.
