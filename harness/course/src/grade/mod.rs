@@ -90,7 +90,9 @@ pub struct Part {
 pub enum Status {
     /// All points.
     Passed,
-    /// Fewer than all points.
+    /// Some of the points: a figure between the thresholds.
+    InPart,
+    /// No points.
     Failed,
     /// The part was not run.
     NotRun,
@@ -323,6 +325,8 @@ impl<'a> Figures<'a> {
             part.figure = Some(text(mean));
             if part.points == max {
                 part.status = Status::Passed;
+            } else if part.points > Points::NONE {
+                part.status = Status::InPart;
             }
         }
         part

@@ -183,3 +183,39 @@ fn results_json_has_the_fields_that_gradescope_reads() {
     );
     assert_eq!(results["extra_data"]["seed"], 5);
 }
+
+/// A script reads the same points from JSON as a person from the table.
+#[test]
+fn json_has_points_and_a_status_for_points_in_part() {
+    let (exercise, rubric) = exercise(2);
+    let mut measurement = perfect(&rubric);
+    let section = rubric.utilisation.as_ref().unwrap();
+    let middle = u64::from(section.full + section.zero) * 10 / 2;
+    for figure in measurement.utilisation.as_mut().unwrap() {
+        figure.result = Ok(Quantity {
+            amount: middle,
+            of: 1,
+        });
+    }
+    let grade = Grade::of(&exercise, &rubric, 3, &measurement).unwrap();
+    let value: serde_json::Value = serde_json::from_str(&format::json(&grade).unwrap()).unwrap();
+    assert_eq!(
+        (
+            &value["points"],
+            &value["max"],
+            &value["checkpoint"]["points"]
+        ),
+        (&92.5.into(), &100.0.into(), &60.0.into())
+    );
+    let parts = value["parts"].as_array().unwrap();
+    let part = parts.iter().find(|part| part["name"] == "utilisation");
+    let part = part.unwrap();
+    assert_eq!(
+        (&part["points"], &part["max"], &part["status"]),
+        (&7.5.into(), &15.0.into(), &"in-part".into())
+    );
+    let table = slablab_report::plain(&format::table(&grade));
+    assert!(table.contains("in part"), "{table}");
+    assert!(format::ktap(&grade).contains("\nnot ok 16 utilisation\n"));
+    assert!(format::junit(&grade).unwrap().contains("7.5 of 15 points"));
+}
