@@ -31,7 +31,9 @@ pub fn table(grade: &Grade) -> String {
             Status::Passed => Cell::styled("ok", GOOD),
             Status::InPart => "in part".into(),
             Status::Failed => Cell::styled("FAILED", BAD),
-            Status::NotRun => "not run".into(),
+            // A refused submission has its reason below.
+            Status::NotRun if part.output.is_empty() => "not run".into(),
+            Status::NotRun => part.output.clone().into(),
         };
         table.row([
             part.name.clone().into(),
