@@ -21,7 +21,7 @@ cd "$top"
 for seed in $(seq "$seeds"); do
 	"$command" course grade "$exercise" --file "$file" --seed "$seed" --format json
 done | awk '
-	/^  "points":/ { points = $2 / 10 }
+	/^  "points":/ { points = $2 + 0 }
 	/^  "refusal": "/ { print substr($0, 4); exit 1 }
 	/^      "name":/ { name = $0; sub(/^ *"name": "/, "", name); sub(/",$/, "", name) }
 	/^      "status": "failed"/ && name !~ /^(utilisation|cost)$/ { print "failed: " name }

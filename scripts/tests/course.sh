@@ -140,9 +140,13 @@ verdict "resume without a kept file fails" 1 $status
 # Progress and hints.
 cp $first/solution.rs rust/student/lib.rs
 course check 1
+expect "a check names the command for the other points" \
+	'^The other 25 points are for utilisation and cost: slablab course grade 1$'
 expect "a check names the next exercise" '^Next: slablab course start 2 '
 course list
 expect "the list shows what is done" '^ 1 .* done  .* ([0-9]+) of \1 points'
+expect "the list names the command for the other points" "^these points are for tests: 'slablab course grade'"
+verdict "nothing about the shell without a terminal" 0 "$(grep -ci 'your shell' <<<"$output")"
 expect "the list shows what is started" '^ 2 .* started  '
 for number in 1 2 3 3; do
 	course hint
@@ -174,6 +178,7 @@ sed 's|^    fn free|    fn check(\&mut self, memory: \&mut Memory) -> Result<(),
 &|' $first/solution.rs >rust/student/lib.rs
 course check 1
 expect "a check names the first request after which it fails" '^Operation: allocate 64 .*[(]request 2 of the test[)]'
+verdict "no hint for a check that the learner wrote" 0 "$(grep -c '[Hh]int' <<<"$output")"
 expect "a check says its own words" 'Your .check. says: too far, at offset 0x80 '
 
 sed 's/\bStudent\b/Bump/' $first/solution.rs >rust/student/lib.rs

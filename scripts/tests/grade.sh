@@ -141,15 +141,32 @@ expect binary 0 "lib.rs is not text in UTF-8"
 { head -c 100000 /dev/zero | tr '\0' '('; head -c 100000 /dev/zero | tr '\0' ')'; } | submission nested
 expect nested 0 "the file is nested too deeply"
 
+# missing FORM STATUS TEXT [OPTION]...: a missing file in this form has this status, and the output has the text
+missing() {
+	local form=$1 expected=$2 text=$3 why='' status
+	shift 3
+	"$command" course grade 2 --file "$work/no-file" --format "$form" "$@" >"$work/log" 2>&1
+	status=$?
+	if [ "$status" != "$expected" ]; then why="the exit status is $status"
+	elif ! grep -qF -- "$text" "$work/log"; then why=$(cat "$work/log")
+	fi
+	verdict "a missing file, $form: $text" "$why"
+}
+for format in table json junit ktap; do missing "$format" 1 "error: there is no file $work/no-file"; done
+missing gradescope 0 '"score": 0.0'
+missing table 0 "0 of 100 points" --runner scripts/grade-vm.sh
+"$command" course grade 77 --file "$solution" >"$work/log" 2>&1
+verdict "there is no exercise 77" "$([ $? -eq 1 ] || echo "the exit status is not 1")"
+
 # Files that break a rule.
 hostile reads 'Ok(None)' 'pub struct Student; const TEXT: &str = include_str!("/etc/passwd");'
-expect reads 0 "lib.rs, line 5: \`include_str\` is not allowed"
+expect reads 0 "rust/student/lib.rs:5: \`include_str\` is not allowed"
 hostile module 'Ok(None)' 'pub struct Student; #[path = "/etc/passwd"] mod other;'
-expect module 0 "lib.rs, line 5: a module in another file is not allowed"
+expect module 0 "rust/student/lib.rs:5: a module in another file is not allowed"
 hostile unsafe 'unsafe { core::hint::unreachable_unchecked() }'
-expect unsafe 0 "lib.rs, line 8: \`unsafe\` is not allowed"
+expect unsafe 0 "rust/student/lib.rs:8: \`unsafe\` is not allowed"
 hostile std 'std::process::exit(0)'
-expect std 0 "lib.rs, line 8: the crate \`std\` is not allowed"
+expect std 0 "rust/student/lib.rs:8: the crate \`std\` is not allowed"
 
 # Files that do not compile, or that do not let the compiler end.
 hostile syntax 'Ok(None'
@@ -161,7 +178,7 @@ expect const-loop 0 "the compiler was ended: it used more than 5 s of processor 
 hostile instances 'grow(0_u8); Ok(None)' 'pub struct Student; fn grow<T: Copy>(value: T) { grow((value, value)); }'
 expect instances 0 "no points:"
 hostile static 'Ok(None)' 'pub struct Student; static TABLE: core::sync::atomic::AtomicU64 = core::sync::atomic::AtomicU64::new(0);'
-expect static 0 "lib.rs, line 5: \`static\` is not allowed"
+expect static 0 "rust/student/lib.rs:5: \`static\` is not allowed"
 hostile large-const 'Ok(Some(usize::from(BYTES[layout.size()])))' \
 	'pub struct Student; const BYTES: &[u8; 1 << 31] = &[1; 1 << 31];'
 expect large-const 0 "no points:"
@@ -218,6 +235,15 @@ wait
 why=''
 for number in 1 2 3 4; do cmp -s "$work/right/json" "$work/same-$number/json" || why="grade $number differs"; done
 verdict "grades that run at the same time are equal" "$why"
+
+# Messages use one name, and a line says which file is meant.
+cp "$work/panics-again/lib.rs" "$work/mine.rs"
+"$command" course grade 2 --file "$work/mine.rs" >"$work/first" 2>"$work/log"
+why=''
+grep -qxF "$work/mine.rs was graded: messages name it rust/student/lib.rs" "$work/log" || why=$(cat "$work/log")
+verdict "the file that was graded is named if messages name another" "$why"
+"$command" course grade 2 --file "$solution" >"$work/first" 2>"$work/log"
+verdict "the file that was graded is not named without such a message" "$(cat "$work/log")"
 
 for format in table json gradescope junit ktap; do
 	timeout 300 "$command" course grade 2 --file "$solution" --seed 7 --format "$format" >"$work/$format" 2>"$work/log"

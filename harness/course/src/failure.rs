@@ -47,8 +47,8 @@ const PAGE_BYTES: u64 = 4096;
 /// The name of a block in an answer.
 const RETURNED: &str = "the block that was returned";
 
-/// The learner's file.
-const FILE: &str = "rust/student/lib.rs";
+/// The name of the learner's file in all messages, also if another file is graded.
+pub const FILE: &str = "rust/student/lib.rs";
 
 /// A rule of the engine `student` that the allocator broke.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -123,14 +123,16 @@ impl Failure {
         }
     }
 
-    /// Returns whether the allocator's own check failed.
-    pub(crate) fn is_of_own_check(&self) -> bool {
+    /// Returns the sentence of the allocator's own check if that failed.
+    pub(crate) fn own_check(&self) -> Option<&str> {
         match self {
-            Self::Breach(breach) => {
-                breach.rule == AllocatorRule::OwnCheck.raw()
-                    && breach.function == AllocatorFunction::Check.raw()
+            Self::Breach(breach)
+                if breach.rule == AllocatorRule::OwnCheck.raw()
+                    && breach.function == AllocatorFunction::Check.raw() =>
+            {
+                Some(&breach.sentence)
             }
-            _ => false,
+            _ => None,
         }
     }
 }

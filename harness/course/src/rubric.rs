@@ -164,6 +164,19 @@ impl Rubric {
         tests.chain(utilisation).chain(cost).sum()
     }
 
+    /// Returns the points of the measured parts, which `slablab course check` does not give, and the names of these parts.
+    /// The result is `None` if the exercise has none.
+    pub fn measured(&self) -> Option<(u32, &'static str)> {
+        match (&self.utilisation, &self.cost) {
+            (Some(utilisation), Some(cost)) => {
+                Some((utilisation.points + cost.points, "utilisation and cost"))
+            }
+            (Some(utilisation), None) => Some((utilisation.points, "utilisation")),
+            (None, Some(cost)) => Some((cost.points, "cost")),
+            (None, None) => None,
+        }
+    }
+
     /// Returns whether a grade of `points` reaches the checkpoint.
     pub fn reaches_checkpoint(&self, points: Points) -> bool {
         points >= Points::whole(self.checkpoint)

@@ -22,7 +22,10 @@ use slablab_lab::isolation::{
     Patience, //
 };
 
-use crate::source_rules;
+use crate::{
+    failure::FILE,
+    source_rules, //
+};
 
 /// The largest number of bytes of a submission. The longest model solution has 15 KiB.
 pub const BYTES_MAX: u64 = 256 << 10;
@@ -54,7 +57,7 @@ impl Submission {
             let lines = refusals
                 .iter()
                 .take(REFUSALS_MAX)
-                .map(|refusal| format!("lib.rs, {refusal}"));
+                .map(|refusal| format!("{FILE}:{}: {}", refusal.line, refusal.reason));
             lines.collect::<Vec<_>>()
         })?;
         Ok(match refusals {

@@ -84,7 +84,7 @@ pub enum Help {
     Hint(usize),
     /// One of the hints may help.
     Any,
-    /// No hint helps: the allocator did not return.
+    /// No hint helps: the allocator did not return, or its own check failed.
     None,
 }
 
@@ -116,12 +116,8 @@ pub fn verify(exercise: &Exercise, only: Option<usize>) -> anyhow::Result<Verdic
         if let Some(failed) = run_prepared(test, PATIENCE, rubric.whole_pages, || Ok(()))? {
             verdict.failed = Some(FailedTest {
                 sentence: test.sentence,
+                help: failed.help(exercise, named.hint),
                 explanation: failed.explanation,
-                help: match named.hint {
-                    _ if failed.is_crash => Help::None,
-                    Some(hint) => Help::Hint(hint),
-                    None => Help::Any,
-                },
             });
             break;
         }
@@ -132,11 +128,40 @@ pub fn verify(exercise: &Exercise, only: Option<usize>) -> anyhow::Result<Verdic
 }
 
 /// The failure of a test, in words.
-pub(crate) struct Explained {
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Explained {
     /// The operation, what the allocator did, the rule, and the picture of the pool.
-    pub(crate) explanation: String,
+    pub explanation: String,
     /// Whether the allocator did not return.
-    is_crash: bool,
+    pub is_crash: bool,
+    /// The sentence of the allocator's own check, if that failed.
+    pub own_check: Option<String>,
+}
+
+impl Explained {
+    /// Returns the help of an exercise's hints, where `hint` is the one that the rubric names. The hints know the checks of
+    /// the course, and not a check that the learner wrote, which may itself be wrong.
+    pub(crate) fn help(&self, exercise: &Exercise, hint: Option<usize>) -> Help {
+        let is_of_course = |sentence: &String| {
+            ["start.rs", "solution.rs"].into_iter().any(|name| {
+                exercise
+                    .file(name)
+                    .is_ok_and(|code| code.contains(sentence))
+            })
+        };
+        match hint {
+            _ if self.is_crash => Help::None,
+            _ if self
+                .own_check
+                .as_ref()
+                .is_some_and(|own| !is_of_course(own)) =>
+            {
+                Help::None
+            }
+            Some(hint) => Help::Hint(hint),
+            None => Help::Any,
+        }
+    }
 }
 
 /// Runs a test in a process of its own, which calls `prepare` first, and returns the explanation of its failure.
@@ -154,9 +179,9 @@ pub(crate) fn run_prepared(
         return Ok(None);
     };
     // A test calls the allocator's own check at its end, long after the request that made it fail.
-    if failure.is_of_own_check()
+    if failure.own_check().is_some()
         && let Some((earlier, then)) = run_once(test, patience, true, prepare)?
-        && earlier.is_of_own_check()
+        && earlier.own_check().is_some()
     {
         (failure, history) = (earlier, then);
     }
@@ -167,6 +192,7 @@ pub(crate) fn run_prepared(
     Ok(Some(Explained {
         explanation: explain(&failure, &history, pool),
         is_crash: failure.is_crash(),
+        own_check: failure.own_check().map(str::to_owned),
     }))
 }
 

@@ -230,7 +230,7 @@ fn check_rules() {
     assert_eq!(refusal(SOLUTION), "");
     let reads = format!("{SOLUTION}\nconst X: &str = include_str!(\"/etc/passwd\");\n");
     let line = SOLUTION.lines().count() + 2;
-    let expected = format!("lib.rs, line {line}: `include_str` is not allowed");
+    let expected = format!("rust/student/lib.rs:{line}: `include_str` is not allowed");
     assert!(
         refusal(&reads).starts_with(&expected),
         "{}",

@@ -30,7 +30,8 @@ pub use self::run::{
 };
 use crate::{
     exercise::Exercise,
-    rubric::Rubric, //
+    rubric::Rubric,
+    verify::Help, //
 };
 
 /// The largest number of characters of a text that comes from a submission.
@@ -90,7 +91,9 @@ pub struct Part {
 pub enum Status {
     /// All points.
     Passed,
-    /// Fewer than all points.
+    /// Some of the points: a figure between the thresholds.
+    InPart,
+    /// No points.
     Failed,
     /// The part was not run.
     NotRun,
@@ -117,21 +120,20 @@ impl Grade {
             let max = Points::whole(test.points);
             let (status, output) = match result {
                 TestResult::Passed => (Status::Passed, String::new()),
-                TestResult::Failed(reason) => {
-                    let hint = test.hint.map_or_else(String::new, |hint| {
-                        format!(
-                            "\n\nhint {hint} helps: slablab course hint {} {hint}",
+                TestResult::Failed(failed) => {
+                    let reason = harmless(failed.explanation.trim_end());
+                    let output = match failed.help(exercise, test.hint) {
+                        Help::Hint(hint) => format!(
+                            "{reason}\n\nHint {hint} helps: slablab course hint {} {hint}",
                             exercise.number
-                        )
-                    });
-                    (Status::Failed, harmless(reason) + &hint)
+                        ),
+                        Help::Any | Help::None => reason,
+                    };
+                    (Status::Failed, output)
                 }
                 TestResult::NotRun => {
                     let parent = test.parent.as_deref().unwrap_or_default();
-                    (
-                        Status::NotRun,
-                        format!("not run, because this test failed or was not run: {parent}"),
-                    )
+                    (Status::NotRun, format!("not run (needs: {parent})"))
                 }
             };
             let points = if status == Status::Passed {
@@ -191,6 +193,12 @@ impl Grade {
         let mut grade = Self::new(exercise, rubric, seed, parts.collect());
         grade.refusal = Some(harmless(reason));
         grade
+    }
+
+    /// Returns the reasons of failures and of a refusal.
+    pub fn texts(&self) -> impl Iterator<Item = &str> {
+        let outputs = self.parts.iter().map(|part| part.output.as_str());
+        outputs.chain(self.refusal.as_deref())
     }
 
     fn new(exercise: &Exercise, rubric: &Rubric, seed: u64, parts: Vec<Part>) -> Self {
@@ -289,7 +297,7 @@ impl<'a> Figures<'a> {
             max,
             status: Status::NotRun,
             figure: None,
-            output: "not measured, because a test failed".to_owned(),
+            output: "not run (needs all tests)".to_owned(),
         };
         let Some(figures) = self.figures else {
             return part;
@@ -323,6 +331,8 @@ impl<'a> Figures<'a> {
             part.figure = Some(text(mean));
             if part.points == max {
                 part.status = Status::Passed;
+            } else if part.points > Points::NONE {
+                part.status = Status::InPart;
             }
         }
         part

@@ -9,13 +9,12 @@ use std::{
 };
 
 use serde::{
-    Deserialize,
-    Serialize, //
+    Serialize,
+    Serializer, //
 };
 
-/// A number of points, in tenths.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
-#[serde(transparent)]
+/// A number of points, in tenths. JSON has it in points, as the other forms.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Points(u32);
 
 impl Points {
@@ -43,6 +42,12 @@ impl Points {
     /// Returns the number of points as JSON has it. The nearest floating-point number of a tenth is printed as the tenth.
     pub fn number(self) -> f64 {
         f64::from(self.0) / 10.0
+    }
+}
+
+impl Serialize for Points {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_f64(self.number())
     }
 }
 
@@ -98,7 +103,7 @@ mod tests {
                 format!("{}.{}", tenths / 10, tenths % 10)
             );
             assert_eq!(
-                serde_json::to_string(&points.number()).unwrap(),
+                serde_json::to_string(&points).unwrap(),
                 format!("{:?}", f64::from(tenths) / 10.0)
             );
         }

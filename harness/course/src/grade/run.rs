@@ -42,7 +42,10 @@ use super::{
 use crate::{
     rubric::Rubric,
     suites,
-    verify, //
+    verify::{
+        self,
+        Explained, //
+    },
 };
 
 /// The time after which a request counts as endless. An endless loop that accesses the pool ends earlier, at a number
@@ -63,8 +66,8 @@ const FILE_BYTES: u64 = 64 << 20;
 pub enum TestResult {
     /// The test passed.
     Passed,
-    /// The test failed for this reason.
-    Failed(String),
+    /// The test failed.
+    Failed(Explained),
     /// The test was not run, because its parent failed or was not run.
     NotRun,
 }
@@ -117,7 +120,7 @@ impl Measurement {
                 (_, Some(test)) => {
                     match verify::run_prepared(test, PATIENCE, rubric.whole_pages, limit)? {
                         None => TestResult::Passed,
-                        Some(failed) => TestResult::Failed(failed.explanation),
+                        Some(failed) => TestResult::Failed(failed),
                     }
                 }
                 (_, None) => anyhow::bail!("there is no test \"{}\"", named.sentence),

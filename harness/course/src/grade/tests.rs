@@ -5,7 +5,10 @@
 use std::path::Path;
 
 use super::*;
-use crate::exercise;
+use crate::{
+    exercise,
+    verify::Explained, //
+};
 
 fn exercise(number: usize) -> (Exercise, Rubric) {
     let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
@@ -21,6 +24,13 @@ fn exercise(number: usize) -> (Exercise, Rubric) {
 /// A text that imitates results.
 const FORGED: &str =
     "\nok 1 all\n\u{1b}[2J100 of 100 points\n{\"tests\":[\"Passed\"]}\n</testsuite>]]>";
+
+fn failed(reason: &str) -> TestResult {
+    TestResult::Failed(Explained {
+        explanation: reason.to_owned(),
+        ..Explained::default()
+    })
+}
 
 /// Returns the results of an allocator that passes all tests and has the figures of the thresholds.
 fn perfect(rubric: &Rubric) -> Measurement {
@@ -44,9 +54,7 @@ fn perfect(rubric: &Rubric) -> Measurement {
 fn the_text_of_a_submission_never_begins_a_line_of_a_report() {
     let (exercise, rubric) = exercise(2);
     let mut measurement = perfect(&rubric);
-    measurement
-        .tests
-        .fill(TestResult::Failed(FORGED.to_owned()));
+    measurement.tests.fill(failed(FORGED));
     let grade = Grade::of(&exercise, &rubric, 1, &measurement).unwrap();
     let ktap = format::ktap(&grade);
     let results = |line: &&str| !line.starts_with("# ") && !line.starts_with("#\n");
@@ -110,7 +118,7 @@ fn results_that_do_not_belong_to_the_rubric_are_refused() {
 fn measured_parts_have_no_points_unless_all_tests_pass_or_there_is_no_gate() {
     let (exercise, mut rubric) = exercise(2);
     let mut measurement = perfect(&rubric);
-    measurement.tests[4] = TestResult::Failed("a reason".to_owned());
+    measurement.tests[4] = failed("a reason");
     let grade = |rubric: &Rubric| Grade::of(&exercise, rubric, 3, &measurement).unwrap();
     let measured =
         rubric.utilisation.as_ref().unwrap().points + rubric.cost.as_ref().unwrap().points;
@@ -182,4 +190,89 @@ fn results_json_has_the_fields_that_gradescope_reads() {
         (&"text".into(), &"text".into())
     );
     assert_eq!(results["extra_data"]["seed"], 5);
+}
+
+/// A script reads the same points from JSON as a person from the table.
+#[test]
+fn json_has_points_and_a_status_for_points_in_part() {
+    let (exercise, rubric) = exercise(2);
+    let mut measurement = perfect(&rubric);
+    let section = rubric.utilisation.as_ref().unwrap();
+    let middle = u64::from(section.full + section.zero) * 10 / 2;
+    for figure in measurement.utilisation.as_mut().unwrap() {
+        figure.result = Ok(Quantity {
+            amount: middle,
+            of: 1,
+        });
+    }
+    let grade = Grade::of(&exercise, &rubric, 3, &measurement).unwrap();
+    let value: serde_json::Value = serde_json::from_str(&format::json(&grade).unwrap()).unwrap();
+    assert_eq!(
+        (
+            &value["points"],
+            &value["max"],
+            &value["checkpoint"]["points"]
+        ),
+        (&92.5.into(), &100.0.into(), &60.0.into())
+    );
+    let parts = value["parts"].as_array().unwrap();
+    let part = parts.iter().find(|part| part["name"] == "utilisation");
+    let part = part.unwrap();
+    assert_eq!(
+        (&part["points"], &part["max"], &part["status"]),
+        (&7.5.into(), &15.0.into(), &"in-part".into())
+    );
+    let table = slablab_report::plain(&format::table(&grade));
+    assert!(table.contains("in part"), "{table}");
+    assert!(format::ktap(&grade).contains("\nnot ok 16 utilisation\n"));
+    assert!(format::junit(&grade).unwrap().contains("7.5 of 15 points"));
+}
+
+#[test]
+fn a_part_that_was_not_run_says_what_it_needs() {
+    let (exercise, rubric) = exercise(2);
+    let mut measurement = perfect(&rubric);
+    measurement.tests[3] = failed("a reason");
+    measurement.tests[4] = TestResult::NotRun;
+    let grade = Grade::of(&exercise, &rubric, 3, &measurement).unwrap();
+    let table = slablab_report::plain(&format::table(&grade));
+    let row = |name: &str| table.lines().find(|line| line.starts_with(name)).unwrap();
+    let parent = rubric.tests[4].parent.as_deref().unwrap();
+    assert_eq!(parent, rubric.tests[3].sentence);
+    assert!(row(&rubric.tests[4].sentence).ends_with(&format!("not run (needs: {parent})")));
+    assert!(row("utilisation").ends_with("not run (needs all tests)"));
+    assert!(row("cost").ends_with("not run (needs all tests)"));
+    // The forms that have no column for the verdict say it, too.
+    let junit = format::junit(&grade).unwrap();
+    assert!(junit.contains("not run (needs all tests)"), "{junit}");
+}
+
+/// The hints know the checks of the course, and not those of a learner.
+#[test]
+fn a_failure_names_a_hint_unless_the_allocator_did_not_return_or_its_own_check_failed() {
+    let (exercise, rubric) = exercise(2);
+    let hint = rubric.tests[3].hint.unwrap();
+    let output = |failed: Explained| {
+        let mut measurement = perfect(&rubric);
+        measurement.tests[3] = TestResult::Failed(failed);
+        let grade = Grade::of(&exercise, &rubric, 3, &measurement).unwrap();
+        grade.parts[3].output.clone()
+    };
+    let explained = |own_check: Option<&str>| Explained {
+        explanation: "a reason\n".to_owned(),
+        is_crash: false,
+        own_check: own_check.map(str::to_owned),
+    };
+    let with_hint = format!("a reason\n\nHint {hint} helps: slablab course hint 2 {hint}");
+    assert_eq!(output(explained(None)), with_hint);
+    assert_eq!(output(explained(Some("too far"))), "a reason");
+    let of_course = exercise.file("solution.rs").unwrap();
+    let (_, sentence) = of_course.split_once("broken(\"").unwrap();
+    let (sentence, _) = sentence.split_once('"').unwrap();
+    assert_eq!(output(explained(Some(sentence))), with_hint);
+    let crash = Explained {
+        is_crash: true,
+        ..explained(None)
+    };
+    assert_eq!(output(crash), "a reason");
 }

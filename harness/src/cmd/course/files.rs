@@ -250,8 +250,12 @@ impl<'c> Files<'c> {
     }
 }
 
-/// Returns the command that lets the shell find this program as `slablab`, unless the shell finds it already.
+/// Returns the command that lets the shell find this program as `slablab`, unless the shell finds it already, or no
+/// person reads the output.
 pub(super) fn alias() -> Option<String> {
+    if !io::stdout().is_terminal() {
+        return None;
+    }
     let path = env::var_os("PATH").unwrap_or_default();
     if env::split_paths(&path).any(|folder| folder.join("slablab").is_file()) {
         return None;

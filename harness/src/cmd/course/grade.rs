@@ -30,6 +30,7 @@ use clap::{
 };
 use slablab_course::{
     Exercise,
+    failure::FILE,
     grade::{
         Grade,
         Measurement,
@@ -154,10 +155,22 @@ pub(super) fn grade(
     rubric
         .check()
         .with_context(|| format!("the rubric of exercise {}", exercise.number))?;
+    let file = args.file.clone().unwrap_or_else(|| checkout.join(FILE));
+    // A learner has mistyped the name. A teacher needs 0 points for a submission without the file.
+    let needs_grade = args.runner.is_some() || matches!(args.format, Format::Gradescope);
+    if !needs_grade && is_missing(&file) {
+        match &args.file {
+            Some(file) => anyhow::bail!("there is no file {}", file.display()),
+            None => anyhow::bail!(
+                "there is no file {FILE}: 'slablab course start {}' creates it",
+                exercise.number
+            ),
+        }
+    }
     let seed = args
         .seed
         .unwrap_or_else(|| RandomState::new().hash_one(()) >> 32);
-    let (grade, broken) = match measured(args, checkout, exercise, seed)? {
+    let (grade, broken) = match measured(args, &file, checkout, exercise, seed)? {
         Ok(measurement) => match Grade::of(exercise, &rubric, seed, &measurement) {
             Ok(grade) => (grade, None),
             Err(reason) => (
@@ -183,10 +196,27 @@ pub(super) fn grade(
             format => io::stdout().write_all(text(&grade, format)?.as_bytes())?,
         }
     }
+    if let Some(file) = &args.file
+        && args.runner.is_none()
+        && grade.texts().any(|text| text.contains(FILE))
+        && !file.ends_with(FILE)
+    {
+        eprintln!("{} was graded: messages name it {FILE}", file.display());
+    }
     match broken {
         None => Ok(ExitCode::SUCCESS),
         Some(reason) => anyhow::bail!("there is no grade, because the program failed: {reason}"),
     }
+}
+
+/// Returns whether there is nothing with this name, not even a link.
+fn is_missing(file: &Path) -> bool {
+    fs::symlink_metadata(file).is_err_and(|error| {
+        matches!(
+            error.kind(),
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+        )
+    })
 }
 
 /// Returns a grade in a form.
@@ -226,15 +256,12 @@ fn open(path: Option<&Path>, format: Format) -> anyhow::Result<Option<Output>> {
 /// Builds the program and runs it.
 fn measured(
     args: &GradeArgs,
+    file: &Path,
     checkout: &Path,
     exercise: &Exercise,
     seed: u64,
 ) -> anyhow::Result<Result<Measurement, Missing>> {
-    let file = args
-        .file
-        .clone()
-        .unwrap_or_else(|| checkout.join("rust/student/lib.rs"));
-    let submission = match Submission::read(&file)? {
+    let submission = match Submission::read(file)? {
         Ok(submission) => submission,
         Err(reason) => return Ok(Err(Missing::Refused(reason))),
     };

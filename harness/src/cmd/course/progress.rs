@@ -134,7 +134,10 @@ impl Progress {
         let alias = alias().map(|alias| format!("your shell does not find slablab yet: {alias}"));
         match self.state.last {
             Some(last) => {
-                println!("\nexercise {last} was started last: 'slablab course check' tests it")
+                println!("\nexercise {last} was started last: 'slablab course check' tests it");
+                println!(
+                    "these points are for tests: 'slablab course grade' gives the others, up to 100 for each exercise"
+                );
             }
             None => println!("\nbegin with: slablab course start 1"),
         }

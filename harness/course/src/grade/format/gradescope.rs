@@ -55,7 +55,7 @@ pub fn gradescope(grade: &Grade) -> anyhow::Result<String> {
         max_score: part.max.number(),
         status: match part.status {
             Status::Passed => "passed",
-            Status::Failed | Status::NotRun => "failed",
+            Status::InPart | Status::Failed | Status::NotRun => "failed",
         },
         output: &part.output,
     });

@@ -46,7 +46,7 @@ fn case(grade: &Grade, part: &Part) -> TestCase {
             skipped.set_message(part.output.clone());
             skipped
         }
-        (Status::Failed | Status::NotRun, refusal) => {
+        (Status::InPart | Status::Failed | Status::NotRun, refusal) => {
             let mut failure = TestCaseStatus::non_success(NonSuccessKind::Failure);
             failure.set_message(points.clone());
             failure.set_description(refusal.clone().unwrap_or_else(|| part.output.clone()));

@@ -15,8 +15,7 @@ use slablab_report::{
 
 use crate::grade::{
     Grade,
-    Status,
-    points::Points, //
+    Status, //
 };
 
 /// Returns a grade as a table.
@@ -30,9 +29,11 @@ pub fn table(grade: &Grade) -> String {
     for part in &grade.parts {
         let verdict = match part.status {
             Status::Passed => Cell::styled("ok", GOOD),
-            Status::Failed if part.points > Points::NONE => "in part".into(),
+            Status::InPart => "in part".into(),
             Status::Failed => Cell::styled("FAILED", BAD),
-            Status::NotRun => "not run".into(),
+            // A refused submission has its reason below.
+            Status::NotRun if part.output.is_empty() => "not run".into(),
+            Status::NotRun => part.output.clone().into(),
         };
         table.row([
             part.name.clone().into(),
