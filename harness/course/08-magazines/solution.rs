@@ -212,6 +212,9 @@ impl Student {
         let (slab, object) = (block / PAGE, block % PAGE / object_bytes(class));
         let note = BITMAP + object / 64;
         let bits = memory.note(slab, note)?;
+        if bits >> (object % 64) & 1 == 0 {
+            return Err(memory.broken("an object is freed that its slab counts as free", block));
+        }
         memory.set_note(slab, note, bits & !(1 << (object % 64)))?;
         let used = memory.note(slab, USED)? - 1;
         memory.set_note(slab, USED, used)?;

@@ -83,8 +83,8 @@ pub(super) static CORRECT: [CourseTest; 3] = [
 ];
 
 /// The sizes of blocks of the faulty programs. Sizes that are no multiples of 8 bytes are left out: the bytes up to the
-/// next multiple belong to the block, and an allocator cannot see a write there.
-const SIZES: [u64; 5] = [8, 24, 64, 200, 2048];
+/// next multiple belong to the block, and an allocator cannot see a write there. The last one is larger than a page.
+const SIZES: [u64; 6] = [8, 24, 64, 200, 2048, 6000];
 
 /// A stray write of a program.
 struct StrayWrite {
@@ -309,74 +309,155 @@ fn freed_memory_does_not_keep_its_contents(client: &mut Client<'_>) -> Result<()
     })
 }
 
-/// Frees a block of each size on a new pool, writes to one word of it, and calls `find`, which must make the allocator
-/// report the write. All words of a block have their turn, but of a large block only some.
+/// The memory near the block that is freed and written to. The damage is not always in the first free chunk.
+#[derive(Clone, Copy)]
+enum Around {
+    /// The block is the free memory with the lowest offset.
+    Live,
+    /// Free memory without damage lies at a lower offset.
+    FreeBelow,
+    /// A block at a higher offset is freed after the write.
+    FreedLater,
+}
+
+/// Allocates a block of `size` bytes on a new pool, frees it, and writes to the byte that `place` names, if it names one. Then
+/// `find` must make the allocator report the write.
 fn write_after_free(
     client: &Client<'_>,
-    find: impl Fn(&mut Client<'_>) -> Result<(), Violation>,
-    calls: &str,
+    around: Around,
+    size: u64,
+    place: impl FnOnce(&Range<u64>) -> Option<(u64, &'static [u8])>,
+    find: impl FnOnce(&mut Client<'_>, &StrayWrite) -> Result<(), Violation>,
 ) -> Result<(), Violation> {
-    for word in 0..SIZES[SIZES.len() - 1] / 8 {
+    on_new_pool(client, |client| {
+        // Between the blocks lie others that stay live, so that no freed blocks merge.
+        let below = must(client, 40, 8)?;
+        let _live = must(client, 40, 8)?;
+        let block = must(client, size, 8)?;
+        let _live = must(client, 40, 8)?;
+        let above = must(client, 40, 8)?;
+        let _live = must(client, 40, 8)?;
+        if let Around::FreeBelow = around {
+            client.free(below)?;
+        }
+        let block = freed(client, block)?;
+        let Some((offset, bytes)) = place(&block) else {
+            return Ok(());
+        };
+        let write = StrayWrite {
+            bug: format!(
+                "the program freed a block of {size} bytes and then wrote {} to byte {} of the block",
+                in_words(bytes),
+                offset - block.start
+            ),
+            offset,
+            bytes,
+        };
+        let target = client.oracle().target();
+        write.execute(target)?;
+        if let Around::FreedLater = around {
+            match client.free(above) {
+                Ok(()) | Err(Violation::Allocator(_)) => {}
+                Err(violation) => return Err(violation),
+            }
+            if write.is_reported(target)? {
+                return Ok(());
+            }
+        }
+        find(client, &write)
+    })
+}
+
+/// Calls [`write_after_free`] for blocks of each size, with free memory around them or without. All words of a block have
+/// their turn, but of a large block only some.
+fn write_after_each_free(
+    client: &Client<'_>,
+    find: impl Fn(&mut Client<'_>, &StrayWrite) -> Result<(), Violation>,
+) -> Result<(), Violation> {
+    for around in [Around::Live, Around::FreeBelow, Around::FreedLater] {
         for size in SIZES {
             let step = if size > 512 { 37 } else { 1 };
-            if word % step == 0 && word * 8 < size {
-                with_size(client, size, |client, block| {
-                    let target = client.oracle().target();
-                    let offsets = freed(client, block)?;
-                    let write = write_into(&offsets, word);
-                    write.execute(target)?;
-                    find(client)?;
-                    if write.is_reported(target)? {
-                        return Ok(());
-                    }
-                    Err(write.missed(calls))
-                })?;
+            for word in (0..size / 8).step_by(step) {
+                let place = |block: &Range<u64>| {
+                    let (byte, bytes) = STRAY_BYTES[word as usize % STRAY_BYTES.len()];
+                    Some((block.start + word * 8 + byte, bytes))
+                };
+                write_after_free(client, around, size, place, &find)?;
             }
         }
     }
     Ok(())
 }
 
-/// Returns a write to a word of a freed block.
-fn write_into(freed: &Range<u64>, word: u64) -> StrayWrite {
-    let bytes = [&b"dangling"[..], b"\0", b"x"][word as usize % 3];
-    StrayWrite {
-        bug: format!(
-            "the program freed a block of {} bytes and then wrote {} to byte {} of the block",
-            freed.end - freed.start,
-            in_words(bytes),
-            word * 8
-        ),
-        offset: freed.start + word * 8,
-        bytes,
-    }
-}
+/// The bytes that a program writes into freed memory, and their place in a word. An allocator whose poison has a zero byte
+/// misses a zero there.
+const STRAY_BYTES: [(u64, &[u8]); 5] = [
+    (0, b"dangling"),
+    (0, b"\0"),
+    (0, b"x"),
+    (3, b"\0"),
+    (7, b"\0"),
+];
 
 fn a_check_finds_a_write_into_freed_memory(client: &mut Client<'_>) -> Result<(), Violation> {
-    let check = |client: &mut Client<'_>| {
+    write_after_each_free(client, |client, write| {
         // The result is in the report.
         let _ = client.oracle().check();
-        Ok(())
-    };
-    write_after_free(client, check, "check did not report it")
+        if write.is_reported(client.oracle().target())? {
+            return Ok(());
+        }
+        Err(write.missed("check did not report it"))
+    })
+}
+
+/// Allocates the whole pool, with as many blocks of each size and alignment as there are. The allocation that gets the memory
+/// of the write, or an earlier one, must report it.
+fn allocate_all(
+    client: &mut Client<'_>,
+    layouts: &[(u64, u64)],
+    write: &StrayWrite,
+) -> Result<(), Violation> {
+    let target = client.oracle().target();
+    for (size, align) in layouts {
+        loop {
+            match client.alloc(*size, *align) {
+                Ok(Ok(block)) => {
+                    let block = block.offset()..block.offset() + block.size();
+                    if block.contains(&write.offset) {
+                        return Err(write.missed(&format!(
+                            "this allocation, which got the memory at offsets {:#x} to {:#x}, did not report it",
+                            block.start, block.end
+                        )));
+                    }
+                }
+                Ok(Err(_)) => break,
+                Err(Violation::Allocator(_)) if write.is_reported(target)? => return Ok(()),
+                Err(violation) => return Err(violation),
+            }
+        }
+    }
+    Err(write.missed("the whole pool was allocated again and no allocation reported it"))
 }
 
 fn an_allocation_finds_a_write_into_freed_memory(client: &mut Client<'_>) -> Result<(), Violation> {
     // A large block gets all of the freed memory at once. Small blocks split it again and again.
-    for sizes in [&[2048, 64, 8][..], &[8]] {
-        let allocate_all = |client: &mut Client<'_>| {
-            let target = client.oracle().target();
-            // The requests end with a report, or when the pool is full.
-            for size in sizes {
-                while target.alloc(*size, 8).is_ok() {}
-            }
-            Ok(())
-        };
-        write_after_free(
-            client,
-            allocate_all,
-            "the whole pool was allocated again and no allocation reported it",
-        )?;
+    for layouts in [&[(2048, 8), (64, 8), (8, 8)][..], &[(8, 8)]] {
+        write_after_each_free(client, |client, write| allocate_all(client, layouts, write))?;
+    }
+    // An aligned block lies in the middle of the freed memory. The program wrote before it, where its red zone will be, or
+    // into it.
+    const ALIGN: u64 = 1024;
+    for around in [Around::Live, Around::FreeBelow] {
+        for (word, bytes) in [(0, b"x"), (8, b"\0"), (512, b"x"), (ALIGN, b"x")] {
+            let place = |block: &Range<u64>| {
+                let offset = block.start.next_multiple_of(ALIGN) + word - 8;
+                (offset >= block.start).then_some((offset, &bytes[..]))
+            };
+            write_after_free(client, around, 2 * ALIGN, place, |client, write| {
+                let layouts = [(ALIGN, ALIGN), (2048, 8), (64, 8), (8, 8)];
+                allocate_all(client, &layouts, write)
+            })?;
+        }
     }
     Ok(())
 }
