@@ -11,6 +11,7 @@ use std::collections::{
 
 use slablab_lab::oracle::{
     Client,
+    ClientBlock,
     Violation, //
 };
 use slablab_trace::rng::Rng;
@@ -20,12 +21,13 @@ use super::{
     support::{
         fill,
         free_all,
-        must, //
+        must,
+        refusal, //
     },
 };
 
 /// Magazines cost few accesses, hide no memory, and are never stale.
-pub(super) static TESTS: [CourseTest; 8] = [
+pub(super) static TESTS: [CourseTest; 9] = [
     CourseTest {
         sentence: "an allocation and a free of a warm magazine cost at most 4 accesses",
         pool_bytes: POOL_BYTES,
@@ -57,6 +59,11 @@ pub(super) static TESTS: [CourseTest; 8] = [
         run: another_magazine_hides_nothing,
     },
     CourseTest {
+        sentence: "a cache line that is partly free is used again",
+        pool_bytes: POOL_BYTES,
+        run: a_partly_free_line_is_used_again,
+    },
+    CourseTest {
         sentence: "a CPU that only allocates and a CPU that only frees lose no memory",
         pool_bytes: POOL_BYTES,
         run: producer_and_consumer_lose_nothing,
@@ -75,8 +82,11 @@ const PAIR_ACCESSES_MAX: u64 = 4;
 /// The bytes of a cache line.
 const LINE_BYTES: u64 = 64;
 
-/// The number of CPUs that the tests use.
+/// The number of CPUs that most tests use.
 const CPUS: usize = 2;
+
+/// The highest CPU of an allocator. The machine of `slablab course check --kernel` may not have so many.
+const LAST_CPU: usize = 3;
 
 /// Moves the client to a CPU.
 fn on(client: &Client<'_>, cpu: usize) -> Result<(), Violation> {
@@ -88,6 +98,12 @@ fn on(client: &Client<'_>, cpu: usize) -> Result<(), Violation> {
             call: "the move to a CPU",
             errno,
         })
+}
+
+/// Returns the CPUs 0 and 1, and the last one if there is one.
+fn with_last_cpu(client: &Client<'_>) -> Vec<usize> {
+    let has_last = client.oracle().target().run_on(LAST_CPU).is_ok();
+    (0..CPUS).chain(has_last.then_some(LAST_CPU)).collect()
 }
 
 /// Allocates and frees `count` blocks, `rounds` times.
@@ -150,8 +166,9 @@ fn new_blocks_share_no_line(client: &mut Client<'_>) -> Result<(), Violation> {
     let mut random = Rng::new(8);
     let mut owners: HashMap<u64, (usize, u64)> = HashMap::new();
     let mut live = Vec::new();
+    let cpus = with_last_cpu(client);
     for _ in 0..500 {
-        let cpu = random.index(CPUS);
+        let cpu = cpus[random.index(cpus.len())];
         on(client, cpu)?;
         let block = must(client, [8, 16, 24, 32, 40][random.index(5)], 8)?;
         let offset = block.offset();
@@ -168,6 +185,33 @@ fn new_blocks_share_no_line(client: &mut Client<'_>) -> Result<(), Violation> {
         live.push(block);
     }
     free_all(client, live)
+}
+
+fn a_partly_free_line_is_used_again(client: &mut Client<'_>) -> Result<(), Violation> {
+    for (size, freeing) in [(16, 0), (32, 0), (16, 1), (32, 1)] {
+        on(client, 0)?;
+        let mut blocks = fill(client, size)?;
+        blocks.sort_by_key(ClientBlock::offset);
+        let (mut freed, mut live) = (Vec::new(), Vec::new());
+        for (number, block) in blocks.into_iter().enumerate() {
+            [&mut freed, &mut live][number % 2].push(block);
+        }
+        let count = freed.len();
+        on(client, freeing)?;
+        free_all(client, freed)?;
+        on(client, 0)?;
+        let found = fill(client, size)?;
+        if found.len() < count {
+            return Err(Violation::Unexpected(format!(
+                "the pool was full of blocks of {size} bytes, and CPU {freeing} freed every second one, {count} in all; CPU 0 \
+                 could allocate only {} of that size again",
+                found.len()
+            )));
+        }
+        live.extend(found);
+        free_all(client, live)?;
+    }
+    Ok(())
 }
 
 fn no_magazine_is_stale(client: &mut Client<'_>) -> Result<(), Violation> {
@@ -233,14 +277,52 @@ fn freed_blocks_are_found(
     client.free(whole)
 }
 
+/// Leaves one page free, which a CPU uses for a small block that it frees again. Then another CPU needs the page for a block of
+/// another size.
+fn the_last_page_is_found(
+    client: &mut Client<'_>,
+    freeing: usize,
+    allocating: usize,
+) -> Result<(), Violation> {
+    on(client, allocating)?;
+    let mut page = must(client, 4096, 8)?;
+    let live = fill(client, 4096)?;
+    for (small, other) in [(16, 64), (64, 16), (32, 200), (200, 1000), (16, 4096)] {
+        on(client, freeing)?;
+        client.free(page)?;
+        let block = must(client, small, 8)?;
+        client.free(block)?;
+        on(client, allocating)?;
+        let block = client.alloc(other, 8)?.map_err(|cause| {
+            Violation::Unexpected(format!(
+                "the pool was full but for a page; CPU {freeing} allocated {small} bytes there and freed them again; then {} \
+                 for {other} bytes on CPU {allocating}, although the page is free",
+                refusal(cause)
+            ))
+        })?;
+        client.free(block)?;
+        page = must(client, 4096, 8)?;
+    }
+    client.free(page)?;
+    free_all(client, live)
+}
+
 fn the_own_magazine_hides_nothing(client: &mut Client<'_>) -> Result<(), Violation> {
-    freed_blocks_are_found(client, 0, 0)?;
-    freed_blocks_are_found(client, 1, 1)
+    for cpu in 0..CPUS {
+        freed_blocks_are_found(client, cpu, cpu)?;
+        the_last_page_is_found(client, cpu, cpu)?;
+    }
+    Ok(())
 }
 
 fn another_magazine_hides_nothing(client: &mut Client<'_>) -> Result<(), Violation> {
-    freed_blocks_are_found(client, 1, 0)?;
-    freed_blocks_are_found(client, 0, 1)
+    for cpu in with_last_cpu(client).into_iter().skip(1) {
+        for (freeing, allocating) in [(cpu, 0), (0, cpu)] {
+            freed_blocks_are_found(client, freeing, allocating)?;
+            the_last_page_is_found(client, freeing, allocating)?;
+        }
+    }
+    Ok(())
 }
 
 fn producer_and_consumer_lose_nothing(client: &mut Client<'_>) -> Result<(), Violation> {
