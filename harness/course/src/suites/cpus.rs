@@ -64,6 +64,11 @@ pub(super) static TESTS: [CourseTest; 9] = [
         run: another_magazine_hides_nothing,
     },
     CourseTest {
+        sentence: "a cache line that is partly free is used again",
+        pool_bytes: POOL_BYTES,
+        run: a_partly_free_line_is_used_again,
+    },
+    CourseTest {
         sentence: "a CPU that only allocates and a CPU that only frees lose no memory",
         pool_bytes: POOL_BYTES,
         run: producer_and_consumer_lose_nothing,
