@@ -44,11 +44,6 @@ pub(super) static TESTS: [CourseTest; 9] = [
         run: new_blocks_share_no_line,
     },
     CourseTest {
-        sentence: "a cache line that is partly free is used again",
-        pool_bytes: POOL_BYTES,
-        run: a_partly_free_line_is_used_again,
-    },
-    CourseTest {
         sentence: "a block that left a magazine is not allocated from it again",
         pool_bytes: POOL_BYTES,
         run: no_magazine_is_stale,
