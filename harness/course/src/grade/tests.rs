@@ -213,19 +213,19 @@ fn json_has_points_and_a_status_for_points_in_part() {
             &value["max"],
             &value["checkpoint"]["points"]
         ),
-        (&92.5.into(), &100.0.into(), &60.0.into())
+        (&95.0.into(), &100.0.into(), &60.0.into())
     );
     let parts = value["parts"].as_array().unwrap();
     let part = parts.iter().find(|part| part["name"] == "utilisation");
     let part = part.unwrap();
     assert_eq!(
         (&part["points"], &part["max"], &part["status"]),
-        (&7.5.into(), &15.0.into(), &"in-part".into())
+        (&5.0.into(), &10.0.into(), &"in-part".into())
     );
     let table = slablab_report::plain(&format::table(&grade));
     assert!(table.contains("in part"), "{table}");
-    assert!(format::ktap(&grade).contains("\nnot ok 16 utilisation\n"));
-    assert!(format::junit(&grade).unwrap().contains("7.5 of 15 points"));
+    assert!(format::ktap(&grade).contains("\nnot ok 17 utilisation\n"));
+    assert!(format::junit(&grade).unwrap().contains("5 of 10 points"));
 }
 
 #[test]
