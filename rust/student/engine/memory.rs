@@ -132,8 +132,10 @@ impl Memory {
     }
 
     /// Returns the number of bytes of the pool.
-    // A pool without bytes is possible only before the allocator exists.
-    #[allow(clippy::len_without_is_empty)]
+    #[expect(
+        clippy::len_without_is_empty,
+        reason = "a pool without bytes is possible only before the allocator exists"
+    )]
     #[must_use]
     pub fn len(&self) -> usize {
         self.pool.len() * WORD

@@ -88,7 +88,7 @@ const SIZES: [u64; 6] = [8, 24, 64, 200, 2048, 6000];
 
 /// A stray write of a program.
 struct StrayWrite {
-    /// What the program does, as the subject of a sentence.
+    /// The stray write in words, as the subject of a sentence.
     bug: String,
     /// The offset in the pool.
     offset: u64,
