@@ -64,6 +64,9 @@ layer_results() {
 		END { print passed + 0, failed + 0, 0 }' "$1"
 }
 
+# The stages of the course and of the grades run this program.
+host_command() { make command; }
+
 # This stage fails on a wrong answer of an allocator, never on a slow one.
 host_bench() { make bench-host BENCH=--quick; }
 
@@ -113,6 +116,7 @@ stage "locks and checks of the kernel build" once scripts/tests/kernel.sh
 stage "arguments of make" once scripts/tests/arguments.sh build/target/debug/slablab
 stage "kernels refused by Kbuild" once scripts/tests/kbuild.sh
 stage "recipes of docs/extending.md" once scripts/tests/recipes.py
+stage "the command slablab" once host_command
 stage "solutions and starting codes of the course" once scripts/tests/course.sh build/target/release/slablab
 stage "grades of right and of hostile submissions" once scripts/tests/grade.sh build/target/release/slablab
 stage "shell scripts" once shell_scripts

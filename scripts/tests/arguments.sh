@@ -11,6 +11,7 @@ set -eu
 
 [ $# -eq 1 ] || { sed -n '/^# *arguments\.sh/s/^# *//p' "$0" >&2; exit 2; }
 command=$(realpath "$1")
+require_program "$command"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 unset ACCEL BENCH DIR ENGINE EXERCISE KDIR KERNEL_SRC MO OUT RECORD SEED SIM TIMEOUT STRESS TRACE MAKEFLAGS MAKELEVEL

@@ -9,8 +9,10 @@
 # COMMAND is the program slablab. The learner's file is restored at the end.
 
 set -u
-cd "$(dirname "$0")/../.." || exit
+. "$(dirname "$0")/../lib.sh"
+cd "$top" || exit
 command=${1:?}
+require_program "$command"
 if ! scripts/course-kernel.sh has; then
 	echo "skipped: no kernel: run 'make kernel'"
 	exit 0

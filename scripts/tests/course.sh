@@ -14,8 +14,10 @@
 # COMMAND is the program slablab. The learner's file and progress are restored at the end.
 
 set -u
-cd "$(dirname "$0")/../.." || exit
+. "$(dirname "$0")/../lib.sh"
+cd "$top" || exit
 command=${1:?}
+require_program "$command"
 kept=$(mktemp -d)
 scratch=$kept/scratch
 mkdir "$scratch"

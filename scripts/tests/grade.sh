@@ -15,6 +15,7 @@ cd "$top" || exit
 machine=''
 [ "${1:-}" != --machine ] || { machine=yes; shift; }
 command=$(realpath "${1:?}")
+require_program "$command"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 failed=0
