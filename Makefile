@@ -19,14 +19,20 @@ RECORD ?= ls -lR /proc/1 /proc/self /sys/kernel /dev
 # The options of `make bench-host`.
 BENCH  ?= --json build/out/bench-host.json
 
+# STUDENT=1 builds a module with the engine `student`, in a directory and an image of its own.
+variant := $(if $(STUDENT),-student)
+# The exercise of `make grade`, and its limit for the machine in seconds.
+EXERCISE ?= 2
+TIMEOUT  ?= 600
+
 # The build directory of the module.
-MO ?= $(CURDIR)/build/module
+MO ?= $(CURDIR)/build/module$(variant)
 
 Q := $(if $(V),,@)
 
 # make refuses bad arguments, and checkouts in which it cannot work, before it installs or builds anything.
 quote     = '$(subst ','\'',$(1))'
-variables := ACCEL BENCH ENGINE KDIR KERNEL_SRC MO RECORD SIM SLABLAB_CACHE STRESS TRACE
+variables := ACCEL BENCH DIR ENGINE EXERCISE KDIR KERNEL_SRC MO OUT RECORD SEED SIM SLABLAB_CACHE STRESS TIMEOUT TRACE
 complaint := $(shell $(foreach name,$(variables),$(name)=$(call quote,$($(name)))) \
 	scripts/arguments.sh $(MAKECMDGOALS) 2>&1 | sed 's/^error: //')
 $(if $(complaint),$(error $(complaint)))
@@ -34,13 +40,20 @@ $(if $(complaint),$(error $(complaint)))
 command := build/target/release/slablab
 module  := $(MO)/slablab.ko
 vendor  := rust/vendor/buddy_system_allocator/src/lib.rs
-image   := build/initramfs.cpio
+image   := build/initramfs$(variant).cpio
+
+# vm.sh boots the image.
+ifdef STUDENT
+export INITRAMFS ?= $(CURDIR)/$(image)
+endif
+# The root file system for grades has no module.
+grading := build/grade.cpio
 
 # The layers of the host tests; `scripts/test-host.sh -l` describes them.
-host_tests := $(addprefix test-,host heap class buddy slab seed hybrid debug-mode doc session trace lab command rest)
+host_tests := $(addprefix test-,host heap class buddy slab seed hybrid debug-mode doc student session trace lab command rest)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup kernel run shell sim test $(host_tests) test-debug test-foreign test-report bench bench-host replay \
+.PHONY: help setup kernel run shell sim course course-selftest grade test $(host_tests) test-debug test-foreign test-report bench bench-host replay \
 	report record modules modules_install command initramfs uapi rust-analyzer clean distclean FORCE
 
 help:
@@ -50,6 +63,8 @@ help:
 	'  run             - boot the lab kernel and stress every engine through /dev/slablab' \
 	'  shell           - boot the lab kernel with the module loaded and open a prompt' \
 	'  sim             - stress every engine except slub in a host process; needs only cargo' \
+	'  course          - list the exercises of the course, in which you write an allocator; needs only cargo' \
+	'  grade           - grade the submission in the folder DIR= in a virtual machine; writes to build/out/grade/' \
 	'  replay          - replay traces on every engine and compare them; writes to build/out/' \
 	'  report          - replay traces and write an HTML page with every step; writes to build/out/' \
 	'  record          - record the allocations of the kernel during a command; writes to build/out/' \
@@ -60,6 +75,7 @@ help:
 	'' \
 	'Tests:' \
 	'  test            - every test and lint: on the host, in the lab kernel, briefly in the debug kernel' \
+	'  course-selftest - check and grade the solutions, starting codes and wrong solutions of the course' \
 	'  test-host       - all host tests, layer by layer from the innermost; needs only cargo' \
 	'  test-heap       - host tests of slab_heap; test-seed, test-hybrid, test-debug-mode and so on run one layer' \
 	'  test-session    - host tests of slab_session' \
@@ -82,7 +98,7 @@ help:
 	'  kernel          - download, configure and build the lab kernel' \
 	'' \
 	'Cleaning:' \
-	'  clean           - remove build/, with the reports and recordings in build/out/' \
+	'  clean           - remove build/, with the reports and recordings in build/out/; .course/ stays' \
 	'  distclean       - clean, and remove the cached kernels' \
 	'' \
 	'Variables and their defaults:' \
@@ -97,6 +113,12 @@ help:
 	'  ENGINE=         - the engine for replay and report ($(ENGINE))' \
 	'  RECORD=         - the command that record runs in the lab machine ($(RECORD))' \
 	'  BENCH=          - the options of bench-host ($(BENCH))' \
+	'  STUDENT=1       - for modules, initramfs, run and shell: a module with the engine student, built apart' \
+	'  DIR=            - the folder of the submission that grade takes, with the file lib.rs' \
+	'  EXERCISE=       - the exercise of grade ($(EXERCISE))' \
+	'  SEED=           - the seed of grade (a new one)' \
+	'  OUT=            - the folder of the results of grade (build/out/grade/, and the last part of DIR)' \
+	'  TIMEOUT=        - the limit of the machine of grade in seconds ($(TIMEOUT))' \
 	'  KEEP_GOING=1    - continue test, test-host and test-heap after a layer failed' \
 	'  BRIEF=1         - run bench and test-debug briefly' \
 	'  V=1             - show the commands'
@@ -119,6 +141,25 @@ shell: initramfs
 
 sim: command
 	$(Q)$(command) $(SIM)
+
+# The list does not need the learner's file, which may be half written: then the command is built without it.
+course:
+	$(Q)$(MAKE) command || { \
+		echo "the command is built without rust/student/lib.rs; 'slablab course check' builds it with the file" >&2; \
+		cargo rustc --release --locked -p slablab --bin slablab --no-default-features -- \
+			-C target-feature=+crt-static; }
+	$(Q)$(command) course list
+
+course-selftest: command
+	$(Q)scripts/tests/course.sh $(command)
+	$(Q)scripts/tests/grade.sh $(command)
+
+# Several grades may run at once: the first one builds, under a lock.
+grade:
+	$(Q)mkdir -p build
+	$(Q)flock build/grade.lock $(MAKE) $(if $(KDIR),,setup) $(grading)
+	$(Q)TIMEOUT=$(TIMEOUT) scripts/grade.sh $(command) $(grading) \
+		$(call quote,$(DIR)) $(call quote,$(EXERCISE)) $(call quote,$(SEED)) $(call quote,$(OUT))
 
 # Cargo.toml explains the profile bench-host.
 bench-host:
@@ -183,11 +224,14 @@ $(vendor): Cargo.lock
 
 # The command is linked statically, because the lab machine has no shared libraries.
 $(command): FORCE
-	$(Q)[ -e $@ ] || echo "compiling the command slablab with cargo; the first time takes a few minutes and 300 MB in build/" >&2
+	$(Q)[ -e $@ ] || echo "compiling the command slablab with cargo; the first time takes 2 to 5 minutes and 300 MB in build/" >&2
 	$(Q)cargo rustc --release --locked -p slablab --bin slablab -- -C target-feature=+crt-static
 
 $(image): $(module) $(command) scripts/initramfs.sh $(wildcard scripts/guest/*)
 	$(Q)scripts/initramfs.sh $@ $(module) $(command)
+
+$(grading): $(command) scripts/initramfs.sh $(wildcard scripts/guest/*)
+	$(Q)scripts/initramfs.sh $@ '' $(command)
 
 uapi: setup
 	$(Q)scripts/uapi.sh

@@ -177,6 +177,7 @@ impl OpenFile {
             SLABLAB_NR_REPORTS => self.reports(argument, bytes),
             SLABLAB_NR_FAIL => self.fail(argument, bytes),
             SLABLAB_NR_EVENTS => self.events(argument, bytes, may_change),
+            SLABLAB_NR_VIOLATION => self.violation(argument, bytes),
             _ => Err(ENOTTY),
         }
     }

@@ -7,6 +7,8 @@
 
 use core::mem::MaybeUninit;
 
+#[cfg(SLABLAB_STUDENT)]
+use kernel::cpu::CpuId;
 use kernel::{
     bindings,
     current,
@@ -39,6 +41,8 @@ use slab_heap::{
 
 #[cfg(all(CONFIG_KASAN_GENERIC, CONFIG_KASAN_VMALLOC))]
 pub(crate) use crate::kasan::KasanEngine;
+#[cfg(SLABLAB_STUDENT)]
+use crate::uapi::SLABLAB_ENGINE_STUDENT;
 use crate::{
     cpu_caches::CpuCaches,
     lock::{
@@ -97,25 +101,62 @@ impl PooledEngine for HybridEngine {
     }
 }
 
+/// The engine `student` with a mutex, because nobody knows how long the learner's functions take.
+#[cfg(SLABLAB_STUDENT)]
+type StudentEngine = slab_student::StudentEngine<student::Student, BoxedMutex<StudentState>>;
+
+#[cfg(SLABLAB_STUDENT)]
+type StudentState = slab_student::State<student::Student>;
+
+/// Returns the number of the CPU on which the caller runs. The caller may be moved to another CPU at any time.
+#[cfg(SLABLAB_STUDENT)]
+pub(crate) fn current_cpu() -> usize {
+    CpuId::current().as_u32() as usize
+}
+
+#[cfg(SLABLAB_STUDENT)]
+impl PooledEngine for StudentEngine {
+    fn new(_pool_bytes: usize) -> Result<Self> {
+        let state = init_from_constant(|| const { StudentState::with_cpus(current_cpu) });
+        let state = BoxedMutex::new(new_mutex!(state, "slablab_student"))?;
+        Ok(Self::new(state))
+    }
+
+    fn allocated_bytes(_pool_bytes: usize) -> usize {
+        vmalloc::kmalloc_bytes(size_of::<Mutex<StudentState>>())
+    }
+}
+
 /// Declares the engines: a variant, its type, its number in the ABI, and its name in messages.
 macro_rules! engines {
-    ($($(#[$meta:meta])* $variant:ident($engine:ty) = $number:path, $name:literal;)+) => {
+    ($(
+        $(#[doc = $doc:literal])*
+        $(#[cfg($cfg:meta)])?
+        $variant:ident($engine:ty) = $number:path, $name:literal;
+    )+) => {
         /// The kinds of engines.
         #[derive(Clone, Copy, PartialEq, Eq)]
         pub(crate) enum EngineKind {
-            $($(#[$meta])* $variant,)+
+            $(
+                $(#[doc = $doc])*
+                $(#[cfg($cfg)])?
+                $variant,
+            )+
             /// Linux's kvmalloc.
             Slub,
         }
 
         impl EngineKind {
             /// All kinds of engines, in the order of the enum.
-            pub(crate) const ALL: &[Self] = &[$(Self::$variant,)+ Self::Slub];
+            pub(crate) const ALL: &[Self] = &[
+                $($(#[cfg($cfg)])? Self::$variant,)+
+                Self::Slub,
+            ];
 
             /// Returns the name of the engine in messages.
             pub(crate) fn name(self) -> &'static str {
                 match self {
-                    $(Self::$variant => $name,)+
+                    $($(#[cfg($cfg)])? Self::$variant => $name,)+
                     Self::Slub => "slub",
                 }
             }
@@ -123,7 +164,7 @@ macro_rules! engines {
             /// Returns the number of the engine in the ABI.
             pub(crate) fn number(self) -> u32 {
                 match self {
-                    $(Self::$variant => $number,)+
+                    $($(#[cfg($cfg)])? Self::$variant => $number,)+
                     Self::Slub => SLABLAB_ENGINE_SLUB,
                 }
             }
@@ -132,7 +173,11 @@ macro_rules! engines {
         engine_enum! {
             /// An engine that has a pool.
             pub(crate) enum PoolEngine {
-                $($(#[$meta])* $variant($engine),)+
+                $(
+                    $(#[doc = $doc])*
+                    $(#[cfg($cfg)])?
+                    $variant($engine),
+                )+
             }
         }
 
@@ -141,7 +186,11 @@ macro_rules! engines {
             // Each call compares the tag, which takes fewer instructions than a niche in the fields of the engines.
             #[repr(u8)]
             pub(crate) enum AnyEngine {
-                $($(#[$meta])* $variant(KasanEngine<$engine>),)+
+                $(
+                    $(#[doc = $doc])*
+                    $(#[cfg($cfg)])?
+                    $variant(KasanEngine<$engine>),
+                )+
                 /// The engine `slub`.
                 Slub(Slub),
                 /// An engine that has a pool, in debug mode.
@@ -159,9 +208,11 @@ macro_rules! engines {
             ) -> Result {
                 match (kind, debug) {
                     $(
+                        $(#[cfg($cfg)])?
                         (EngineKind::$variant, false) => {
                             write_engine::<$engine>(slot, bytes, Self::$variant)
                         }
+                        $(#[cfg($cfg)])?
                         (EngineKind::$variant, true) => {
                             write_debug::<$engine>(slot, bytes, PoolEngine::$variant)
                         }
@@ -178,7 +229,7 @@ macro_rules! engines {
         /// Returns the bytes that an engine allocates for itself, for a pool of `pool_bytes` bytes.
         pub(crate) fn engine_bytes(kind: EngineKind, pool_bytes: usize, debug: bool) -> usize {
             let engine = match kind {
-                $(EngineKind::$variant => <$engine>::allocated_bytes(pool_bytes),)+
+                $($(#[cfg($cfg)])? EngineKind::$variant => <$engine>::allocated_bytes(pool_bytes),)+
                 EngineKind::Slub => 0,
             };
             let debug_mode = if debug {
@@ -196,6 +247,9 @@ engines! {
     Seed(SeedEngine) = SLABLAB_ENGINE_SEED, "seed";
     /// Size classes and per-CPU magazines over a buddy system; all metadata is outside the pool.
     Hybrid(HybridEngine) = SLABLAB_ENGINE_HYBRID, "hybrid";
+    /// The allocator that a learner writes.
+    #[cfg(SLABLAB_STUDENT)]
+    Student(StudentEngine) = SLABLAB_ENGINE_STUDENT, "student";
 }
 
 /// Without KASAN for vmalloc memory an engine is not wrapped.

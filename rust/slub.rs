@@ -187,6 +187,7 @@ unsafe impl Engine for Slub {
             map: None,
             shrink: None,
             fail_growth: None,
+            supervise: None,
         }
     }
 }

@@ -37,6 +37,7 @@ pub(crate) use replies::{
     free_bytes,
     misuse,
     offset, //
+    violation_reply,
 };
 
 /// A structure of the ABI that programs pass to a command.
@@ -84,6 +85,7 @@ arguments! {
     slablab_reports: SLABLAB_REPORTS_SIZE_VER1;
     slablab_fail: SLABLAB_FAIL_SIZE_VER1;
     slablab_events: SLABLAB_EVENTS_SIZE_VER1;
+    slablab_violation: SLABLAB_VIOLATION_SIZE_VER1;
 }
 
 // The reply of the most frequent command starts after size and alignment.
@@ -117,6 +119,7 @@ unsafe impl AsBytes for slablab_event {}
 const _: () = {
     assert!(errno::ENOENT == bindings::ENOENT as i32);
     assert!(errno::EINTR == bindings::EINTR as i32);
+    assert!(errno::EIO == bindings::EIO as i32);
     assert!(errno::ENXIO == bindings::ENXIO as i32);
     assert!(errno::ENOMEM == bindings::ENOMEM as i32);
     assert!(errno::EFAULT == bindings::EFAULT as i32);

@@ -26,7 +26,7 @@ one_of() {
 not_empty() { [ -n "${!1// /}" ] || die "$1= is empty: omit it for the default, which 'make help' shows"; }
 
 engines() { sed -n 's/^\tSLABLAB_ENGINE_\([A-Z_]*\) = .*/\L\1/p' rust/uapi/slablab.h | tr _ -; }
-patterns() { sed -n 's/^    "\([a-z0-9-]*\)", .*/\1/p' harness/trace/src/pattern/*.rs; }
+patterns() { sed -n 's,^    "\([a-z0-9/-]*\)"\, .*,\1,p' harness/trace/src/pattern/*.rs harness/trace/src/museum/*.rs; }
 
 # bench_options: prints the options of bench-host, which are the fields after #[arg(long...)]
 bench_options() {
@@ -41,7 +41,7 @@ traces() {
 		case $word in
 		-*) ;;
 		*)
-			[ -e "$word" ] || [[ $before == -* ]] || [ "$word" = all ] || patterns | grep -xF -- "$word" >/dev/null ||
+			[ -e "$word" ] || [[ $before == -* ]] || [ "$word" = all ] || [ "$word" = museum ] || patterns | grep -xF -- "$word" >/dev/null ||
 				die "TRACE=$word is neither a file nor a pattern; the patterns are: $(patterns | paste -s -d ' ')"
 			;;
 		esac
@@ -62,7 +62,7 @@ bench_host() {
 boots() {
 	local goal
 	for goal; do
-		case $goal in run | shell | bench | replay | report | record | test) return 0 ;; esac
+		case $goal in run | shell | grade | bench | replay | report | record | test) return 0 ;; esac
 	done
 	return 1
 }
@@ -80,6 +80,7 @@ if [ -z "${KDIR:-}" ] && [ -n "${SLABLAB_CACHE:-}" ] && [ ! -d "$SLABLAB_CACHE" 
 	die "SLABLAB_CACHE=$SLABLAB_CACHE is not a directory: correct it, or build the kernel there with" \
 		"'make kernel SLABLAB_CACHE=$SLABLAB_CACHE'"
 fi
+if [[ " $* " == *' grade '* ]]; then "$top/scripts/grade.sh" -n "${DIR:-}" "$EXERCISE" "${SEED:-}" "${OUT:-}"; fi
 for name in ENGINE TRACE STRESS SIM RECORD; do not_empty "$name"; done
 # shellcheck disable=SC2046 # word splitting is intended
 one_of ENGINE "$ENGINE" all $(engines)

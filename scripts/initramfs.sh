@@ -4,6 +4,8 @@
 # Packs the root file system of the guest: init and scripts, busybox, the module and the command.
 #
 #   initramfs.sh OUTPUT MODULE COMMAND
+#
+# MODULE can be empty, for a guest without the module.
 
 set -eu
 . "$(dirname "$0")/lib.sh"
@@ -26,7 +28,7 @@ cp "$top/scripts/guest/init" "$root/init"
 cp "$top/scripts/guest/debug" "$root/bin/"
 cp "$top/scripts/guest/prompt" "$root/etc/"
 cp /bin/busybox "$root/bin/"
-cp "$module" "$root/lib/slablab.ko"
+[ -z "$module" ] || cp "$module" "$root/lib/slablab.ko"
 strip --strip-debug -o "$root/bin/slablab" "$command"
 printf '%s\n' root:x:0:0:root:/root:/bin/sh student:x:1000:1000:student:/tmp:/bin/sh >"$root/etc/passwd"
 printf '%s\n' root:x:0: student:x:1000: >"$root/etc/group"
@@ -35,5 +37,5 @@ printf '%s\n' root:x:0: student:x:1000: >"$root/etc/group"
 mkdir -p "$(dirname "$output")"
 find "$root" -exec touch --no-dereference --date=@0 {} +
 (cd "$root" && find . -print0 | LC_ALL=C sort -z |
-	cpio --quiet --null --create --format=newc --owner=+0:+0 --reproducible) >"$output.part"
-mv "$output.part" "$output"
+	cpio --quiet --null --create --format=newc --owner=+0:+0 --reproducible) >"$output.$$"
+mv "$output.$$" "$output"

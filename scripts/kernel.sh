@@ -6,6 +6,7 @@
 #   kernel.sh fetch               downloads the newest kernel source of the Debian mirror
 #   kernel.sh build [FLAVOUR]     builds the kernel, unless the cache has it
 #   kernel.sh path [FLAVOUR]      builds the kernel if needed, and prints its tree (the KDIR of a module)
+#   kernel.sh has [FLAVOUR]       succeeds if the kernel needs no build; builds and downloads nothing
 #   kernel.sh make-args           prints the toolchain arguments for make in that tree
 #   kernel.sh check               checks KDIR= and KERNEL_SRC= without building anything
 #   kernel.sh forget              removes all files of the lab from the cache
@@ -198,6 +199,16 @@ build_tree() {
 	echo "$tree"
 }
 
+# has_tree: succeeds if the cache has the kernel
+has_tree() {
+	local source
+	(find_toolchain) 2>/dev/null || return
+	find_toolchain
+	[ -n "${KERNEL_SRC:-}" ] || newest_cached >/dev/null || return
+	source=$(source_tree)
+	[ -e "$cache/kernel-$flavour-$(tree_key "$source")/.complete" ]
+}
+
 # lacking TREE: prints the files that a Rust module build needs and the tree lacks
 lacking() {
 	local file
@@ -243,6 +254,7 @@ case ${1:-} in
 fetch) fetch ;;
 build) build_tree >/dev/null ;;
 path) if [ -n "${KDIR:-}" ]; then given_tree; else build_tree; fi ;;
+has) [ -n "${KDIR:-}" ] || has_tree ;;
 make-args) if [ -n "${KDIR:-}" ]; then find_toolchain --no-bindgen; else find_toolchain; fi && make_args ;;
 check) check_given ;;
 forget) forget ;;

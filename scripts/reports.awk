@@ -35,6 +35,10 @@ BEGIN {
 	kind("warning", "WARNING: ")
 }
 
+# With this parameter, the detector is disabled on purpose.
+/ommand line: .*kmemleak=off/ { leaks_ignored = 1 }
+leaks_ignored && /kmemleak: Kernel memory leak detector disabled/ { next }
+
 {
 	sub(/\r$/, "")
 	for (i = 1; i <= kinds; i++)

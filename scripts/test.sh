@@ -60,9 +60,12 @@ host_lints() {
 
 # layer_results LOG STATUS: the tally of a layer, from the last line of test-host.sh
 layer_results() {
-	awk '/^[a-z]+: [0-9]+ passed, [0-9]+ failed$/ { passed = $2; failed = $4 }
+	awk '/^[a-z-]+: [0-9]+ passed, [0-9]+ failed$/ { passed = $2; failed = $4 }
 		END { print passed + 0, failed + 0, 0 }' "$1"
 }
+
+# The stages of the course and of the grades run this program.
+host_command() { make command; }
 
 # This stage fails on a wrong answer of an allocator, never on a slow one.
 host_bench() { make bench-host BENCH=--quick; }
@@ -113,6 +116,9 @@ stage "locks and checks of the kernel build" once scripts/tests/kernel.sh
 stage "arguments of make" once scripts/tests/arguments.sh build/target/debug/slablab
 stage "kernels refused by Kbuild" once scripts/tests/kbuild.sh
 stage "recipes of docs/extending.md" once scripts/tests/recipes.py
+stage "the command slablab" once host_command
+stage "solutions and starting codes of the course" once scripts/tests/course.sh build/target/release/slablab
+stage "grades of right and of hostile submissions" once scripts/tests/grade.sh build/target/release/slablab
 stage "shell scripts" once shell_scripts
 stage "format" once formatted
 stage "lints of the host crates" once host_lints
@@ -126,6 +132,8 @@ stage "prompt in the lab machine" once scripts/tests/prompt.sh
 stage "stack frames" once stack_frames
 stage "tests in the lab machine" ktap_results guest_tests
 stage "the lab machine" once scripts/tests/vm.sh
+stage "the course in the lab kernel" once scripts/tests/course-kernel.sh build/target/release/slablab
+stage "grades in the lab machine" once scripts/tests/grade.sh --machine build/target/release/slablab
 stage "budgets of a small machine" once scripts/tests/budgets.sh
 stage "preemption latency" once patience
 stage "benches" once benches

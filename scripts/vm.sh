@@ -19,7 +19,8 @@
 #
 # INITRAMFS= and KDIR= select the root file system and the kernel, ACCEL=kvm or ACCEL=tcg the accelerator. The
 # status and, without a terminal, the output are sent over virtio ports; the kernel's console is written to
-# the file CONSOLE= (build/log/console.log). A report in it (reports.awk) is a failure.
+# the file CONSOLE= (build/log/console.log). A report in it (reports.awk) is a failure. When a program writes a line
+# that begins with "stuck: " to the kernel's log, the machine is stopped as at the timeout.
 
 set -eu
 . "$(dirname "$0")/lib.sh"
@@ -120,7 +121,7 @@ pack_job() {
 pack_job "$@" >"$run/initrd"
 
 # no_timer_check, because on a busy host the first timer ticks may be late, and Linux would reject the timer.
-# At the timeout, an NMI makes the kernel panic, which prints the stacks of all CPUs (panic_print=0x40).
+# At the timeout and when a program is stuck, an NMI makes the kernel panic, which prints the stacks of all CPUs (panic_print=0x40).
 words="console=ttyS0 panic=-1 loglevel=6 no_timer_check unknown_nmi_panic panic_print=0x40 $words"
 
 machine=(-m "$memory" -nic none -vga none -display none -no-reboot -nodefaults
@@ -155,19 +156,21 @@ mkfifo "$run/monitor.in" "$run/monitor.out"
 setpriv --pdeathsig KILL qemu-system-x86_64 "${machine[@]}" <&0 3>&1 4>&2 2>"$run/qemu-errors" &
 qemu=$!
 started=$SECONDS
-# await SECONDS: waits until the machine ends, for at most this time
+# await SECONDS [PATTERN]: waits until the machine ends. Fails after this time, and when a line of the console has the
+# pattern.
 await() {
 	while kill -0 "$qemu" 2>/dev/null; do
 		if [ $((SECONDS - started)) -ge "$1" ]; then return 1; fi
+		if [ -n "${2:-}" ] && grep -q "$2" "$console"; then return 1; fi
 		sleep 0.1
 	done
 }
 if [ $# -eq 0 ]; then
 	await "$((1 << 62))"
-elif ! await "$timeout"; then
-	hung_from=$(($(wc -l <"$console") + 1))
+elif ! await "$timeout" '^stuck: '; then
+	hung_from=$(($(wc -l <"$console") + 1)) hung_after=$((SECONDS - started))
 	echo nmi >"$run/monitor.in"
-	await "$((timeout + 10))" || kill "$qemu"
+	await "$((hung_after + 10))" || kill "$qemu"
 fi
 wait "$qemu" || true
 qemu=''
@@ -197,7 +200,9 @@ fail() {
 }
 
 if [ -n "${hung_from:-}" ]; then
-	fail "the machine did not finish in $timeout s" "$hung_from,$((hung_from + 60))p"
+	reason="the machine did not finish in $timeout s"
+	[ "$hung_after" -ge "$timeout" ] || reason="the kernel does not return from a call"
+	fail "$reason" "$hung_from,$((hung_from + 60))p"
 fi
 end="$(($(wc -l <"$console") > 40 ? $(wc -l <"$console") - 39 : 1)),\$p"
 if [ -z "$expecting" ] && ! awk -f "$top/scripts/reports.awk" "$console" >"$run/reports"; then

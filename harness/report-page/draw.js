@@ -281,8 +281,9 @@ class PageMap {
 		const words = {
 			free: () => `free, a block of ${length}`,
 			large: () => `in a live block of ${length}`,
-			slab: () => `a slab of ${length}: ${block.used} of ${block.objects} objects of ` +
-				`${bytes(this.run.timeline.class_bytes[block.class])} are live`,
+			// An engine without classes reports the live granules of 8 bytes.
+			slab: () => `${block.class in this.run.timeline.class_bytes ? "a slab of" : "live and free memory in"} ${length}: ` +
+				`${block.used} of ${block.objects} objects of ${bytes(this.run.timeline.class_bytes[block.class] || 8)} are live`,
 		};
 		return `Page ${count(page)}: ${words[block.kind]()}.`;
 	}

@@ -13,10 +13,13 @@ use clap::{
 
 use crate::cmd::{
     bench,
+    course,
     fuzz,
+    hunt,
     info,
     inject,
     map,
+    quiz,
     replay,
     report,
     shell,
@@ -55,6 +58,9 @@ enum Command {
     Bench(bench::BenchArgs),
     Selftest(slablab_selftest::SelftestArgs),
     Fuzz(fuzz::FuzzArgs),
+    Course(course::CourseArgs),
+    Hunt(hunt::HuntArgs),
+    Quiz(quiz::QuizArgs),
 }
 
 impl Command {
@@ -88,6 +94,24 @@ impl Cli {
         Self::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut command).exit())
     }
 
+    /// Parses a command line that is not that of the process. If it is wrong, prints the error and exits.
+    pub(crate) fn of_words(words: &[String]) -> Self {
+        let mut command = with_negative_numbers(Self::command());
+        let matches = command.try_get_matches_from_mut(words);
+        let parsed = matches.and_then(|matches| Self::from_arg_matches(&matches));
+        parsed.unwrap_or_else(|error| error.format(&mut command).exit())
+    }
+
+    /// Returns whether a subcommand has an option with this name.
+    pub(crate) fn has_option(subcommand: &str, option: &str) -> bool {
+        let command = Self::command();
+        let found = command.find_subcommand(subcommand);
+        found.is_some_and(|found| {
+            let mut arguments = found.get_arguments();
+            arguments.any(|argument| argument.get_long() == Some(option))
+        })
+    }
+
     /// Runs the chosen subcommand.
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         if self.check_arguments {
@@ -117,6 +141,9 @@ impl Cli {
             Command::Bench(args) => bench::run(args),
             Command::Selftest(args) => slablab_selftest::run(args, &["selftest"]),
             Command::Fuzz(args) => fuzz::run(args),
+            Command::Course(args) => course::run(args),
+            Command::Hunt(args) => hunt::run(args),
+            Command::Quiz(args) => quiz::run(args),
         }
     }
 }

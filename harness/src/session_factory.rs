@@ -31,6 +31,7 @@ use crate::{
         Errno,
         open_device, //
     },
+    outdated_student,
     sim::{
         Pool,
         Sim, //
@@ -157,6 +158,10 @@ impl SessionFactory {
 
     /// Returns the engines of `choice`.
     pub(crate) fn chosen(&self, choice: EngineChoice) -> anyhow::Result<Vec<Engine>> {
+        // Before a command starts child processes, so that they do not repeat it.
+        if choice == EngineChoice::One(Engine::Student) && self.kind == TargetKind::Sim {
+            outdated_student::notice();
+        }
         match choice {
             EngineChoice::All => {
                 let mut engines = self.engines()?;
@@ -207,7 +212,10 @@ impl SessionFactory {
     }
 
     fn open_sim(&mut self, engine: Engine) -> anyhow::Result<Box<dyn Target>> {
-        if !Pool::ENGINES.contains(&self.engine_of(engine)) {
+        if engine == Engine::Student {
+            outdated_student::notice();
+        }
+        if engine != Engine::Student && !Pool::ENGINES.contains(&self.engine_of(engine)) {
             bail!("{engine} runs in the kernel only: use --target device");
         }
         let sim = match self.private_bytes {
@@ -263,6 +271,11 @@ impl SessionFactory {
 
 /// Returns the error for an engine that does not support debug mode.
 fn no_debug_mode(engine: Engine) -> anyhow::Error {
+    if engine == Engine::Student {
+        return anyhow!(
+            "{engine} does not support debug mode, and does not need it: each access of the allocator is checked"
+        );
+    }
     anyhow!(
         "{engine} does not support debug mode: debug mode needs a pool, and an engine that writes at \
          most the first {FREE_BLOCK_BYTES_MAX} bytes of a free block"

@@ -18,7 +18,11 @@ use clap::Args;
 use slablab_trace::{
     Trace,
     format,
-    pattern, //
+    museum,
+    pattern::{
+        self,
+        Pattern, //
+    }, //
 };
 
 use crate::{
@@ -31,19 +35,34 @@ use crate::{
     report::files, //
 };
 
-/// The name that stands for all patterns.
-const ALL: &str = "all";
+/// The names that stand for several patterns, with their descriptions.
+pub(crate) const GROUPS: [(&str, &str); 2] = [
+    ("all", "all patterns that imitate programs"),
+    ("museum", "all exhibits of the museum"),
+];
 
 /// Help on how the command line names a trace.
-pub(crate) const HELP: &str =
-    "Files, '-' for standard input, names of patterns, or 'all' for every pattern";
+pub(crate) const HELP: &str = "Files, '-' for standard input, names of patterns, 'all' for every pattern that \
+                               imitates programs, or 'museum' for every exhibit of the museum";
 
 /// The long form of [`HELP`].
 pub(crate) const LONG_HELP: &str = "\
-Files, '-' for standard input, names of patterns, or 'all' for every pattern
+Files, '-' for standard input, names of patterns, 'all' for every pattern that imitates programs, or 'museum' for \
+every exhibit of the museum
 
 A file is a slablab trace, a .rep file of the malloc exercise, or the text of the kernel's kmem events as \
-ftrace prints it. The first line determines the format. 'slablab trace make --help' lists the patterns.";
+ftrace prints it. The first line determines the format. 'slablab trace make --help' lists the patterns. The \
+exhibits of the museum, such as museum/mimalloc-206, are inputs that showed bugs of other allocators.";
+
+/// Returns the patterns that a word of the command line stands for: a group or one pattern. The list is empty if the
+/// word is no name.
+pub(crate) fn patterns_named(name: &str) -> Vec<&'static Pattern> {
+    match name {
+        "all" => pattern::workloads().collect(),
+        "museum" => museum::all().map(|exhibit| &exhibit.pattern).collect(),
+        _ => pattern::named(name).into_iter().collect(),
+    }
+}
 
 /// The arguments that say how patterns are made.
 #[derive(Args, Clone, Copy, Debug)]
@@ -63,15 +82,18 @@ impl TraceArgs {
     pub(crate) fn load(self, names: &[String]) -> anyhow::Result<Vec<Trace>> {
         if names.is_empty() {
             return Err(usage(
-                "name a trace: a file, '-' for standard input, a pattern such as larson, or 'all' \
-                 for every pattern ('slablab trace make --help' lists the patterns)",
+                "name a trace: a file, '-' for standard input, a pattern such as larson, 'all' for \
+                 every pattern that imitates programs, or 'museum' for every exhibit of the museum \
+                 ('slablab trace make --help' lists the patterns)",
             )
             .into());
         }
         let mut traces = Vec::new();
         for name in names {
-            if name == ALL && !Path::new(name).exists() {
-                traces.extend(pattern::all().map(|pattern| pattern.make(self.seed, self.percent)));
+            let is_group = GROUPS.iter().any(|(group, _)| group == name);
+            if is_group && !Path::new(name).exists() {
+                let patterns = patterns_named(name).into_iter();
+                traces.extend(patterns.map(|pattern| pattern.make(self.seed, self.percent)));
             } else {
                 traces.push(one(name, self)?);
             }

@@ -410,6 +410,7 @@ fn an_output_that_is_closed_ends_a_command_quietly() {
         "info --target sim",
         "stats --target sim --json",
         "map --target sim --demo",
+        "quiz --engine seed --seed 1 -c",
         "selftest --list",
         "inject --list",
         "stress churn --target sim --pool 1 --ops 10",
@@ -520,4 +521,42 @@ fn an_error_of_the_system_has_its_name() {
         let ends = printed.ends_with("error: no memory for the pool (ENOMEM)\n");
         assert!(ends, "{command}: {printed}");
     }
+}
+
+#[test]
+fn the_commands_say_only_what_the_engine_student_knows() {
+    let text = stdout(&shell_of(
+        "student",
+        "alloc 100\nstats\ninfo\ncheck\nshrink\n",
+    ));
+    for line in [
+        ", offset 0x0, 104 bytes\n",
+        "engines                seed, hybrid, student\n",
+        "no violation found\n",
+        "nothing to return; ",
+    ] {
+        assert!(text.contains(line), "{line} in {text}");
+    }
+    for word in ["magazines", "slabs", "path", "visited", "buddy"] {
+        assert!(!text.contains(word), "{word} in {text}");
+    }
+    // An empty pool, and one with live blocks.
+    for arguments in ["", " --demo"] {
+        let text = stdout(&output(&format!(
+            "map --target sim --engine student{arguments}"
+        )));
+        assert!(text.contains("live pages"), "{text}");
+        assert!(!text.contains("slabs"), "{text}");
+    }
+    let text = stdout(&output("replay --target sim --engine student larson"));
+    assert!(
+        text.contains("\nstudent: internal is only what the engine rounds up"),
+        "{text}"
+    );
+    let debug = output("shell --target sim --pool 1 --engine student --debug");
+    let text = String::from_utf8(debug.stderr).unwrap();
+    assert!(
+        text.contains("does not need it: each access of the allocator is checked"),
+        "{text}"
+    );
 }

@@ -9,7 +9,7 @@ use std::{
 
 /// Runs the C compiler on a file, with every warning an error.
 fn compile(arguments: &[&str]) {
-    let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let warnings = [
         "-Wall",
         "-Wextra",

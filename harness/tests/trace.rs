@@ -207,6 +207,16 @@ fn the_story_of_an_operation_says_why() {
 }
 
 #[test]
+fn a_refusal_names_the_bytes_that_are_free_after_the_flush() {
+    // The slab of block 1 is freed for the request for 236 pages, which then are free, but not in one piece.
+    let trace = file("flush.trace", "a 1 100\na 2 81920\nf 1\na 3 966656\n");
+    let printed = format!("replay {trace} --target sim --pool 1 --engine hybrid --explain 4");
+    let story = stdout(&printed);
+    let words = "fragmented: 944 KiB are free, but no free block is large enough for 944 KiB";
+    assert!(story.contains(words), "{story}");
+}
+
+#[test]
 fn the_story_of_the_seed_counts_what_its_lists_cost() {
     let blocks: String = (1..=8).map(|id| format!("a {id} 16384\n")).collect();
     let trace = file(

@@ -319,6 +319,14 @@ type CountedHybrid = Hybrid<CountingLock<hybrid::State>, CpuCaches>;
 /// The engine `seed` with a lock that counts its acquisitions.
 type CountedSeed = Seed<CountingLock<seed::State>>;
 
+/// The state of the engine `student`.
+#[cfg(SLABLAB_STUDENT)]
+type StudentState = slab_student::State<student::Student>;
+
+/// The engine `student` with a lock that counts its acquisitions.
+#[cfg(SLABLAB_STUDENT)]
+type CountedStudent = slab_student::StudentEngine<student::Student, CountingLock<StudentState>>;
+
 /// Returns the bytes of an allocator in addition to its blocks: the state, metadata and CPU caches of an engine,
 /// or the structures and per-CPU slabs of a `kmem_cache`.
 pub(super) fn allocator_bytes(request: &BenchRequest) -> usize {
@@ -339,6 +347,12 @@ pub(super) fn allocator_bytes(request: &BenchRequest) -> usize {
                 + VmallocMemory::charge(0)
         }
         AllocatorKind::KmemCache => CACHE_BYTES * (1 + possible_cpus()),
+        #[cfg(SLABLAB_STUDENT)]
+        AllocatorKind::Student => {
+            kmalloc_bytes(size_of::<StudentAllocator>())
+                + CountingLock::<StudentState>::charge()
+                + VmallocMemory::charge(slab_student::table_bytes(pool_bytes))
+        }
     }
 }
 
@@ -393,6 +407,27 @@ impl SeedAllocator {
         let state = Counted::init(init_from_constant(|| const { seed::State::new() }));
         let (lock, ours) = CountingLock::pair(new_spinlock!(state, "slablab_bench_seed"))?;
         Self::with_pool(Seed::new(lock), ours, bytes)
+    }
+}
+
+/// The engine `student`.
+#[cfg(SLABLAB_STUDENT)]
+pub(super) type StudentAllocator = EngineAllocator<CountedStudent, StudentState>;
+
+#[cfg(SLABLAB_STUDENT)]
+impl StudentAllocator {
+    /// Creates a `student` with a pool of `bytes` bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`].
+    #[inline(never)]
+    pub(super) fn new(bytes: usize) -> Result<KBox<Self>> {
+        let state =
+            init_from_constant(|| const { StudentState::with_cpus(crate::engines::current_cpu) });
+        let state = Counted::init(state);
+        let (lock, ours) = CountingLock::pair(new_spinlock!(state, "slablab_bench_student"))?;
+        Self::with_pool(slab_student::StudentEngine::new(lock), ours, bytes)
     }
 }
 

@@ -56,6 +56,8 @@ use crate::{
         kmalloc_bytes, //
     },
 };
+#[cfg(SLABLAB_STUDENT)]
+use allocator::StudentAllocator;
 use allocator::{
     BaselineAllocator,
     HybridAllocator,
@@ -105,6 +107,8 @@ enum AnyContext {
     Seed(BenchContext<SeedAllocator>),
     Kmalloc(BenchContext<Kmalloc>),
     KmemCache(BenchContext<KmemCache>),
+    #[cfg(SLABLAB_STUDENT)]
+    Student(BenchContext<StudentAllocator>),
 }
 
 /// Evaluates an expression with the context of an allocator of any kind.
@@ -116,6 +120,8 @@ macro_rules! with_context {
             AnyContext::Seed($context) => $do,
             AnyContext::Kmalloc($context) => $do,
             AnyContext::KmemCache($context) => $do,
+            #[cfg(SLABLAB_STUDENT)]
+            AnyContext::Student($context) => $do,
         }
     };
 }
@@ -329,6 +335,10 @@ impl AnyContext {
             AllocatorKind::KmemCache => {
                 let cache = KmemCache::new(request.layout.size())?;
                 Self::KmemCache(BenchContext::new(cache, buffer)?)
+            }
+            #[cfg(SLABLAB_STUDENT)]
+            AllocatorKind::Student => {
+                Self::Student(BenchContext::new(StudentAllocator::new(bytes)?, buffer)?)
             }
         })
     }

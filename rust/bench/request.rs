@@ -29,6 +29,8 @@ pub(super) enum AllocatorKind {
     Seed,
     Kmalloc,
     KmemCache,
+    #[cfg(SLABLAB_STUDENT)]
+    Student,
 }
 
 /// The measured loop.
@@ -75,7 +77,8 @@ impl BenchRequest {
     /// # Errors
     ///
     /// [`EINVAL`] for a value out of range or an impossible combination, [`ENOSPC`] when the blocks may
-    /// not fit into the pool, [`EOPNOTSUPP`] for a pattern that the allocator does not support.
+    /// not fit into the pool, [`EOPNOTSUPP`] for a pattern that the allocator does not support, or for an allocator that
+    /// the module does not have.
     pub(super) fn new(bench: &slablab_bench) -> Result<Self> {
         let kind = match bench.subject {
             SLABLAB_BENCH_NOTHING => AllocatorKind::Baseline,
@@ -83,6 +86,10 @@ impl BenchRequest {
             SLABLAB_BENCH_SEED => AllocatorKind::Seed,
             SLABLAB_BENCH_KMALLOC => AllocatorKind::Kmalloc,
             SLABLAB_BENCH_KMEM_CACHE => AllocatorKind::KmemCache,
+            #[cfg(SLABLAB_STUDENT)]
+            SLABLAB_BENCH_STUDENT => AllocatorKind::Student,
+            #[cfg(not(SLABLAB_STUDENT))]
+            SLABLAB_BENCH_STUDENT => return Err(EOPNOTSUPP),
             _ => return Err(EINVAL),
         };
         let pattern = match bench.pattern {

@@ -71,6 +71,17 @@ impl OpenFile {
         arg.reply(&check_reply(broken, walk.walked()))
     }
 
+    /// Replies with the first rule that the allocator of the pool broke.
+    pub(super) fn violation(&self, argument: usize, bytes: usize) -> Result {
+        let (violation, arg) = IoctlArg::read::<slablab_violation>(argument, bytes)?;
+        ensure(violation.flags == 0)?;
+        let engine = self.pool_of(self.bound.as_ref()).engine();
+        let engine = engine.interfaces().supervise.ok_or(EOPNOTSUPP)?;
+        // A violation of a shared pool reveals the offsets of other users' blocks.
+        self.ensure_own_pool_or_admin()?;
+        arg.reply(&violation_reply(engine))
+    }
+
     /// Replies with the use of a region's pages.
     pub(super) fn map(&self, argument: usize, bytes: usize) -> Result {
         let (mut map, arg) = IoctlArg::read::<slablab_map>(argument, bytes)?;

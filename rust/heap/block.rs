@@ -31,17 +31,20 @@ pub enum Refusal {
     Injected,
     /// A CPU that may hold free memory could not be reached in time.
     Busy,
+    /// The engine broke a rule and serves no more requests: see [`crate::violation`].
+    Faulty,
 }
 
 impl Refusal {
     /// All causes, in the order of their numbers.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::TooBig,
         Self::Exhausted,
         Self::Fragmented,
         Self::Unsupported,
         Self::Injected,
         Self::Busy,
+        Self::Faulty,
     ];
 
     /// The number of causes.

@@ -55,6 +55,8 @@ pub enum Rule {
     RedZones,
     /// In debug mode: free memory contains the poison pattern.
     Poison,
+    /// The allocator keeps the rules of [`violation::Rule`](crate::violation::Rule).
+    Allocator,
 }
 
 /// A broken rule, and the place where it is broken.

@@ -34,7 +34,8 @@ use crate::{
         Offset,
         RegionError, //
     },
-    stats::Statistics, //
+    stats::Statistics,
+    violation::Supervise, //
 };
 
 /// The properties of an engine.
@@ -74,6 +75,8 @@ pub struct Interfaces<'e> {
     pub shrink: Option<&'e dyn Shrink>,
     /// Fault injection into the growth of slabs.
     pub fail_growth: Option<&'e dyn FailGrowth>,
+    /// The first rule that a checked allocator broke.
+    pub supervise: Option<&'e dyn Supervise>,
 }
 
 /// The result of [`Engine::try_allocate_fast`].

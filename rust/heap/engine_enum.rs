@@ -42,12 +42,20 @@ macro_rules! engine_enum {
     (
         $(#[$meta:meta])*
         $vis:vis enum $name:ident {
-            $($(#[$variant_meta:meta])* $variant:ident($engine:ty),)+
+            $(
+                $(#[doc = $doc:literal])*
+                $(#[cfg($cfg:meta)])?
+                $variant:ident($engine:ty),
+            )+
         }
     ) => {
         $(#[$meta])*
         $vis enum $name {
-            $($(#[$variant_meta])* $variant($engine),)+
+            $(
+                $(#[doc = $doc])*
+                $(#[cfg($cfg)])?
+                $variant($engine),
+            )+
         }
 
         // SAFETY: Every method calls the same method of the engine inside, which meets the contract of
@@ -56,21 +64,21 @@ macro_rules! engine_enum {
             #[inline(always)]
             fn capabilities(&self) -> $crate::engine::Capabilities {
                 match self {
-                    $(Self::$variant(engine) => engine.capabilities(),)+
+                    $($(#[cfg($cfg)])? Self::$variant(engine) => engine.capabilities(),)+
                 }
             }
 
             #[inline(always)]
             fn usable_size(&self, layout: ::core::alloc::Layout) -> usize {
                 match self {
-                    $(Self::$variant(engine) => engine.usable_size(layout),)+
+                    $($(#[cfg($cfg)])? Self::$variant(engine) => engine.usable_size(layout),)+
                 }
             }
 
             #[inline(always)]
             fn capacity(&self) -> usize {
                 match self {
-                    $(Self::$variant(engine) => engine.capacity(),)+
+                    $($(#[cfg($cfg)])? Self::$variant(engine) => engine.capacity(),)+
                 }
             }
 
@@ -80,7 +88,7 @@ macro_rules! engine_enum {
                 byte: ::core::ptr::NonNull<u8>,
             ) -> ::core::option::Option<$crate::Offset> {
                 match self {
-                    $(Self::$variant(engine) => engine.offset(byte),)+
+                    $($(#[cfg($cfg)])? Self::$variant(engine) => engine.offset(byte),)+
                 }
             }
 
@@ -91,7 +99,7 @@ macro_rules! engine_enum {
                 cost: &mut $crate::Cost,
             ) -> ::core::result::Result<$crate::Block, $crate::Refusal> {
                 match self {
-                    $(Self::$variant(engine) => engine.allocate(layout, cost),)+
+                    $($(#[cfg($cfg)])? Self::$variant(engine) => engine.allocate(layout, cost),)+
                 }
             }
 
@@ -101,7 +109,7 @@ macro_rules! engine_enum {
                 layout: ::core::alloc::Layout,
             ) -> ::core::option::Option<$crate::engine::Allocated> {
                 match self {
-                    $(Self::$variant(engine) => engine.try_allocate_fast(layout),)+
+                    $($(#[cfg($cfg)])? Self::$variant(engine) => engine.try_allocate_fast(layout),)+
                 }
             }
 
@@ -114,7 +122,7 @@ macro_rules! engine_enum {
                 match self {
                     // SAFETY: The engine inside requires what this function's contract requires of this engine,
                     // and it allocated the block, because the variant never changes.
-                    $(Self::$variant(engine) => unsafe { engine.try_free_fast(block, layout) },)+
+                    $($(#[cfg($cfg)])? Self::$variant(engine) => unsafe { engine.try_free_fast(block, layout) },)+
                 }
             }
 
@@ -128,7 +136,7 @@ macro_rules! engine_enum {
                 match self {
                     // SAFETY: The engine inside requires what this function's contract requires of this engine,
                     // and it allocated the block, because the variant never changes.
-                    $(Self::$variant(engine) => unsafe { engine.free(block, layout, cost) },)+
+                    $($(#[cfg($cfg)])? Self::$variant(engine) => unsafe { engine.free(block, layout, cost) },)+
                 }
             }
 
@@ -139,7 +147,7 @@ macro_rules! engine_enum {
                 new: ::core::alloc::Layout,
             ) -> bool {
                 match self {
-                    $(Self::$variant(engine) => engine.fits_in_place(layout, new),)+
+                    $($(#[cfg($cfg)])? Self::$variant(engine) => engine.fits_in_place(layout, new),)+
                 }
             }
 
@@ -154,7 +162,7 @@ macro_rules! engine_enum {
                 match self {
                     // SAFETY: The engine inside requires what this function's contract requires of this engine,
                     // and it allocated the block, because the variant never changes.
-                    $(Self::$variant(engine) => unsafe {
+                    $($(#[cfg($cfg)])? Self::$variant(engine) => unsafe {
                         engine.resize(block, layout, new, cost)
                     },)+
                 }
@@ -162,7 +170,7 @@ macro_rules! engine_enum {
 
             fn interfaces(&self) -> $crate::engine::Interfaces<'_> {
                 match self {
-                    $(Self::$variant(engine) => engine.interfaces(),)+
+                    $($(#[cfg($cfg)])? Self::$variant(engine) => engine.interfaces(),)+
                 }
             }
         }

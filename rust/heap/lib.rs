@@ -43,6 +43,8 @@ pub mod seed;
 pub mod size_class;
 #[forbid(unsafe_code)]
 pub mod stats;
+#[forbid(unsafe_code)]
+pub mod violation;
 
 #[cfg(any(test, feature = "conformance"))]
 pub mod testing;

@@ -7,6 +7,10 @@
 //! changes while a map is read, the parts of the map show the pool at different moments. No page is in the
 //! map twice, because each part begins where the part before ended.
 
+/// The class of a page with live and free memory of an engine that knows neither slabs nor blocks: its objects are
+/// granules of 8 bytes.
+pub const GRANULES: u8 = u8::MAX;
+
 /// The use of a block of pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Use {
@@ -19,7 +23,7 @@ pub enum Use {
     Large,
     /// A slab.
     Slab {
-        /// The size class, as numbered by [`Visitor::class`](crate::stats::Visitor::class).
+        /// The size class, as numbered by [`Visitor::class`](crate::stats::Visitor::class), or [`GRANULES`].
         class: u8,
         /// The number of objects of the slab.
         objects: u16,

@@ -55,6 +55,11 @@ pub fn run_on(cpu: usize) {
     CPU.set(cpu);
 }
 
+/// Returns the simulated CPU on which this thread runs: CPU 0 at first.
+pub fn current_cpu() -> usize {
+    CPU.get()
+}
+
 /// Simulated CPUs, each with a cache, and with a mutex that stands for disabled preemption.
 pub struct HostCpus {
     turns: Vec<Mutex<()>>,
@@ -98,7 +103,7 @@ unsafe impl PerCpu<CpuCache> for HostCpus {
     }
 
     fn with_local<R>(&self, f: impl FnOnce(&Exclusive<'_, CpuCache>) -> R) -> Option<R> {
-        self.with(CPU.get() % self.caches.len(), f)
+        self.with(current_cpu() % self.caches.len(), f)
     }
 
     fn try_with_local<R>(&self, f: impl FnOnce(&Exclusive<'_, CpuCache>) -> R) -> Option<R> {

@@ -26,11 +26,13 @@ pub enum RefusalCause {
     Injected = 7,
     /// A CPU whose cache may hold free memory did not respond in time.
     Busy = 8,
+    /// The engine's allocator broke a rule.
+    Faulty = 9,
 }
 
 impl RefusalCause {
     /// The length of an array that is indexed by the cause: one more than the largest number.
-    pub const END: usize = 9;
+    pub const END: usize = 10;
 }
 
 impl From<Refusal> for RefusalCause {
@@ -42,6 +44,7 @@ impl From<Refusal> for RefusalCause {
             Refusal::Unsupported => Self::Unsupported,
             Refusal::Injected => Self::Injected,
             Refusal::Busy => Self::Busy,
+            Refusal::Faulty => Self::Faulty,
         }
     }
 }
@@ -54,6 +57,8 @@ pub mod errno {
     pub const ENOENT: i32 = 2;
     /// Interrupted: a fatal signal is pending.
     pub const EINTR: i32 = 4;
+    /// Input/output error: the engine's allocator broke a rule.
+    pub const EIO: i32 = 5;
     /// No such device or address: the position is outside the block.
     pub const ENXIO: i32 = 6;
     /// Out of memory.
@@ -138,6 +143,7 @@ impl SessionError {
         match self {
             Self::SizeZero | Self::BadAlign | Self::BadOperation | Self::NotPages => errno::EINVAL,
             Self::Refused(Refusal::Unsupported) => errno::EOPNOTSUPP,
+            Self::Refused(Refusal::Faulty) => errno::EIO,
             Self::Refused(
                 Refusal::TooBig
                 | Refusal::Exhausted

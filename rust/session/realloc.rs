@@ -73,15 +73,19 @@ impl<P: Platform> Session<P> {
         })?;
         // SAFETY: `begin_move` put the entry of `old` into the state `Moving`, for this call.
         let pending = unsafe { self.prepare_realloc(handle, old, size) };
-        pending.map_err(|error| {
+        pending.map_err(|(error, allocation)| {
             self.state.with(|state| {
-                state.end_move(handle, &old, false);
+                state.end_move(handle, &allocation, false);
                 state.report_error(request, error)
             })
         })
     }
 
     /// Executes the first phase of a reallocation.
+    ///
+    /// # Errors
+    ///
+    /// The cause, and the allocation that the handle has to name.
     ///
     /// # Safety
     ///
@@ -92,13 +96,15 @@ impl<P: Platform> Session<P> {
         handle: Handle,
         old: Allocation,
         size: u64,
-    ) -> Result<PendingRealloc<'_, P>, SessionError> {
-        let layout = validate(&*self.engine, size, old.layout.align() as u64)?;
+    ) -> Result<PendingRealloc<'_, P>, (SessionError, Allocation)> {
+        let unchanged = |error| (error, old);
+        let layout = validate(&*self.engine, size, old.layout.align() as u64).map_err(unchanged)?;
         let charge = self.engine.usable_size(layout);
         // Until the commit the larger of the two charges counts, so that a rollback cannot exceed the
         // quota.
         let added_charge = charge.saturating_sub(old.charge);
-        self.state.with(|state| state.blocks.charge(added_charge))?;
+        let charged = self.state.with(|state| state.blocks.charge(added_charge));
+        charged.map_err(unchanged)?;
 
         let mut cost = Cost::default();
         // SAFETY: `find_block` requires a live block with this layout that nothing else reaches, and a
@@ -107,7 +113,7 @@ impl<P: Platform> Session<P> {
         let found = unsafe { self.find_block(&old, layout, &mut cost) };
         let block = found.map_err(|refusal| {
             self.state.with(|state| state.blocks.uncharge(added_charge));
-            SessionError::from_engine(refusal, &cost)
+            unchanged(SessionError::from_engine(refusal, &cost))
         })?;
         let new = Allocation {
             block,
@@ -131,8 +137,8 @@ impl<P: Platform> Session<P> {
             Err(error) => {
                 // SAFETY: The two allocations are those of a pending reallocation, which is not
                 // committed.
-                unsafe { self.roll_back_realloc(&old, &new) };
-                Err(error)
+                let allocation = unsafe { self.roll_back_realloc(&old, &new) };
+                Err((error, allocation))
             }
         }
     }
@@ -199,24 +205,37 @@ impl<P: Platform> Session<P> {
     }
 
     /// Frees the new block of a reallocation, or restores the size of a block that was resized in
-    /// place, and uncharges the difference.
+    /// place, and uncharges the difference. Returns the allocation that the handle has to name.
+    ///
+    /// That is `old`, unless the engine cannot restore the size. Only the engine `student` can refuse that, because its
+    /// allocator may refuse any resize. The block then keeps its new size, as the allocator knows it.
     ///
     /// # Safety
     ///
     /// `old` and `new` satisfy the invariants of [`PendingRealloc`], and the caller does not use `new`
     /// afterwards.
-    unsafe fn roll_back_realloc(&self, old: &Allocation, new: &Allocation) {
+    unsafe fn roll_back_realloc(&self, old: &Allocation, new: &Allocation) -> Allocation {
+        let mut allocation = *old;
         if new.block != old.block {
             // SAFETY: `Engine::free` requires a live block, its layout, and no other user: the engine
             // allocated the new block with `new.layout`, and no handle names it.
             unsafe { self.free_in_engine(new.block, new.layout) };
         } else if !self.engine.fits_in_place(old.layout, new.layout) {
-            // SAFETY: `resize` was called in the first phase, so the layout of the block is
-            // `new.layout`. Nothing else reaches a block in the state `Moving`.
-            unsafe { self.resize(old.block, new.layout, old.layout) };
+            let mut cost = Cost::default();
+            // SAFETY: `Engine::resize` requires a live block, its current layout, no other user of the block, and the
+            // same alignment. `resize` was called in the first phase, so the layout of the block is `new.layout`, and
+            // both layouts have the same alignment, by the contract. Nothing else reaches a block in the state
+            // `Moving`.
+            let resize =
+                |cost| unsafe { self.engine.resize(old.block, new.layout, old.layout, cost) };
+            if !resize(&mut cost) {
+                allocation = *new;
+            }
         }
-        let added_charge = new.charge.saturating_sub(old.charge);
-        self.state.with(|state| state.blocks.uncharge(added_charge));
+        let unused_charge = old.charge.max(new.charge) - allocation.charge;
+        let uncharge = |state: &mut SessionState<P>| state.blocks.uncharge(unused_charge);
+        self.state.with(uncharge);
+        allocation
     }
 
     /// Resizes a block in place. The engine must be able to serve `new` in place.
@@ -297,9 +316,9 @@ impl<P: Platform> Drop for PendingRealloc<'_, P> {
     fn drop(&mut self) {
         let (session, handle, old, new) = (self.session, self.handle, &self.old, &self.new);
         // SAFETY: `old` and `new` satisfy the type invariants, and `new` is only read below.
-        unsafe { session.roll_back_realloc(old, new) };
+        let allocation = unsafe { session.roll_back_realloc(old, new) };
         session.state.with(|state| {
-            state.end_move(handle, old, false);
+            state.end_move(handle, &allocation, false);
             let request = || {
                 Event::request(
                     EventKind::Reallocate,

@@ -37,6 +37,7 @@ use slab_heap::{
         Totals,
         Visitor, //
     },
+    violation::Supervise,
 };
 use slab_session::{
     BlockRef,
@@ -67,6 +68,7 @@ const _: () = {
     assert!(RefusalCause::Tables as u32 == SLABLAB_CAUSE_TABLES);
     assert!(RefusalCause::Injected as u32 == SLABLAB_CAUSE_INJECTED);
     assert!(RefusalCause::Busy as u32 == SLABLAB_CAUSE_BUSY);
+    assert!(RefusalCause::Faulty as u32 == SLABLAB_CAUSE_FAULTY);
     assert!(RefusalCause::END <= SLABLAB_CAUSES as usize);
 };
 
@@ -278,6 +280,7 @@ pub(crate) fn check_reply(broken: Option<Broken>, walked_blocks: u64) -> slablab
         Some(Rule::Magazines) => SLABLAB_RULE_MAGAZINES,
         Some(Rule::RedZones) => SLABLAB_RULE_RED_ZONES,
         Some(Rule::Poison) => SLABLAB_RULE_POISON,
+        Some(Rule::Allocator) => SLABLAB_RULE_ALLOCATOR,
     };
     let class = broken.and_then(|broken| broken.class);
     slablab_check {
@@ -478,4 +481,30 @@ impl slablab_stats {
             *slot = count;
         }
     }
+}
+
+/// Returns the reply to VIOLATION.
+pub(crate) fn violation_reply(engine: &dyn Supervise) -> slablab_violation {
+    let mut reply = slablab_violation {
+        accesses: engine.accesses(),
+        ..slablab_violation::default()
+    };
+    let Some(violation) = engine.violation() else {
+        return reply;
+    };
+    reply.rule = violation.rule as u32;
+    reply.function = violation.operation as u32;
+    reply.line = violation.line;
+    reply.call = violation.call;
+    reply.offset = violation.offset;
+    // The last byte stays zero.
+    let room = reply
+        .sentence
+        .iter_mut()
+        .take(SLABLAB_SENTENCE_BYTES as usize - 1);
+    let sentence = violation.sentence.unwrap_or_default();
+    for (to, from) in room.zip(sentence.bytes()) {
+        *to = from;
+    }
+    reply
 }

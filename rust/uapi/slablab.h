@@ -111,6 +111,7 @@ enum slablab_command {
 	SLABLAB_NR_REPORTS = 0x0d,
 	SLABLAB_NR_FAIL = 0x0e,
 	SLABLAB_NR_EVENTS = 0x0f,
+	SLABLAB_NR_VIOLATION = 0x10,
 };
 
 enum slablab_engine {
@@ -122,6 +123,8 @@ enum slablab_engine {
 	SLABLAB_ENGINE_HYBRID = 2,
 	/* The kernel's own allocator, kvmalloc. */
 	SLABLAB_ENGINE_SLUB = 3,
+	/* The allocator that a learner writes, rust/student; in a module built with STUDENT=1. */
+	SLABLAB_ENGINE_STUDENT = 4,
 };
 
 /* Capabilities of an engine, in slablab_info.capabilities. */
@@ -172,8 +175,10 @@ enum slablab_cause {
 	SLABLAB_CAUSE_INJECTED = 7,
 	/* The magazines of a CPU could not be flushed within 10 ms. */
 	SLABLAB_CAUSE_BUSY = 8,
+	/* The engine's allocator broke a rule and serves no more requests: SLABLAB_VIOLATION. */
+	SLABLAB_CAUSE_FAULTY = 9,
 };
-#define SLABLAB_CAUSES 9
+#define SLABLAB_CAUSES 10
 
 /* The value for "none" in slablab_cost.class_index, in .order and in .offset. */
 #define SLABLAB_NO_CLASS 0xff
@@ -421,7 +426,7 @@ struct slablab_stats {
 	/* Entry i is for blocks of 2^i pages; zeros if the engine has no such counts. */
 	struct slablab_order_stats orders[SLABLAB_ORDERS_MAX];	/* (out) */
 };
-#define SLABLAB_STATS_SIZE_VER1 2640
+#define SLABLAB_STATS_SIZE_VER1 2656
 
 /* The rules that SLABLAB_CHECK checks. */
 enum slablab_rule {
@@ -456,6 +461,8 @@ enum slablab_rule {
 	SLABLAB_RULE_RED_ZONES = 14,
 	/* In debug mode: the poison of free memory is unchanged. */
 	SLABLAB_RULE_POISON = 15,
+	/* The allocator of the engine keeps the rules of enum slablab_allocator_rule. */
+	SLABLAB_RULE_ALLOCATOR = 16,
 };
 
 /*
@@ -513,7 +520,11 @@ enum slablab_extent_kind {
 	SLABLAB_EXTENT_FREE = 1,
 	/* Live as one block, or in a magazine. */
 	SLABLAB_EXTENT_LARGE = 2,
-	/* A slab: cut into objects of a class. */
+	/*
+	 * A slab: cut into objects of a class. SLABLAB_ENGINE_STUDENT reports a
+	 * page with live and free memory as a slab of SLABLAB_NO_CLASS, whose
+	 * objects have 8 bytes, and all live pages as SLABLAB_EXTENT_LARGE.
+	 */
 	SLABLAB_EXTENT_SLAB = 3,
 };
 
@@ -633,6 +644,8 @@ enum slablab_bench_subject {
 	SLABLAB_BENCH_KMALLOC = 3,
 	/* kmem_cache_alloc and kmem_cache_free, on a cache of objects of .size bytes. */
 	SLABLAB_BENCH_KMEM_CACHE = 4,
+	/* student, under a spinlock. EOPNOTSUPP if the module was built without STUDENT=1. */
+	SLABLAB_BENCH_STUDENT = 5,
 };
 
 /* The patterns of SLABLAB_BENCH, and what counts as one operation. */
@@ -953,6 +966,61 @@ struct slablab_events {
 #define SLABLAB_EVENTS_SIZE_VER1 40
 #define SLABLAB_EVENTS_MAX 65536
 
+/* The rules of the allocator of SLABLAB_ENGINE_STUDENT, and of the program that uses it. */
+enum slablab_allocator_rule {
+	SLABLAB_ALLOCATOR_NONE = 0,
+	/* An access lies in the pool. */
+	SLABLAB_ALLOCATOR_ACCESS_IN_POOL = 1,
+	/* An access begins at a multiple of 8 bytes. */
+	SLABLAB_ALLOCATOR_ACCESS_ALIGNED = 2,
+	/* An access does not touch a live block. */
+	SLABLAB_ALLOCATOR_ACCESS_OUTSIDE_OF_BLOCKS = 3,
+	/* A call ends after at most 2^24 accesses. */
+	SLABLAB_ALLOCATOR_CALL_ENDS = 4,
+	/* A page note exists. */
+	SLABLAB_ALLOCATOR_NOTE_EXISTS = 5,
+	/* A new block lies in the pool. */
+	SLABLAB_ALLOCATOR_BLOCK_IN_POOL = 6,
+	/* A new block is aligned as requested. */
+	SLABLAB_ALLOCATOR_BLOCK_ALIGNED = 7,
+	/* A new block, or a block that grows, shares no byte with another live block. */
+	SLABLAB_ALLOCATOR_BLOCK_DISJOINT = 8,
+	/* The rules that the allocator's own check tests hold. */
+	SLABLAB_ALLOCATOR_OWN_CHECK = 9,
+	/* The program uses its own blocks only: the allocator reports a stray write. */
+	SLABLAB_ALLOCATOR_PROGRAM_ERROR = 10,
+};
+
+/* A function of the allocator of SLABLAB_ENGINE_STUDENT. */
+enum slablab_allocator_function {
+	SLABLAB_FUNCTION_NONE = 0,
+	SLABLAB_FUNCTION_NEW = 1,
+	SLABLAB_FUNCTION_ALLOCATE = 2,
+	SLABLAB_FUNCTION_FREE = 3,
+	SLABLAB_FUNCTION_RESIZE = 4,
+	SLABLAB_FUNCTION_CHECK = 5,
+};
+
+#define SLABLAB_SENTENCE_BYTES 64
+
+/*
+ * Returns the first rule that the allocator of the session's pool broke, and the
+ * number of its accesses. After a broken rule every request is refused with EIO
+ * and SLABLAB_CAUSE_FAULTY. EOPNOTSUPP for engines other than
+ * SLABLAB_ENGINE_STUDENT. In a shared pool the call needs CAP_SYS_ADMIN.
+ */
+struct slablab_violation {
+	__u32 flags;		/* (in) 0 */
+	__u32 rule;		/* (out) enum slablab_allocator_rule */
+	__u32 function;		/* (out) enum slablab_allocator_function */
+	__u32 line;		/* (out) of rust/student/lib.rs, or 0 if the answer broke the rule */
+	__u64 call;		/* (out) the number of the call, from 1; 0 for new */
+	__u64 offset;		/* (out) of the access, block or overlap; for a note: page | note << 32 */
+	__u64 accesses;		/* (out) of all calls, to the pool and to notes */
+	__u8 sentence[SLABLAB_SENTENCE_BYTES];	/* (out) the allocator's own words; zeros after the end */
+};
+#define SLABLAB_VIOLATION_SIZE_VER1 104
+
 #define SLABLAB_INFO _IOWR(SLABLAB_IOC_TYPE, SLABLAB_NR_INFO, struct slablab_info)
 #define SLABLAB_BIND _IOWR(SLABLAB_IOC_TYPE, SLABLAB_NR_BIND, struct slablab_bind)
 #define SLABLAB_ALLOC _IOWR(SLABLAB_IOC_TYPE, SLABLAB_NR_ALLOC, struct slablab_alloc)
@@ -970,5 +1038,6 @@ struct slablab_events {
 #define SLABLAB_REPORTS _IOWR(SLABLAB_IOC_TYPE, SLABLAB_NR_REPORTS, struct slablab_reports)
 #define SLABLAB_FAIL _IOWR(SLABLAB_IOC_TYPE, SLABLAB_NR_FAIL, struct slablab_fail)
 #define SLABLAB_EVENTS _IOWR(SLABLAB_IOC_TYPE, SLABLAB_NR_EVENTS, struct slablab_events)
+#define SLABLAB_VIOLATION _IOWR(SLABLAB_IOC_TYPE, SLABLAB_NR_VIOLATION, struct slablab_violation)
 
 #endif /* _UAPI_SLABLAB_H */

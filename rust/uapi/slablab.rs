@@ -9,7 +9,7 @@ pub const SLABLAB_CAP_POOL: u32 = 1;
 pub const SLABLAB_CAP_PRIVATE: u32 = 2;
 pub const SLABLAB_CAP_MAP: u32 = 4;
 pub const SLABLAB_CAP_MMAP: u32 = 8;
-pub const SLABLAB_CAUSES: u32 = 9;
+pub const SLABLAB_CAUSES: u32 = 10;
 pub const SLABLAB_NO_CLASS: u32 = 255;
 pub const SLABLAB_NO_ORDER: u32 = 255;
 pub const SLABLAB_NO_OFFSET: i32 = -1;
@@ -27,7 +27,7 @@ pub const SLABLAB_REALLOC_SIZE_VER1: u32 = 40;
 pub const SLABLAB_FAULTS: u32 = 16;
 pub const SLABLAB_CLASSES_MAX: u32 = 40;
 pub const SLABLAB_ORDERS_MAX: u32 = 24;
-pub const SLABLAB_STATS_SIZE_VER1: u32 = 2640;
+pub const SLABLAB_STATS_SIZE_VER1: u32 = 2656;
 pub const SLABLAB_CHECK_SIZE_VER1: u32 = 32;
 pub const SLABLAB_EXTEND_SIZE_VER1: u32 = 32;
 pub const SLABLAB_REGIONS_MAX: u32 = 16;
@@ -57,12 +57,14 @@ pub const SLABLAB_NO_ALIGN: u32 = 255;
 pub const SLABLAB_EVENT_SIZE_VER1: u32 = 64;
 pub const SLABLAB_EVENTS_SIZE_VER1: u32 = 40;
 pub const SLABLAB_EVENTS_MAX: u32 = 65536;
+pub const SLABLAB_SENTENCE_BYTES: u32 = 64;
+pub const SLABLAB_VIOLATION_SIZE_VER1: u32 = 104;
 pub const SLABLAB_INFO: u32 = 3228089088;
 pub const SLABLAB_BIND: u32 = 3223370497;
 pub const SLABLAB_ALLOC: u32 = 3224419074;
 pub const SLABLAB_FREE: u32 = 47875;
 pub const SLABLAB_REALLOC: u32 = 3223894788;
-pub const SLABLAB_STATS: u32 = 3394288389;
+pub const SLABLAB_STATS: u32 = 3395336965;
 pub const SLABLAB_CHECK: u32 = 3223370502;
 pub const SLABLAB_EXTEND: u32 = 3223370503;
 pub const SLABLAB_SHRINK: u32 = 3222846217;
@@ -73,6 +75,7 @@ pub const SLABLAB_INJECT: u32 = 3229137676;
 pub const SLABLAB_REPORTS: u32 = 3223370509;
 pub const SLABLAB_FAIL: u32 = 3223370510;
 pub const SLABLAB_EVENTS: u32 = 3223894799;
+pub const SLABLAB_VIOLATION: u32 = 3228089104;
 pub type __u8 = ::core::ffi::c_uchar;
 pub type __u16 = ::core::ffi::c_ushort;
 pub type __u32 = ::core::ffi::c_uint;
@@ -94,11 +97,13 @@ pub const SLABLAB_NR_INJECT: slablab_command = 12;
 pub const SLABLAB_NR_REPORTS: slablab_command = 13;
 pub const SLABLAB_NR_FAIL: slablab_command = 14;
 pub const SLABLAB_NR_EVENTS: slablab_command = 15;
+pub const SLABLAB_NR_VIOLATION: slablab_command = 16;
 pub type slablab_command = ::core::ffi::c_uint;
 pub const SLABLAB_ENGINE_DEFAULT: slablab_engine = 0;
 pub const SLABLAB_ENGINE_SEED: slablab_engine = 1;
 pub const SLABLAB_ENGINE_HYBRID: slablab_engine = 2;
 pub const SLABLAB_ENGINE_SLUB: slablab_engine = 3;
+pub const SLABLAB_ENGINE_STUDENT: slablab_engine = 4;
 pub type slablab_engine = ::core::ffi::c_uint;
 pub const SLABLAB_PATH_NONE: slablab_path = 0;
 pub const SLABLAB_PATH_SLAB: slablab_path = 1;
@@ -118,6 +123,7 @@ pub const SLABLAB_CAUSE_UNSUPPORTED: slablab_cause = 5;
 pub const SLABLAB_CAUSE_TABLES: slablab_cause = 6;
 pub const SLABLAB_CAUSE_INJECTED: slablab_cause = 7;
 pub const SLABLAB_CAUSE_BUSY: slablab_cause = 8;
+pub const SLABLAB_CAUSE_FAULTY: slablab_cause = 9;
 pub type slablab_cause = ::core::ffi::c_uint;
 #[repr(C)]
 #[derive(Debug, Default, Copy, Clone)]
@@ -357,7 +363,7 @@ pub struct slablab_stats {
     pub live_blocks: __u64,
     pub allocations: __u64,
     pub frees: __u64,
-    pub refusals: [__u64; 9usize],
+    pub refusals: [__u64; 10usize],
     pub buddy_user_bytes: __u64,
     pub buddy_actual_bytes: __u64,
     pub buddy_total_bytes: __u64,
@@ -369,13 +375,13 @@ pub struct slablab_stats {
     pub session_allocations: __u64,
     pub session_frees: __u64,
     pub session_reallocations: __u64,
-    pub session_refusals: [__u64; 9usize],
+    pub session_refusals: [__u64; 10usize],
     pub classes: [slablab_class_stats; 40usize],
     pub orders: [slablab_order_stats; 24usize],
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
-    ["Size of slablab_stats"][::core::mem::size_of::<slablab_stats>() - 2640usize];
+    ["Size of slablab_stats"][::core::mem::size_of::<slablab_stats>() - 2656usize];
     ["Alignment of slablab_stats"][::core::mem::align_of::<slablab_stats>() - 8usize];
     ["Offset of field: slablab_stats::flags"]
         [::core::mem::offset_of!(slablab_stats, flags) - 0usize];
@@ -412,33 +418,33 @@ const _: () = {
     ["Offset of field: slablab_stats::refusals"]
         [::core::mem::offset_of!(slablab_stats, refusals) - 112usize];
     ["Offset of field: slablab_stats::buddy_user_bytes"]
-        [::core::mem::offset_of!(slablab_stats, buddy_user_bytes) - 184usize];
+        [::core::mem::offset_of!(slablab_stats, buddy_user_bytes) - 192usize];
     ["Offset of field: slablab_stats::buddy_actual_bytes"]
-        [::core::mem::offset_of!(slablab_stats, buddy_actual_bytes) - 192usize];
+        [::core::mem::offset_of!(slablab_stats, buddy_actual_bytes) - 200usize];
     ["Offset of field: slablab_stats::buddy_total_bytes"]
-        [::core::mem::offset_of!(slablab_stats, buddy_total_bytes) - 200usize];
+        [::core::mem::offset_of!(slablab_stats, buddy_total_bytes) - 208usize];
     ["Offset of field: slablab_stats::reports"]
-        [::core::mem::offset_of!(slablab_stats, reports) - 208usize];
+        [::core::mem::offset_of!(slablab_stats, reports) - 216usize];
     ["Offset of field: slablab_stats::quarantined_blocks"]
-        [::core::mem::offset_of!(slablab_stats, quarantined_blocks) - 336usize];
+        [::core::mem::offset_of!(slablab_stats, quarantined_blocks) - 344usize];
     ["Offset of field: slablab_stats::quarantined_bytes"]
-        [::core::mem::offset_of!(slablab_stats, quarantined_bytes) - 344usize];
+        [::core::mem::offset_of!(slablab_stats, quarantined_bytes) - 352usize];
     ["Offset of field: slablab_stats::session_blocks"]
-        [::core::mem::offset_of!(slablab_stats, session_blocks) - 352usize];
+        [::core::mem::offset_of!(slablab_stats, session_blocks) - 360usize];
     ["Offset of field: slablab_stats::session_bytes"]
-        [::core::mem::offset_of!(slablab_stats, session_bytes) - 360usize];
+        [::core::mem::offset_of!(slablab_stats, session_bytes) - 368usize];
     ["Offset of field: slablab_stats::session_allocations"]
-        [::core::mem::offset_of!(slablab_stats, session_allocations) - 368usize];
+        [::core::mem::offset_of!(slablab_stats, session_allocations) - 376usize];
     ["Offset of field: slablab_stats::session_frees"]
-        [::core::mem::offset_of!(slablab_stats, session_frees) - 376usize];
+        [::core::mem::offset_of!(slablab_stats, session_frees) - 384usize];
     ["Offset of field: slablab_stats::session_reallocations"]
-        [::core::mem::offset_of!(slablab_stats, session_reallocations) - 384usize];
+        [::core::mem::offset_of!(slablab_stats, session_reallocations) - 392usize];
     ["Offset of field: slablab_stats::session_refusals"]
-        [::core::mem::offset_of!(slablab_stats, session_refusals) - 392usize];
+        [::core::mem::offset_of!(slablab_stats, session_refusals) - 400usize];
     ["Offset of field: slablab_stats::classes"]
-        [::core::mem::offset_of!(slablab_stats, classes) - 464usize];
+        [::core::mem::offset_of!(slablab_stats, classes) - 480usize];
     ["Offset of field: slablab_stats::orders"]
-        [::core::mem::offset_of!(slablab_stats, orders) - 2064usize];
+        [::core::mem::offset_of!(slablab_stats, orders) - 2080usize];
 };
 impl Default for slablab_stats {
     fn default() -> Self {
@@ -465,6 +471,7 @@ pub const SLABLAB_RULE_LISTS: slablab_rule = 12;
 pub const SLABLAB_RULE_MAGAZINES: slablab_rule = 13;
 pub const SLABLAB_RULE_RED_ZONES: slablab_rule = 14;
 pub const SLABLAB_RULE_POISON: slablab_rule = 15;
+pub const SLABLAB_RULE_ALLOCATOR: slablab_rule = 16;
 pub type slablab_rule = ::core::ffi::c_uint;
 #[repr(C)]
 #[derive(Debug, Default, Copy, Clone)]
@@ -661,6 +668,7 @@ pub const SLABLAB_BENCH_HYBRID: slablab_bench_subject = 1;
 pub const SLABLAB_BENCH_SEED: slablab_bench_subject = 2;
 pub const SLABLAB_BENCH_KMALLOC: slablab_bench_subject = 3;
 pub const SLABLAB_BENCH_KMEM_CACHE: slablab_bench_subject = 4;
+pub const SLABLAB_BENCH_STUDENT: slablab_bench_subject = 5;
 pub type slablab_bench_subject = ::core::ffi::c_uint;
 pub const SLABLAB_BENCH_PAIR: slablab_bench_pattern = 0;
 pub const SLABLAB_BENCH_LIFO: slablab_bench_pattern = 1;
@@ -991,3 +999,64 @@ const _: () = {
     ["Offset of field: slablab_events::lost"]
         [::core::mem::offset_of!(slablab_events, lost) - 32usize];
 };
+pub const SLABLAB_ALLOCATOR_NONE: slablab_allocator_rule = 0;
+pub const SLABLAB_ALLOCATOR_ACCESS_IN_POOL: slablab_allocator_rule = 1;
+pub const SLABLAB_ALLOCATOR_ACCESS_ALIGNED: slablab_allocator_rule = 2;
+pub const SLABLAB_ALLOCATOR_ACCESS_OUTSIDE_OF_BLOCKS: slablab_allocator_rule = 3;
+pub const SLABLAB_ALLOCATOR_CALL_ENDS: slablab_allocator_rule = 4;
+pub const SLABLAB_ALLOCATOR_NOTE_EXISTS: slablab_allocator_rule = 5;
+pub const SLABLAB_ALLOCATOR_BLOCK_IN_POOL: slablab_allocator_rule = 6;
+pub const SLABLAB_ALLOCATOR_BLOCK_ALIGNED: slablab_allocator_rule = 7;
+pub const SLABLAB_ALLOCATOR_BLOCK_DISJOINT: slablab_allocator_rule = 8;
+pub const SLABLAB_ALLOCATOR_OWN_CHECK: slablab_allocator_rule = 9;
+pub const SLABLAB_ALLOCATOR_PROGRAM_ERROR: slablab_allocator_rule = 10;
+pub type slablab_allocator_rule = ::core::ffi::c_uint;
+pub const SLABLAB_FUNCTION_NONE: slablab_allocator_function = 0;
+pub const SLABLAB_FUNCTION_NEW: slablab_allocator_function = 1;
+pub const SLABLAB_FUNCTION_ALLOCATE: slablab_allocator_function = 2;
+pub const SLABLAB_FUNCTION_FREE: slablab_allocator_function = 3;
+pub const SLABLAB_FUNCTION_RESIZE: slablab_allocator_function = 4;
+pub const SLABLAB_FUNCTION_CHECK: slablab_allocator_function = 5;
+pub type slablab_allocator_function = ::core::ffi::c_uint;
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct slablab_violation {
+    pub flags: __u32,
+    pub rule: __u32,
+    pub function: __u32,
+    pub line: __u32,
+    pub call: __u64,
+    pub offset: __u64,
+    pub accesses: __u64,
+    pub sentence: [__u8; 64usize],
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of slablab_violation"][::core::mem::size_of::<slablab_violation>() - 104usize];
+    ["Alignment of slablab_violation"][::core::mem::align_of::<slablab_violation>() - 8usize];
+    ["Offset of field: slablab_violation::flags"]
+        [::core::mem::offset_of!(slablab_violation, flags) - 0usize];
+    ["Offset of field: slablab_violation::rule"]
+        [::core::mem::offset_of!(slablab_violation, rule) - 4usize];
+    ["Offset of field: slablab_violation::function"]
+        [::core::mem::offset_of!(slablab_violation, function) - 8usize];
+    ["Offset of field: slablab_violation::line"]
+        [::core::mem::offset_of!(slablab_violation, line) - 12usize];
+    ["Offset of field: slablab_violation::call"]
+        [::core::mem::offset_of!(slablab_violation, call) - 16usize];
+    ["Offset of field: slablab_violation::offset"]
+        [::core::mem::offset_of!(slablab_violation, offset) - 24usize];
+    ["Offset of field: slablab_violation::accesses"]
+        [::core::mem::offset_of!(slablab_violation, accesses) - 32usize];
+    ["Offset of field: slablab_violation::sentence"]
+        [::core::mem::offset_of!(slablab_violation, sentence) - 40usize];
+};
+impl Default for slablab_violation {
+    fn default() -> Self {
+        let mut s = ::core::mem::MaybeUninit::<Self>::uninit();
+        unsafe {
+            ::core::ptr::write_bytes(s.as_mut_ptr(), 0, 1);
+            s.assume_init()
+        }
+    }
+}

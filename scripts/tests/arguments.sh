@@ -11,9 +11,10 @@ set -eu
 
 [ $# -eq 1 ] || { sed -n '/^# *arguments\.sh/s/^# *//p' "$0" >&2; exit 2; }
 command=$(realpath "$1")
+require_program "$command"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-unset ACCEL BENCH ENGINE KDIR KERNEL_SRC MO RECORD SIM STRESS TRACE MAKEFLAGS MAKELEVEL
+unset ACCEL BENCH DIR ENGINE EXERCISE KDIR KERNEL_SRC MO OUT RECORD SEED SIM TIMEOUT STRESS TRACE MAKEFLAGS MAKELEVEL
 failed=0
 
 # The fake programs write their arguments to a file, and succeed.
@@ -79,6 +80,11 @@ refused "a BENCH= option that bench-host does not have" "--quik is not an option
 refused "SLABLAB_CACHE= of nothing" "SLABLAB_CACHE=$work/nothing is not a directory" run SLABLAB_CACHE="$work/nothing"
 refused "KDIR= of nothing" "not a built kernel tree" run KDIR="$work/nothing"
 refused "KERNEL_SRC= of nothing" "not a kernel source tree" kernel KERNEL_SRC="$work/nothing"
+refused "grade without DIR=" "DIR= is missing" grade
+refused "DIR= of nothing" "DIR=$work/nothing is not a folder" grade DIR="$work/nothing"
+refused "an exercise that does not exist" "EXERCISE=77 is not the number of an exercise" grade DIR="$work" EXERCISE=77
+refused "a seed that is no number" "SEED=x is not a number" grade DIR="$work" SEED=x
+refused "a limit that is no number" "TIMEOUT: 'x' is not a positive integer" grade DIR="$work" TIMEOUT=x
 refused "MO= with a space" "a space" modules MO="$work/a b"
 
 # The following tests use a kernel tree with KDIR=, for which nothing is installed.

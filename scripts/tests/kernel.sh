@@ -87,6 +87,11 @@ read_only() {
 
 lab=$("$kernel" path lab 2>"$work/log") || { cat "$work/log" >&2; die "the fake kernel was not built"; }
 check "a kernel is built" test -e "$lab/.complete"
+check "has finds the kernel" "$kernel" has lab
+lacks() { ! SLABLAB_CACHE=$1 "$kernel" has "$2" && ! compgen -G "$1/kernel-$2-*"; }
+check "has neither finds nor builds another flavour" lacks "$SLABLAB_CACHE" lab+debug
+has_nothing() { lacks "$work/none" lab && [ ! -e "$work/none" ]; }
+check "has downloads nothing into an empty cache" has_nothing
 
 # A build in the background holds the lock of another flavour.
 touch "$source/hold"

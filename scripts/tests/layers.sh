@@ -74,6 +74,7 @@ seed: 1 passed, 1 failed
 hybrid: not run
 debug-mode: not run
 doc: not run
+student: not run
 session: not run
 trace: not run
 lab: not run

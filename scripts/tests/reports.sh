@@ -65,6 +65,8 @@ expect 'kmemleak' kmemleak \
 	'kmemleak: 3 new suspected memory leaks (see /sys/kernel/debug/kmemleak)'
 expect 'kmemleak: object' kmemleak 'unreferenced object 0xffff888003a4b000 (size 64):'
 expect 'kmemleak: disabled' kmemleak 'kmemleak: Kernel memory leak detector disabled'
+expect 'kmemleak: disabled on purpose' '' \
+	'Command line: console=ttyS0 kmemleak=off' 'kmemleak: Kernel memory leak detector disabled'
 expect 'soft lockup' 'soft lockup' 'watchdog: BUG: soft lockup - CPU#1 stuck for 26s! [slablab:71]'
 expect 'RCU stall' 'RCU stall' 'rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:'
 expect 'hung task' 'hung task' 'INFO: task slablab:71 blocked for more than 120 seconds.'

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # Tests vm.sh: the input of the command, the warning about files that are lost with the machine, and the stacks
-# and the last operation that are printed for a machine that does not finish. The test needs the initramfs and the
+# and the last operation that are printed for a machine that does not finish or is stuck. The test needs the initramfs and the
 # kernel.
 
 set -eu
@@ -39,5 +39,12 @@ prints "the timeout is the error" '^error: the machine did not finish in 20 s'
 prints "the first CPU has a stack" '^Kernel panic - not syncing: NMI'
 prints "the other CPU has a stack" '^NMI backtrace for cpu '
 prints "the run and its operation are named" "^the kernel was running: $run --ops [0-9]+$"
+
+if "$top/scripts/vm.sh" -t 100 sh -c 'echo "<3>stuck: a test" >/dev/kmsg && sleep 100' >"$log" 2>&1; then
+	echo "not ok: a stuck machine is a failure"
+	failed=1
+fi
+prints "a stuck machine ends before its timeout" '^error: the kernel does not return from a call'
+prints "a stuck machine prints its stacks" '^Kernel panic - not syncing: NMI'
 [ "$failed" -eq 0 ] || cat "$log"
 exit $failed

@@ -20,6 +20,7 @@ use slablab_report::files::{
 
 use crate::{
     machine,
+    museum,
     plot,
     run::{
         self,
@@ -43,7 +44,8 @@ const FIGURES: FileKind = FileKind {
 /// Compare the engines of slablab with other allocators, in one process on the host.
 ///
 /// The exit status is 0 when every allocator answered correctly, whatever the times, and 1 when an
-/// answer was wrong.
+/// answer was wrong. In the museum, only a wrong answer of an engine of slablab counts: wrong answers of other
+/// allocators are the results of that table.
 #[derive(Parser)]
 #[command(version, name = "bench-host")]
 pub(crate) struct Cli {
@@ -55,7 +57,8 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "WORD", value_delimiter = ',')]
     heap: Vec<String>,
 
-    /// Measure only patterns whose name contains one of the words ("space" selects the traces)
+    /// Measure only patterns whose name contains one of the words ("space" selects the traces, "museum"
+    /// the inputs of bug reports)
     #[arg(long, value_name = "WORD", value_delimiter = ',')]
     pattern: Vec<String>,
 
@@ -82,11 +85,19 @@ pub(crate) struct Cli {
     /// Run one allocator and pattern once, for callgrind
     #[arg(long, hide = true, num_args = 2, value_names = ["HEAP", "PATTERN"])]
     count: Option<Vec<String>>,
+
+    /// Run one allocator on one exhibit of the museum, and print the result as JSON
+    #[arg(long, hide = true, num_args = 2, value_names = ["HEAP", "EXHIBIT"])]
+    exhibit: Option<Vec<String>>,
 }
 
 impl Cli {
     /// Runs the benchmark as the arguments say.
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+        if let Some([heap, exhibit]) = self.exhibit.as_deref() {
+            museum::child(heap, exhibit)?;
+            return Ok(ExitCode::SUCCESS);
+        }
         machine::equalize_conditions();
         let plan = BenchPlan {
             quick: self.quick,
@@ -125,7 +136,10 @@ impl Cli {
         let path = picture.path().display().to_string();
         picture.write(plot::draw(&results)?.as_bytes())?;
         println!("Picture: {path}");
-        Ok(ExitCode::SUCCESS)
+        Ok(match results.wrong_in_the_museum() {
+            true => ExitCode::FAILURE,
+            false => ExitCode::SUCCESS,
+        })
     }
 }
 

@@ -14,6 +14,7 @@ mod clock;
 mod heap;
 mod lock;
 mod machine;
+mod museum;
 mod pattern;
 mod peers;
 mod plot;

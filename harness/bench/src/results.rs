@@ -4,7 +4,13 @@
 
 use serde::Serialize;
 
-use crate::statistics::SampleSummary;
+use crate::{
+    museum::{
+        MuseumCell,
+        Verdict, //
+    },
+    statistics::SampleSummary, //
+};
 
 /// The results of one run.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -21,6 +27,8 @@ pub(crate) struct Results {
     pub(crate) instructions: Vec<PatternRow<Instructions>>,
     /// The memory that traces need.
     pub(crate) space: Vec<Space>,
+    /// The inputs of bug reports.
+    pub(crate) museum: Vec<MuseumRow>,
     /// The targets, and whether they are met.
     pub(crate) targets: Vec<TargetComparison>,
 }
@@ -150,6 +158,19 @@ pub(crate) struct SmallestPool {
     pub(crate) utilisation_with_metadata: f64,
 }
 
+/// The results of an exhibit of the museum.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct MuseumRow {
+    /// The name of the exhibit.
+    pub(crate) exhibit: String,
+    /// The address of the report.
+    pub(crate) address: String,
+    /// The size of the pool in bytes.
+    pub(crate) pool_bytes: u64,
+    /// The result of each allocator; `None` where it was not measured.
+    pub(crate) cells: Vec<Option<MuseumCell>>,
+}
+
 /// A target, and whether it is met.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct TargetComparison {
@@ -171,6 +192,19 @@ impl Results {
     /// Returns the index of an allocator in the cells.
     pub(crate) fn place(&self, name: &str) -> Option<usize> {
         self.allocators.iter().position(|of| of.name == name)
+    }
+
+    /// Returns whether an engine of slablab gave a wrong answer to an exhibit of the museum.
+    pub(crate) fn wrong_in_the_museum(&self) -> bool {
+        self.museum.iter().any(|row| {
+            let ours = row
+                .cells
+                .iter()
+                .zip(&self.allocators)
+                .filter(|(_, of)| of.ours);
+            ours.filter_map(|(cell, _)| cell.as_ref())
+                .any(|cell| matches!(cell.verdict, Verdict::Wrong(_)))
+        })
     }
 
     /// Returns the row of a pattern.

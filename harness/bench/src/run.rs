@@ -14,12 +14,13 @@ use anyhow::{
     anyhow, //
 };
 use slablab_report::Stage;
+use slablab_trace::museum::Exhibit;
 
 use crate::{
     calibration::Calibration,
     callgrind,
     clock::TimestampClock,
-    machine,
+    machine, museum,
     pattern::{
         self,
         TimedPattern,
@@ -39,6 +40,7 @@ use crate::{
         AllocatorDescription,
         FreeTimes,
         Instructions,
+        MuseumRow,
         PatternRow,
         Results,
         RunConditions,
@@ -80,7 +82,10 @@ impl BenchPlan {
 
     /// Returns whether anything is selected.
     pub(crate) fn measures(&self) -> bool {
-        !self.timed().is_empty() || !self.freed().is_empty() || self.wants("space")
+        !self.timed().is_empty()
+            || !self.freed().is_empty()
+            || self.wants("space")
+            || self.exhibits().next().is_some()
     }
 
     /// Returns the selected allocators. The baseline and hybrid are always selected.
@@ -104,6 +109,11 @@ impl BenchPlan {
     fn freed(&self) -> Vec<Worst> {
         let patterns = Worst::all(self.quick).into_iter();
         patterns.filter(|of| self.wants(of.name)).collect()
+    }
+
+    /// Returns the selected exhibits of the museum.
+    fn exhibits(&self) -> impl Iterator<Item = &'static Exhibit> {
+        slablab_trace::museum::all().filter(|exhibit| self.wants(exhibit.pattern.name))
     }
 
     /// Returns the numbers of rounds and repetitions, and the length of a repetition.
@@ -149,6 +159,7 @@ pub(crate) fn all(plan: &BenchPlan) -> anyhow::Result<Results> {
     if plan.wants("space") {
         spaces(plan, &peers, &mut results)?;
     }
+    exhibits(plan, &peers, &mut results)?;
     results.about.no_instructions = match plan.callgrind {
         true => callgrind::unavailable(),
         false => Some("--no-callgrind was given".into()),
@@ -313,6 +324,30 @@ fn spaces(plan: &BenchPlan, peers: &[Peer], results: &mut Results) -> anyhow::Re
             family: pattern.family.name().into(),
             operations: trace.ops().len(),
             peak_bytes: trace.peak_bytes() as usize,
+            cells,
+        });
+    }
+    Ok(())
+}
+
+/// Runs the exhibits of the museum.
+fn exhibits(plan: &BenchPlan, peers: &[Peer], results: &mut Results) -> anyhow::Result<()> {
+    let exhibits: Vec<_> = plan.exhibits().collect();
+    if exhibits.is_empty() {
+        return Ok(());
+    }
+    let stage = Stage::new("museum", exhibits.len() * peers.len());
+    for exhibit in exhibits {
+        let mut cells = Vec::with_capacity(peers.len());
+        for peer in peers {
+            stage.doing(&format!("{} {}", exhibit.pattern.name, peer.name));
+            stage.step();
+            cells.push(museum::run(peer, exhibit)?);
+        }
+        results.museum.push(MuseumRow {
+            exhibit: exhibit.pattern.name.into(),
+            address: exhibit.address.into(),
+            pool_bytes: exhibit.pool_bytes,
             cells,
         });
     }

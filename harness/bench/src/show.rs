@@ -17,6 +17,10 @@ use slablab_report::{
 };
 
 use crate::{
+    museum::{
+        MuseumCell,
+        Verdict, //
+    },
     results::{
         AllocatorDescription,
         PatternRow,
@@ -47,7 +51,9 @@ impl fmt::Display for PrintedReport<'_> {
             } else {
                 "Nanoseconds per pair of allocation and free, allocators without a lock"
             };
-            writeln!(f, "{BOLD}{title}{BOLD:#}\n\n{}", columns.times(results))?;
+            if !results.times.is_empty() {
+                writeln!(f, "{BOLD}{title}{BOLD:#}\n\n{}", columns.times(results))?;
+            }
             if !results.frees.is_empty() {
                 let title = "Nanoseconds per single free: p99 / max";
                 writeln!(f, "{BOLD}{title}{BOLD:#}\n\n{}", columns.frees(results))?;
@@ -67,6 +73,13 @@ impl fmt::Display for PrintedReport<'_> {
             let title = "Utilisation in %: peak of live bytes / smallest pool (hybrid ≤: upper bound \
                          from the rounding of sizes alone)";
             writeln!(f, "{BOLD}{title}{BOLD:#}\n\n{}", columns.space(results))?;
+        }
+        if !results.museum.is_empty() {
+            let columns = Columns::new(results, |of| of.threads && !of.baseline);
+            let title = "The museum: inputs of bug reports in a pool of the size of the row, with the smallest \
+                         pool that serves all requests, in KiB";
+            writeln!(f, "{BOLD}{title}{BOLD:#}\n\n{}", columns.museum(results))?;
+            wrong(f, results)?;
         }
         hot(f, results)?;
         targets(f, results)?;
@@ -179,6 +192,33 @@ impl<'run> Columns<'run> {
         table
     }
 
+    fn museum(&self, results: &Results) -> Table {
+        let mut table = self.table(1, &["exhibit", "pool"]);
+        for row in &results.museum {
+            let mut cells = vec![
+                Cell::from(row.exhibit.trim_start_matches("museum/")),
+                count(row.pool_bytes / 1024).into(),
+            ];
+            cells.extend(self.0.iter().map(|(place, _)| {
+                let Some(cell) = &row.cells[*place] else {
+                    return NONE.into();
+                };
+                let pool = cell.smallest_pool.map(|bytes| count(bytes / 1024));
+                let text = |word: &str| match &pool {
+                    Some(pool) => format!("{word} {pool:>6}"),
+                    None => format!("{word} {:>6}", ""),
+                };
+                match &cell.verdict {
+                    Verdict::Right => text("right").into(),
+                    Verdict::Refused => Cell::styled(text("refused"), BOLD),
+                    Verdict::Wrong(_) => Cell::styled(text("wrong"), BAD),
+                }
+            }));
+            table.row(cells);
+        }
+        table
+    }
+
     fn space(&self, results: &Results) -> Table {
         let hybrid = results.place("hybrid");
         let mut table = self.table(2, &["family", "trace", "peak, KiB", "hybrid ≤"]);
@@ -226,6 +266,24 @@ impl<'run> Columns<'run> {
         }
         table
     }
+}
+
+/// Prints the wrong answers to exhibits of the museum.
+fn wrong(f: &mut fmt::Formatter<'_>, results: &Results) -> fmt::Result {
+    let mut found = false;
+    for row in &results.museum {
+        for (of, cell) in results.allocators.iter().zip(&row.cells) {
+            if let Some(MuseumCell {
+                verdict: Verdict::Wrong(why),
+                ..
+            }) = cell
+            {
+                writeln!(f, "Wrong: {}, {}: {why}", row.exhibit, of.name)?;
+                found = true;
+            }
+        }
+    }
+    if found { writeln!(f) } else { Ok(()) }
 }
 
 /// Prints the functions in which hybrid runs most instructions.

@@ -49,7 +49,7 @@ pub(crate) struct SpaceRequired {
 
 /// Returns the patterns that are measured.
 pub(crate) fn patterns() -> impl Iterator<Item = &'static Pattern> {
-    pattern::all().filter(|pattern| pattern.family != Family::Literature || std::env::var_os("LIT").is_some())
+    pattern::workloads().filter(|pattern| pattern.family != Family::Literature || std::env::var_os("LIT").is_some())
 }
 
 /// Returns the size of a pool that is large enough for the searches of all traces, in bytes.

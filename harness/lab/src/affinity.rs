@@ -7,11 +7,14 @@
 
 use std::io;
 
-use rustix::thread::{
-    CpuSet,
-    sched_getaffinity,
-    sched_getcpu,
-    sched_setaffinity, //
+use rustix::{
+    io::Errno,
+    thread::{
+        CpuSet,
+        sched_getaffinity,
+        sched_getcpu,
+        sched_setaffinity, //
+    },
 };
 
 /// Pins the thread to one CPU until the value is dropped.
@@ -32,6 +35,20 @@ impl CpuPin {
         sched_setaffinity(None, &there)?;
         Ok(Self(allowed))
     }
+}
+
+/// Moves the thread to a CPU. The thread stays there.
+///
+/// # Errors
+///
+/// `EINVAL` if there is no such CPU, or the thread may not run there.
+pub fn move_to(cpu: usize) -> Result<(), Errno> {
+    if cpu >= CpuSet::MAX_CPU {
+        return Err(Errno::INVAL);
+    }
+    let mut there = CpuSet::new();
+    there.set(cpu);
+    sched_setaffinity(None, &there)
 }
 
 impl Drop for CpuPin {

@@ -55,7 +55,8 @@ use crate::{
         slablab_reports,
         slablab_shrink,
         slablab_stats,
-        slablab_submit, //
+        slablab_submit,
+        slablab_violation, //
     },
 };
 
@@ -177,6 +178,12 @@ impl Target for Device {
         let mut stats = Box::<slablab_stats>::default();
         self.command(&mut *stats)?;
         Ok(stats)
+    }
+
+    fn violation(&self) -> Result<slablab_violation, Errno> {
+        let mut violation = slablab_violation::default();
+        self.command(&mut violation)?;
+        Ok(violation)
     }
 
     fn check(&self) -> Result<slablab_check, Errno> {
@@ -379,12 +386,13 @@ mod tests {
         assert_eq!(request::ALLOC, 0xc030_bb02);
         assert_eq!(request::FREE, 0x0000_bb03);
         assert_eq!(request::REALLOC, 0xc028_bb04);
-        assert_eq!(request::STATS, 0xca50_bb05);
+        assert_eq!(request::STATS, 0xca60_bb05);
         assert_eq!(request::CHECK, 0xc020_bb06);
         assert_eq!(request::EXTEND, 0xc020_bb07);
         assert_eq!(request::SHRINK, 0xc018_bb09);
         assert_eq!(request::MAP, 0xc020_bb08);
         assert_eq!(request::SUBMIT, 0xc018_bb0a);
+        assert_eq!(request::VIOLATION, 0xc068_bb10);
         assert_eq!(request::BENCH, 0xc0b8_bb0b);
         assert_eq!(request::INJECT, 0xc078_bb0c);
         assert_eq!(request::REPORTS, 0xc020_bb0d);

@@ -12,6 +12,22 @@ use crate::{
     },
 };
 
+/// The class of a page with live and free memory, of which the engine knows no more. Its objects are granules of
+/// [`GRANULE_BYTES`] bytes.
+pub const GRANULES: u8 = uapi::SLABLAB_NO_CLASS as u8;
+
+/// The bytes of a granule.
+pub const GRANULE_BYTES: u64 = 8;
+
+/// Returns the bytes of the objects of a class; `classes` are those of the engine's classes.
+#[must_use]
+pub fn object_bytes(classes: &[u64], class: u8) -> u64 {
+    match class {
+        GRANULES => GRANULE_BYTES,
+        class => classes.get(usize::from(class)).copied().unwrap_or(0),
+    }
+}
+
 /// The use of a block of pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Use {
@@ -24,7 +40,7 @@ pub enum Use {
     Large,
     /// A slab: cut into objects of one size class.
     Slab {
-        /// The index of the size class.
+        /// The index of the size class, or [`GRANULES`].
         class: u8,
         /// The number of objects.
         objects: u16,

@@ -6,22 +6,26 @@ use std::os::fd::BorrowedFd;
 
 use rustix::io::Errno;
 
-use crate::uapi::{
-    slablab_alloc,
-    slablab_check,
-    slablab_cost,
-    slablab_event,
-    slablab_events,
-    slablab_extend,
-    slablab_extent,
-    slablab_info,
-    slablab_map,
-    slablab_operation,
-    slablab_realloc,
-    slablab_report,
-    slablab_shrink,
-    slablab_stats,
-    slablab_submit, //
+use crate::{
+    affinity,
+    uapi::{
+        slablab_alloc,
+        slablab_check,
+        slablab_cost,
+        slablab_event,
+        slablab_events,
+        slablab_extend,
+        slablab_extent,
+        slablab_info,
+        slablab_map,
+        slablab_operation,
+        slablab_realloc,
+        slablab_report,
+        slablab_shrink,
+        slablab_stats,
+        slablab_submit,
+        slablab_violation, //
+    },
 };
 
 /// A refused allocation or reallocation.
@@ -62,6 +66,9 @@ pub trait Target: Sync {
     /// Checks the engine's metadata.
     fn check(&self) -> Result<slablab_check, Errno>;
 
+    /// Returns the first rule that the allocator of the engine `student` broke, and its accesses.
+    fn violation(&self) -> Result<slablab_violation, Errno>;
+
     /// Adds `bytes` bytes to the pool.
     fn extend(&self, bytes: u64) -> Result<slablab_extend, Errno>;
 
@@ -94,6 +101,36 @@ pub trait Target: Sync {
     /// Sets fault injection: every `every`-th request and the `growth`-th growth is refused; 0 means
     /// none. Returns the number of requests that the earlier setting refused.
     fn fail(&self, every: u64, growth: u64) -> Result<u64, Errno>;
+
+    /// Reads bytes of the pool that belong to no live block, behind the back of the allocator of the engine `student`.
+    ///
+    /// # Errors
+    ///
+    /// - `EOPNOTSUPP` for every other engine, and on the device.
+    /// - `EFAULT` if a byte does not exist or belongs to a live block.
+    fn read_free(&self, offset: u64, buffer: &mut [u8]) -> Result<(), Errno> {
+        let _ = (offset, buffer);
+        Err(Errno::OPNOTSUPP)
+    }
+
+    /// Writes bytes of the pool that belong to no live block, as a program does that errs.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`Target::read_free`]. The bytes before the one at fault are written.
+    fn stray_write(&self, offset: u64, bytes: &[u8]) -> Result<(), Errno> {
+        let _ = (offset, bytes);
+        Err(Errno::OPNOTSUPP)
+    }
+
+    /// Moves this thread to a CPU: in a process to a simulated one, on the device to one of the machine.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if the machine has no such CPU, or the thread may not run there.
+    fn run_on(&self, cpu: usize) -> Result<(), Errno> {
+        affinity::move_to(cpu)
+    }
 
     /// Returns the open file of the device, for malformed requests.
     fn file(&self) -> Option<BorrowedFd<'_>> {
@@ -172,6 +209,11 @@ macro_rules! forward {
     (@check $field:ident) => {
         fn check(&self) -> Result<$crate::uapi::slablab_check, $crate::device::Errno> {
             self.$field.check()
+        }
+    };
+    (@violation $field:ident) => {
+        fn violation(&self) -> Result<$crate::uapi::slablab_violation, $crate::device::Errno> {
+            self.$field.violation()
         }
     };
     (@extend $field:ident) => {

@@ -35,6 +35,7 @@ pub(crate) use replies::{
     misuse,
     offset,
     refusal_cost, //
+    violation_reply,
 };
 
 /// The offset of a block that is in no pool.
@@ -147,6 +148,8 @@ header_enum! {
         Hybrid = SLABLAB_ENGINE_HYBRID, "hybrid";
         /// Linux's own kvmalloc, on the device only.
         Slub = SLABLAB_ENGINE_SLUB, "slub";
+        /// Your allocator, rust/student/lib.rs.
+        Student = SLABLAB_ENGINE_STUDENT, "student";
     }
 }
 
@@ -193,6 +196,8 @@ header_enum! {
         Injected = SLABLAB_CAUSE_INJECTED, "injected";
         /// The magazines of a CPU could not be flushed in time.
         Busy = SLABLAB_CAUSE_BUSY, "busy";
+        /// The engine's allocator broke a rule and serves no more requests.
+        Faulty = SLABLAB_CAUSE_FAULTY, "faulty";
     }
 }
 
@@ -232,6 +237,90 @@ header_enum! {
         RedZones = SLABLAB_RULE_RED_ZONES, "red zones";
         /// In debug mode: the poison of free memory is unchanged.
         Poison = SLABLAB_RULE_POISON, "poison";
+        /// The engine's allocator keeps its rules.
+        Allocator = SLABLAB_RULE_ALLOCATOR, "allocator";
+    }
+}
+
+header_enum! {
+    /// The rules of the allocator of the engine `student`. The text says what the allocator did.
+    AllocatorRule {
+        /// None was broken.
+        None = SLABLAB_ALLOCATOR_NONE, "broke no rule";
+        /// An access lies in the pool.
+        AccessInPool = SLABLAB_ALLOCATOR_ACCESS_IN_POOL, "accessed memory outside the pool";
+        /// An access begins at a multiple of 8 bytes.
+        AccessAligned = SLABLAB_ALLOCATOR_ACCESS_ALIGNED, "accessed a word that does not begin at a multiple of 8 bytes";
+        /// An access does not touch a live block.
+        AccessOutsideOfBlocks = SLABLAB_ALLOCATOR_ACCESS_OUTSIDE_OF_BLOCKS, "accessed memory of a block that is allocated";
+        /// A call ends after a bounded number of accesses.
+        CallEnds = SLABLAB_ALLOCATOR_CALL_ENDS, "did not end within 16,777,216 accesses; the last one was";
+        /// A page note exists.
+        NoteExists = SLABLAB_ALLOCATOR_NOTE_EXISTS, "accessed a note that does not exist:";
+        /// A new block lies in the pool.
+        BlockInPool = SLABLAB_ALLOCATOR_BLOCK_IN_POOL, "returned a block that does not lie in the pool";
+        /// A new block is aligned as requested.
+        BlockAligned = SLABLAB_ALLOCATOR_BLOCK_ALIGNED, "returned a block that is not at a multiple of the requested alignment,";
+        /// A new block, or a block that grows, shares no byte with another live block.
+        BlockDisjoint = SLABLAB_ALLOCATOR_BLOCK_DISJOINT, "returned memory of another block";
+        /// The rules that the allocator's own check tests hold.
+        OwnCheck = SLABLAB_ALLOCATOR_OWN_CHECK, "found a broken rule";
+        /// The program uses its own blocks only. The allocator reports a stray write.
+        ProgramError = SLABLAB_ALLOCATOR_PROGRAM_ERROR, "found an error of the program";
+    }
+}
+
+header_enum! {
+    /// A function of the allocator of the engine `student`.
+    AllocatorFunction {
+        /// None.
+        None = SLABLAB_FUNCTION_NONE, "no function";
+        /// Prepares a pool.
+        New = SLABLAB_FUNCTION_NEW, "new";
+        /// Allocates a block.
+        Allocate = SLABLAB_FUNCTION_ALLOCATE, "allocate";
+        /// Frees a block.
+        Free = SLABLAB_FUNCTION_FREE, "free";
+        /// Resizes a block in place.
+        Resize = SLABLAB_FUNCTION_RESIZE, "resize";
+        /// Checks the allocator's data.
+        Check = SLABLAB_FUNCTION_CHECK, "check";
+    }
+}
+
+impl slablab_violation {
+    /// Returns what the allocator says about a rule of its own or an error of the program. The sentence may be empty.
+    pub fn own_sentence(&self) -> String {
+        let bytes = self.sentence.iter().take_while(|byte| **byte != 0);
+        String::from_utf8_lossy(&bytes.copied().collect::<Vec<u8>>()).into_owned()
+    }
+}
+
+impl fmt::Display for slablab_violation {
+    /// Writes the violation as a sentence, for example "allocate (call 12) accessed memory outside the pool at offset
+    /// 0x1000: rust/student/lib.rs, line 27".
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let function =
+            AllocatorFunction::from_raw(self.function).unwrap_or(AllocatorFunction::None);
+        let rule = AllocatorRule::from_raw(self.rule).unwrap_or(AllocatorRule::None);
+        match self.call {
+            0 => write!(f, "{function} {rule}")?,
+            call => write!(f, "{function} (call {call}) {rule}")?,
+        }
+        let sentence = self.own_sentence();
+        if !sentence.is_empty() {
+            write!(f, ": {sentence}")?;
+        }
+        if rule == AllocatorRule::NoteExists {
+            let (page, note) = (self.offset & 0xffff_ffff, self.offset >> 32);
+            write!(f, " note {note} of page {page}")?;
+        } else {
+            write!(f, " at offset {:#x}", self.offset)?;
+        }
+        match self.line {
+            0 => Ok(()),
+            line => write!(f, ": rust/student/lib.rs, line {line}"),
+        }
     }
 }
 
@@ -383,6 +472,8 @@ header_enum! {
         Kmalloc = SLABLAB_BENCH_KMALLOC, "kmalloc";
         /// `kmem_cache_alloc` and `kmem_cache_free`.
         KmemCache = SLABLAB_BENCH_KMEM_CACHE, "kmem_cache";
+        /// `student`, through the trait `Engine`.
+        Student = SLABLAB_BENCH_STUDENT, "student";
     }
 }
 

@@ -56,6 +56,11 @@ pub const BOLD: Style = Style::new().bold();
 /// The content of a cell without a value.
 pub const NONE: &str = "–";
 
+/// Returns standard output, which removes styles when it is not a terminal.
+pub fn stdout() -> impl io::Write {
+    anstream::stdout()
+}
+
 /// Prints text to standard output, without its styles when standard output is not a terminal.
 pub fn print(text: impl fmt::Display) -> io::Result<()> {
     let mut stdout = anstream::stdout().lock();

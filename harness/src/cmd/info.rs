@@ -106,7 +106,11 @@ impl From<slablab_info> for Info {
 
 impl Info {
     fn lines(&self) -> String {
-        let engines: Vec<_> = self.engines.iter().map(|engine| engine.name()).collect();
+        // The mask of a process has the engines of `all`, without the learner's.
+        let session = (self.engine).filter(|engine| *engine == Engine::Student);
+        let session = session.filter(|engine| !self.engines.contains(engine));
+        let engines = self.engines.iter().copied().chain(session);
+        let engines: Vec<_> = engines.map(Engine::name).collect();
         let pool = if self.has_pool {
             let regions = match self.regions {
                 1 => "one region".to_owned(),

@@ -3,11 +3,14 @@
 //! The subcommands.
 
 pub(crate) mod bench;
+pub(crate) mod course;
 pub(crate) mod fuzz;
+pub(crate) mod hunt;
 pub(crate) mod info;
 pub(crate) mod inject;
 mod json;
 pub(crate) mod map;
+pub(crate) mod quiz;
 pub(crate) mod replay;
 pub(crate) mod report;
 pub(crate) mod shell;

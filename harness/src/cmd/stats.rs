@@ -254,14 +254,24 @@ impl Stats {
         if self.pool_bytes > 0 {
             line(
                 "pool",
-                format!(
-                    "{} = {} live + {} in magazines + {} in slabs + {} free",
-                    bytes(self.pool_bytes),
-                    bytes(self.live_bytes),
-                    bytes(self.magazine_bytes),
-                    bytes(self.cached_bytes - self.magazine_bytes),
-                    bytes(self.free_bytes)
-                ),
+                if self.engine == Some(Engine::Student) {
+                    // The engine does not know whether an allocator has slabs or magazines.
+                    format!(
+                        "{} = {} live + {} free",
+                        bytes(self.pool_bytes),
+                        bytes(self.live_bytes),
+                        bytes(self.pool_bytes - self.live_bytes)
+                    )
+                } else {
+                    format!(
+                        "{} = {} live + {} in magazines + {} in slabs + {} free",
+                        bytes(self.pool_bytes),
+                        bytes(self.live_bytes),
+                        bytes(self.magazine_bytes),
+                        bytes(self.cached_bytes - self.magazine_bytes),
+                        bytes(self.free_bytes)
+                    )
+                },
             );
             line(
                 "engine counts",

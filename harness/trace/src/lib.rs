@@ -3,7 +3,7 @@
 //! Traces: the sequence of allocation requests of a program.
 //!
 //! A [`Trace`] is made by a [`pattern`] from a seed, read from a file ([`mod@format`]), or recorded
-//! from a running kernel ([`ftrace`]). [`shape`] computes statistics of a trace, and [`search`] finds
+//! from a running kernel ([`ftrace`]). The [`museum`] has the patterns that show bugs of other allocators. [`shape`] computes statistics of a trace, and [`search`] finds
 //! the smallest pool in which a trace can be replayed. The replay itself belongs to the callers.
 
 #![forbid(unsafe_code)]
@@ -11,6 +11,7 @@
 mod builder;
 pub mod format;
 pub mod ftrace;
+pub mod museum;
 pub mod pattern;
 pub mod rng;
 pub mod search;

@@ -426,6 +426,7 @@ where
             map: Some(self),
             shrink: Some(self),
             fail_growth: Some(self),
+            supervise: None,
         }
     }
 }

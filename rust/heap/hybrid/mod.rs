@@ -3,8 +3,8 @@
 //! `hybrid`: slabs over a buddy system, behind per-CPU magazines.
 //!
 //! The README has a picture of it. The metadata lies outside of the pool. A free that reaches the heap is checked
-//! against the metadata, and a bad one is refused with its cause. `docs/seed-design.md` compares the design with that
-//! of [`seed`](crate::seed), and `docs/limits.md` has its drawbacks.
+//! against the metadata, and a bad one is refused with its cause. `docs/seed-weaknesses.md` compares the design with
+//! that of [`seed`](crate::seed), and `docs/limits.md` has its drawbacks.
 //!
 //! # Reading order
 //!

@@ -288,6 +288,7 @@ unsafe impl<L: Lock<State> + Sync> Engine for Seed<L> {
             map: None,
             shrink: None,
             fail_growth: Some(self),
+            supervise: None,
         }
     }
 

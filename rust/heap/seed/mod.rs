@@ -15,32 +15,10 @@
 //!
 //! # Drawbacks
 //!
-//! The design is that of a textbook, and this module reproduces the weaknesses of the design on purpose. For
-//! each weakness, the name in parentheses is the test in `tests/weaknesses.rs` that shows it.
-//!
-//! - A request of at most 4096 bytes with an alignment above 4096 goes to `Slab<4096>`, whose
-//!   blocks do not have that alignment (`a_small_block_with_a_large_alignment_is_misaligned`).
-//!   [`Seed`] refuses alignments above 4096.
-//! - A slab grows by 64 contiguous blocks: a heap of 32 KiB cannot allocate 1024 bytes, and a heap of 128 KiB
-//!   cannot allocate 4096 bytes (`a_small_heap_cannot_serve_its_larger_classes`).
-//! - A slab never returns memory: memory that was once used for blocks of one size cannot serve any other
-//!   size (`freed_slabs_serve_no_other_size`).
-//! - A free to the buddy system searches for the buddy in the list of all free blocks of the same size, O(n)
-//!   (`a_free_searches_every_free_block_of_its_size`).
-//! - Adding memory coalesces nothing: two adjacent free regions serve no request across their
-//!   boundary until a block at the boundary is freed
-//!   (`adjacent_regions_serve_no_request_across_their_boundary`).
-//! - Block sizes are powers of two of at least 64 bytes: a request of 1 byte takes 64 bytes, and a request of
-//!   4097 bytes takes 8192 bytes (`sizes_are_rounded_up_to_powers_of_two`).
-//! - The links of the free lists lie in free memory (`a_write_after_free_chooses_an_allocation`).
-//! - A free is not checked: after a double free, two allocations return the same block
-//!   (`a_double_free_allocates_a_block_twice`).
-//! - The memory of slabs is counted twice, as slab memory and as allocated buddy memory
-//!   (`total_and_used_count_slab_memory_twice`).
-//! - A block's buddy depends on its address, so the largest block that fits depends on the
-//!   address of the region (`the_largest_block_depends_on_the_address`).
-//! - Bad arguments to [`Heap::new`] panic (`new_panics_on_bad_arguments`).
-//! - Every operation needs `&mut Heap`, so one caller runs at a time ([`Seed`] has one lock).
+//! The design is that of a textbook, and this module reproduces the weaknesses of the design on purpose. The
+//! reader is invited to find them: in this code, with `slablab stress` and `slablab replay`, and with the exhibits
+//! of the museum (`docs/museum.md`). `slablab course start 9` is the exercise that repairs them, one at a time.
+//! The solution is a page for teachers, `docs/seed-weaknesses.md`, which names the test of each weakness.
 
 use core::{
     alloc::Layout,

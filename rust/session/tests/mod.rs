@@ -4,6 +4,7 @@
 
 mod fault_injection;
 mod handles;
+mod learner;
 mod locked;
 mod pin;
 mod recording;

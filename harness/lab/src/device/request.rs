@@ -50,6 +50,7 @@ requests! {
     REPORTS: SLABLAB_NR_REPORTS(slablab_reports),
     FAIL: SLABLAB_NR_FAIL(slablab_fail),
     EVENTS: SLABLAB_NR_EVENTS(slablab_events),
+    VIOLATION: SLABLAB_NR_VIOLATION(slablab_violation),
 }
 
 /// FREE takes a handle by value.

@@ -103,7 +103,7 @@ impl<'t> Recording<'t> {
 }
 
 impl Target for Recording<'_> {
-    forward!(target: info, bind, read, write, stats, check, extend, shrink, map, record, events, end_record, inject, fail);
+    forward!(target: info, bind, read, write, stats, check, violation, extend, shrink, map, record, events, end_record, inject, fail);
 
     fn alloc(&self, size: u64, align: u64) -> Result<slablab_alloc, Refused> {
         self.recorded(1, || self.target.alloc(size, align))

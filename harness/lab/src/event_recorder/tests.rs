@@ -41,7 +41,7 @@ fn asked(trace: &Trace, end: usize) -> Vec<(u32, Kind)> {
 
 #[test]
 fn a_replay_that_is_recorded_is_the_trace() {
-    for pattern in pattern::all() {
+    for pattern in pattern::workloads() {
         let trace = pattern.make(3, 5);
         for engine in Pool::ENGINES {
             let sim = Sim::private(engine, POOL_BYTES).unwrap();
@@ -94,7 +94,7 @@ struct Counting {
 }
 
 impl Target for Counting {
-    forward!(sim: info, bind, alloc, realloc, read, write, stats, check, extend, shrink, map, submit, record, end_record, inject, fail);
+    forward!(sim: info, bind, alloc, realloc, read, write, stats, check, violation, extend, shrink, map, submit, record, end_record, inject, fail);
 
     fn free(&self, handle: u32) -> Result<(), Errno> {
         self.under_way.fetch_add(1, Ordering::SeqCst);

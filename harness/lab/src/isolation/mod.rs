@@ -116,7 +116,7 @@ pub enum Patience {
 
 /// The reason why a child ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum EndReason {
+pub enum EndReason {
     /// A new block violates a rule; the text names the rule and the block.
     Violation(String),
     /// A panic, with its text.
@@ -132,7 +132,8 @@ enum EndReason {
 /// The end of a child that has no result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Death {
-    end: EndReason,
+    /// The reason.
+    pub end: EndReason,
     /// The state of the thread in which the child ended.
     pub underway: Underway,
     /// The sum of the operation numbers of all threads.
@@ -149,7 +150,10 @@ impl fmt::Display for Death {
             EndReason::Violation(text) => f.write_str(text)?,
             EndReason::Panic(text) => write!(f, "the engine panicked: {text}")?,
             EndReason::Signal(signal) => {
-                write!(f, "the engine crashed with {}", signal_name(*signal))?
+                write!(f, "the engine crashed with {}", signal_name(*signal))?;
+                if *signal == libc::SIGSEGV {
+                    f.write_str(" (it used up its stack, or accessed memory that does not exist)")?;
+                }
             }
             EndReason::Endless(limit) => write!(
                 f,
@@ -164,15 +168,17 @@ impl fmt::Display for Death {
         }
         match &self.underway.request {
             Some(request) => write!(f, ", in {request}"),
-            None => f.write_str(
+            // A process of a sound engine does not crash here.
+            None if matches!(self.end, EndReason::Signal(_)) => f.write_str(
                 ", between two requests: the engine had corrupted memory outside the pool",
             ),
+            None => f.write_str(", between two requests"),
         }
     }
 }
 
 /// Returns the name of a signal that a fault raises.
-fn signal_name(number: i32) -> String {
+pub fn signal_name(number: i32) -> String {
     let known = [
         (libc::SIGSEGV, "SIGSEGV"),
         (libc::SIGBUS, "SIGBUS"),

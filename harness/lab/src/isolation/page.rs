@@ -67,12 +67,14 @@ pub enum TargetCall {
     Shrink,
     /// MAP: region and page.
     Map,
+    /// The creation of a pool of this process: bytes.
+    Create,
     /// Another call: INFO, BIND, EVENTS, INJECT or FAIL; in a SUBMIT, an operation that is none of the above.
     Other,
 }
 
 impl TargetCall {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 14] = [
         Self::None,
         Self::Alloc,
         Self::Free,
@@ -85,6 +87,7 @@ impl TargetCall {
         Self::Extend,
         Self::Shrink,
         Self::Map,
+        Self::Create,
         Self::Other,
     ];
 
@@ -110,6 +113,7 @@ impl TargetCall {
             Self::Extend => format!("EXTEND by {first} bytes"),
             Self::Shrink => "SHRINK".to_owned(),
             Self::Map => format!("MAP of region {first} from page {second} on"),
+            Self::Create => format!("the creation of a pool of {first} bytes"),
             Self::Other => "INFO, EVENTS or another query".to_owned(),
         }
     }

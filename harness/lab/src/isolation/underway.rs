@@ -107,6 +107,14 @@ pub fn name_threads(command: &str) {
     NAMES_THREADS.store(true, Relaxed);
 }
 
+/// Writes to the kernel's log that the kernel does not return from a call. `vm.sh` then stops the machine, and the stacks
+/// of its CPUs show the place.
+pub fn log_stuck(call: &str) {
+    if let Ok(mut log) = OpenOptions::new().write(true).open("/dev/kmsg") {
+        let _ = log.write_all(format!("<3>stuck: {call}\n").as_bytes());
+    }
+}
+
 /// Names this thread after its operation and, if the workload has several threads, its number. The kernel
 /// keeps the first 15 bytes.
 fn name_thread(thread: Option<u64>, operation: u64) {

@@ -28,7 +28,8 @@ use crate::{
         slablab_report,
         slablab_shrink,
         slablab_stats,
-        slablab_submit, //
+        slablab_submit,
+        slablab_violation, //
     },
 };
 
@@ -86,6 +87,10 @@ impl Target for Watched {
         request(TargetCall::Check, [0; 3], || self.0.check())
     }
 
+    fn violation(&self) -> Result<slablab_violation, Errno> {
+        request(TargetCall::Other, [0; 3], || self.0.violation())
+    }
+
     fn extend(&self, bytes: u64) -> Result<slablab_extend, Errno> {
         request(TargetCall::Extend, [bytes, 0, 0], || self.0.extend(bytes))
     }
@@ -129,6 +134,18 @@ impl Target for Watched {
 
     fn fail(&self, every: u64, growth: u64) -> Result<u64, Errno> {
         request(TargetCall::Other, [0; 3], || self.0.fail(every, growth))
+    }
+
+    fn read_free(&self, offset: u64, buffer: &mut [u8]) -> Result<(), Errno> {
+        self.0.read_free(offset, buffer)
+    }
+
+    fn stray_write(&self, offset: u64, bytes: &[u8]) -> Result<(), Errno> {
+        self.0.stray_write(offset, bytes)
+    }
+
+    fn run_on(&self, cpu: usize) -> Result<(), Errno> {
+        self.0.run_on(cpu)
     }
 
     fn file(&self) -> Option<BorrowedFd<'_>> {

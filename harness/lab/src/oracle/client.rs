@@ -15,6 +15,7 @@ use super::{
         self,
         FillPattern, //
     },
+    journal::Journal,
 };
 use crate::{
     device::Errno,
@@ -72,15 +73,37 @@ impl<'o> Client<'o> {
         }
     }
 
+    /// Returns the oracle.
+    pub fn oracle(&self) -> &'o Oracle<'o> {
+        self.oracle
+    }
+
+    /// Returns the number of accesses that the allocator of the engine `student` has made to its memory.
+    pub fn accesses(&self) -> Result<u64, Violation> {
+        match self.oracle.target.violation() {
+            Ok(reply) => Ok(reply.accesses),
+            Err(errno) => Err(Violation::Failed {
+                call: "VIOLATION",
+                errno,
+            }),
+        }
+    }
+
     /// Allocates a block, or returns the cause of the refusal.
     pub fn alloc(
         &mut self,
         size: u64,
         align: u64,
     ) -> Result<Result<ClientBlock, Cause>, Violation> {
+        self.oracle.note(|journal| journal.alloc(size, align));
         let reply = match self.oracle.target.alloc(size, align) {
             Ok(reply) => reply,
-            Err(refused) => return self.oracle.refused("ALLOC", &refused).map(Err),
+            Err(refused) => {
+                let cause = self.oracle.refused("ALLOC", &refused)?;
+                self.oracle.note(Journal::refused);
+                self.oracle.check_request()?;
+                return Ok(Err(cause));
+            }
         };
         let place = BlockInfo {
             handle: reply.handle,
@@ -89,6 +112,8 @@ impl<'o> Client<'o> {
             size,
             align,
         };
+        self.oracle.note(|journal| journal.placed(&place));
+        self.oracle.check_request()?;
         self.track_new(place, reply.cost).map(Ok)
     }
 
@@ -124,13 +149,16 @@ impl<'o> Client<'o> {
             books.model.remove(&block.place);
             books.tally.frees += 1;
         }
-        self.oracle
-            .target
-            .free(block.handle())
-            .map_err(|errno| Violation::Failed {
-                call: "FREE",
-                errno,
-            })
+        let handle = block.handle();
+        self.oracle.note(|journal| journal.free(handle));
+        let freed = self.oracle.target.free(handle);
+        freed.map_err(|errno| Violation::Failed {
+            call: "FREE",
+            errno,
+        })?;
+        self.oracle.check_last_call()?;
+        self.oracle.note(Journal::done);
+        self.oracle.check_request()
     }
 
     /// Changes the size of a block, or returns the cause of the refusal. A refusal must leave the block
@@ -142,8 +170,10 @@ impl<'o> Client<'o> {
     ) -> Result<Result<(), Cause>, Violation> {
         let old = block.place;
         self.oracle.books().model.remove(&old);
+        (self.oracle).note(|journal| journal.realloc(old.handle, size));
         let result = match self.oracle.target.realloc(old.handle, size) {
             Ok(reply) => {
+                self.oracle.check_last_call()?;
                 block.place = BlockInfo {
                     handle: reply.handle,
                     offset: reply.offset,
@@ -156,15 +186,21 @@ impl<'o> Client<'o> {
                     .model
                     .note(reply.handle, reply.offset, reply.usable, reply.cost);
                 books.tally.reallocations += 1;
+                self.oracle.note(|journal| journal.placed(&block.place));
                 Ok(())
             }
-            Err(refused) => Err(self.oracle.refused("REALLOC", &refused)?),
+            Err(refused) => {
+                let cause = self.oracle.refused("REALLOC", &refused)?;
+                self.oracle.note(Journal::refused);
+                Err(cause)
+            }
         };
         figure(
             "the handle after REALLOC",
             old.handle.into(),
             block.handle().into(),
         )?;
+        self.oracle.check_request()?;
         self.track_resized(block, old.size)?;
         Ok(result)
     }

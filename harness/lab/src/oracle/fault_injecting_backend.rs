@@ -73,7 +73,7 @@ impl Default for Faulty {
 }
 
 impl Target for Faulty {
-    forward!(sim: info, bind, write, extend, shrink, map, record, events, end_record, inject, fail);
+    forward!(sim: info, bind, write, violation, extend, shrink, map, record, events, end_record, inject, fail);
 
     fn alloc(&self, size: u64, align: u64) -> Result<slablab_alloc, Refused> {
         let mut reply = self.sim.alloc(size, align);

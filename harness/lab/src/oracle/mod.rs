@@ -21,6 +21,7 @@ mod client;
 pub mod fault_injecting_backend;
 mod figures;
 mod fill_pattern;
+pub mod journal;
 mod submission;
 #[cfg(test)]
 mod tests;
@@ -48,6 +49,7 @@ use self::{
         pool_figures,
         session_figures, //
     },
+    journal::Journal,
 };
 pub use self::{
     client::{
@@ -68,6 +70,7 @@ use crate::{
     },
     uapi::{
         self,
+        AllocatorRule,
         Cause,
         Rule,
         SLABLAB_CAUSES,
@@ -120,6 +123,9 @@ pub struct Oracle<'t> {
     private: bool,
     books: Mutex<OracleState>,
     checked_bytes: AtomicU64,
+    journal: Option<Journal>,
+    /// Whether CHECK is called after each request of a client.
+    checks_each: bool,
 }
 
 /// The state of the oracle, behind a lock.
@@ -151,7 +157,58 @@ impl<'t> Oracle<'t> {
                 next_id: 0,
             }),
             checked_bytes: AtomicU64::new(0),
+            journal: None,
+            checks_each: false,
         })
+    }
+
+    /// Writes the requests of the clients, and their answers, to a journal.
+    #[must_use]
+    pub fn with_journal(mut self, journal: Journal) -> Self {
+        self.journal = Some(journal);
+        self
+    }
+
+    /// Calls CHECK after each request of the clients. The journal does not contain these calls.
+    #[must_use]
+    pub fn checking_each_request(mut self) -> Self {
+        self.checks_each = true;
+        self
+    }
+
+    /// Calls CHECK if the oracle does so after each request.
+    fn check_request(&self) -> Result<(), Violation> {
+        if !self.checks_each {
+            return Ok(());
+        }
+        self.checked(self.target.check())
+    }
+
+    /// Reports a rule that the allocator of the engine `student` broke in the last call. FREE and REALLOC succeed also
+    /// then, so without this check the next request would be blamed. Only an oracle with a journal names requests.
+    fn check_last_call(&self) -> Result<(), Violation> {
+        if self.journal.is_none() {
+            return Ok(());
+        }
+        match self.target.violation() {
+            Ok(violation) if violation.rule != AllocatorRule::None.raw() => {
+                Err(Violation::Allocator(violation.to_string()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Returns the journal for the oracle of a new pool. The journal forgets the pool of this oracle.
+    pub fn journal_of_new_pool(&self) -> Option<Journal> {
+        let journal = self.journal.as_ref()?.share().ok()?;
+        journal.new_pool();
+        Some(journal)
+    }
+
+    fn note(&self, entry: impl FnOnce(&Journal)) {
+        if let Some(journal) = &self.journal {
+            entry(journal);
+        }
     }
 
     /// Returns the target, for requests whose answers the caller checks.
@@ -169,6 +226,11 @@ impl<'t> Oracle<'t> {
         self.checked_bytes.load(Ordering::Relaxed)
     }
 
+    /// Returns the hash of all answers so far: of their offsets, sizes and costs.
+    pub fn trace(&self) -> u64 {
+        self.books().model.trace()
+    }
+
     /// Returns a client, for one thread.
     pub fn client(&self) -> Client<'_> {
         Client::new(self)
@@ -179,8 +241,20 @@ impl<'t> Oracle<'t> {
         self.books().tally.refusals[cause.raw() as usize] += 1;
     }
 
+    /// Returns the rule that the allocator of the engine `student` broke.
+    fn allocator_violation(&self) -> Violation {
+        match self.target.violation() {
+            Ok(violation) => Violation::Allocator(violation.to_string()),
+            Err(errno) => Violation::Failed {
+                call: "VIOLATION",
+                errno,
+            },
+        }
+    }
+
     /// Calls CHECK, and calls it again while other programs change a shared pool.
     pub fn check(&self) -> Result<(), Violation> {
+        self.note(Journal::check);
         let mut result = self.target.check();
         for _ in 1..CHECK_ATTEMPTS {
             if result.as_ref().err() != Some(&Errno::AGAIN) || self.private {
@@ -188,8 +262,14 @@ impl<'t> Oracle<'t> {
             }
             result = self.target.check();
         }
+        self.checked(result)
+    }
+
+    /// Returns the violation that an answer to CHECK tells.
+    fn checked(&self, result: Result<uapi::slablab_check, Errno>) -> Result<(), Violation> {
         match result {
             Ok(check) if check.rule == Rule::None.raw() => Ok(()),
+            Ok(check) if check.rule == Rule::Allocator.raw() => Err(self.allocator_violation()),
             Ok(check) => Err(Violation::Unsound {
                 rule: Rule::text(check.rule),
                 class: check.class_index,
@@ -259,6 +339,9 @@ impl<'t> Oracle<'t> {
             ) => errno == Errno::NOMEM,
             Some(Cause::Quota) => errno == Errno::DQUOT,
             Some(Cause::Unsupported) => errno == Errno::OPNOTSUPP,
+            Some(Cause::Faulty) => {
+                return Err(self.allocator_violation());
+            }
             Some(Cause::None) | None => false,
         };
         match cause {

@@ -162,6 +162,9 @@ pub enum Violation {
         /// The offset, or 2⁶⁴ − 1.
         offset: u64,
     },
+    /// The allocator of the engine `student` broke a rule.
+    #[error("{0}")]
+    Allocator(String),
     /// An expectation of one workload is not met.
     #[error("{0}")]
     Unexpected(String),

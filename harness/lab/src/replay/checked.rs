@@ -142,7 +142,7 @@ impl<'run> Checked<'run> {
     }
 
     /// Frees all live blocks and returns the answers and the sums.
-    fn end(mut self) -> Result<(Vec<Answer>, Figures), Failure> {
+    pub fn end(mut self) -> Result<(Vec<Answer>, Figures), Failure> {
         let at_the_end = |violation| Failure::at(&[], self.trace.ops().len(), violation);
         underway::operation(self.trace.ops().len() as u64 + 1);
         let mut left: Vec<_> = self

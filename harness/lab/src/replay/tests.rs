@@ -210,7 +210,7 @@ fn contents_are_compared_before_a_free() {
 
 #[test]
 fn every_pattern_has_the_same_answers_each_time_and_fits_where_it_was_done() {
-    for pattern in pattern::all() {
+    for pattern in pattern::workloads() {
         let trace = pattern.make(1, 1);
         for engine in Pool::ENGINES {
             let run = || checked(&sim(engine, 8 * MIB), &trace).unwrap();

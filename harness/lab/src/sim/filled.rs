@@ -62,9 +62,12 @@ pub(super) struct Filled<E> {
 impl<E: Engine> Filled<E> {
     /// Wraps an engine that has no region yet.
     pub(super) fn new(engine: E) -> Self {
+        // The fill proves nothing for an engine that may write any free byte, and would hide the contents that freed
+        // memory has.
+        let writes_all = engine.capabilities().free_block_bytes >= PAGE_BYTES as usize;
         Self {
             engine,
-            is_active: underway::fills(),
+            is_active: underway::fills() && !writes_all,
             regions: RwLock::default(),
         }
     }
@@ -129,9 +132,6 @@ impl<E: Engine> Filled<E> {
     /// fill, zero, or a byte that the engine may write in free blocks.
     fn unfree(&self, bytes: &[u8], region_byte: usize, from: usize) -> Option<usize> {
         let engine_bytes = self.engine.capabilities().free_block_bytes;
-        if engine_bytes >= PAGE_BYTES as usize {
-            return None;
-        }
         let is_free = |word: &[u8]| word.iter().all(|byte| *byte == FILL || *byte == 0);
         let is_engine_s = |byte: usize| {
             byte - from < engine_bytes

@@ -9,6 +9,7 @@ mod filled;
 mod mapping;
 mod platform;
 mod pool;
+pub mod student;
 #[cfg(feature = "test-support")]
 pub mod wrong;
 
@@ -31,6 +32,7 @@ use slab_heap::{
         Extent,
         NoMap, //
     },
+    violation::Supervise,
 };
 use slab_host::HostLock;
 use slab_session::{
@@ -83,7 +85,8 @@ use crate::{
         slablab_report,
         slablab_shrink,
         slablab_stats,
-        slablab_submit, //
+        slablab_submit,
+        slablab_violation, //
     },
 };
 
@@ -143,6 +146,12 @@ impl Sim {
             AnyEngine::Guarded(guard) => Ok(guard),
             AnyEngine::Plain(_) => Err(Errno::OPNOTSUPP),
         }
+    }
+
+    /// Returns the interface of an engine that checks its allocator, or `EOPNOTSUPP` for another engine.
+    fn supervised(&self) -> Result<&dyn Supervise, Errno> {
+        let engine = self.pool().engine.interfaces().supervise;
+        engine.ok_or(Errno::OPNOTSUPP)
     }
 
     fn bind_flags(&self) -> u32 {
@@ -304,6 +313,10 @@ impl Target for Sim {
         }
     }
 
+    fn violation(&self) -> Result<slablab_violation, Errno> {
+        Ok(uapi::violation_reply(self.supervised()?))
+    }
+
     fn extend(&self, bytes: u64) -> Result<slablab_extend, Errno> {
         let region = self.pool().extend(bytes)?;
         Ok(slablab_extend {
@@ -448,6 +461,29 @@ impl Target for Sim {
             Err(NotDone::Refused(_)) => Err(Errno::NOMEM),
             Err(NotDone::Elsewhere) => Err(Errno::AGAIN),
         }
+    }
+
+    fn read_free(&self, offset: u64, buffer: &mut [u8]) -> Result<(), Errno> {
+        let engine = self.supervised()?;
+        for (byte, offset) in buffer.iter_mut().zip(offset..) {
+            *byte = engine.free_byte(offset).ok_or(Errno::FAULT)?;
+        }
+        Ok(())
+    }
+
+    fn stray_write(&self, offset: u64, bytes: &[u8]) -> Result<(), Errno> {
+        let engine = self.supervised()?;
+        for (byte, offset) in bytes.iter().zip(offset..) {
+            if !engine.stray_write(offset, *byte) {
+                return Err(Errno::FAULT);
+            }
+        }
+        Ok(())
+    }
+
+    fn run_on(&self, cpu: usize) -> Result<(), Errno> {
+        slab_host::run_on(cpu);
+        Ok(())
     }
 
     fn fail(&self, every: u64, growth: u64) -> Result<u64, Errno> {

@@ -41,15 +41,29 @@ use super::wrong;
 use super::{
     PAGE_BYTES,
     filled::Filled,
-    mapping::RegionMapping, //
+    mapping::RegionMapping,
+    student::{
+        Constructor,
+        RegisteredEngine, //
+    }, //
 };
 use crate::{
     device::Errno,
+    isolation::{
+        TargetCall,
+        underway, //
+    },
     uapi::Engine, //
 };
 
-/// The length of a region is a multiple of this number of bytes.
-const REGION_UNIT: u64 = MIN_HEAP_SIZE as u64;
+/// Returns the number of bytes of which the length of a region is a multiple. The pool of a learner's allocator has any
+/// number of pages, so that a grade finds the smallest pool for it.
+fn region_unit(kind: Engine) -> u64 {
+    match kind {
+        Engine::Student => PAGE_BYTES.into(),
+        _ => MIN_HEAP_SIZE as u64,
+    }
+}
 
 /// The largest region.
 const REGION_BYTES_MAX: u64 = 4 << 30;
@@ -59,16 +73,18 @@ const REGION_BYTES_MAX: u64 = 4 << 30;
 /// An entry is a variant of `uapi::Engine`, the engine's type, and a function from the bytes of the
 /// pool to an engine without regions.
 macro_rules! sim_engines {
-    ($($(#[$doc:meta])* $kind:ident($engine:ty) = $new:expr;)+) => {
+    ($($(#[doc = $doc:literal])* $kind:ident($engine:ty) = $new:expr;)+) => {
         engine_enum! {
             /// The engines that also run outside of the kernel.
             pub(super) enum PoolEngine {
-                $($(#[$doc])* $kind($engine),)+
+                $($(#[doc = $doc])* $kind($engine),)+
+                /// The engine that the program registered, if any.
+                Student(RegisteredEngine),
             }
         }
 
         impl PoolEngine {
-            /// The engines that run in a process.
+            /// The engines that run in every process: all but `student`.
             const ALL: [Engine; [$(Engine::$kind),+].len()] = [$(Engine::$kind),+];
 
             /// Returns an engine without regions, or `None` for an engine that runs in the kernel only.
@@ -78,6 +94,7 @@ macro_rules! sim_engines {
                         let new: fn(usize) -> $engine = $new;
                         Some(Self::$kind(new(pool_bytes)))
                     })+
+                    Engine::Student => RegisteredEngine::new().map(Self::Student),
                     _ => None,
                 }
             }
@@ -161,6 +178,21 @@ impl Pool {
             kind => kind,
         };
         let engine = PoolEngine::new(kind, bytes as usize).ok_or(Errno::OPNOTSUPP)?;
+        Self::of(kind, engine, bytes, debug)
+    }
+
+    /// Creates a pool whose engine `student` is the one that `constructor` constructs, not the registered one.
+    ///
+    /// # Errors
+    ///
+    /// The same as for [`Pool::new`].
+    pub fn with_student(constructor: Constructor, bytes: u64, debug: bool) -> Result<Self, Errno> {
+        let engine = PoolEngine::Student(RegisteredEngine::of(constructor));
+        Self::of(Engine::Student, engine, bytes, debug)
+    }
+
+    /// Creates a pool of an engine without regions.
+    fn of(kind: Engine, engine: PoolEngine, bytes: u64, debug: bool) -> Result<Self, Errno> {
         let engine = Filled::new(tested(engine));
         let engine = if debug {
             if !debug::supports(&engine) {
@@ -176,7 +208,8 @@ impl Pool {
             engine,
             regions: Mutex::default(),
         };
-        pool.extend(bytes)?;
+        // The engine `student` calls the learner's code here.
+        underway::request(TargetCall::Create, [bytes, 0, 0], || pool.extend(bytes))?;
         Ok(pool)
     }
 
@@ -187,7 +220,7 @@ impl Pool {
 
     /// Adds a region and returns its number.
     pub(super) fn extend(&self, bytes: u64) -> Result<u16, Errno> {
-        if bytes == 0 || bytes % REGION_UNIT != 0 || bytes > REGION_BYTES_MAX {
+        if bytes == 0 || bytes % region_unit(self.kind) != 0 || bytes > REGION_BYTES_MAX {
             return Err(Errno::INVAL);
         }
         let memory = RegionMapping::new(usize::try_from(bytes).map_err(|_| Errno::NOMEM)?)?;

@@ -22,7 +22,8 @@ use super::{
     call::{
         CommandCall,
         SEED,
-        SIZE, //
+        SIZE,
+        last_command, //
     },
     fixture::{
         Snapshot,
@@ -72,7 +73,7 @@ fn an_unknown_command_is_enotty(engine: Engine) -> TestResult {
     let device = session(engine)?;
     let fence = GuardedBuffer::new(1)?;
     let address = fence.place(&[0; 64], 0);
-    for number in uapi::SLABLAB_NR_EVENTS + 1..=0xff {
+    for number in last_command() + 1..=0xff {
         for (direction, bytes) in [(Direction::None, 0), (Direction::Both, 64)] {
             let request = ioc(direction, uapi::SLABLAB_IOC_TYPE, number, bytes);
             refused(poke(&device, request, address), Errno::NOTTY)?;

@@ -36,7 +36,8 @@ use crate::{
         slablab_reports,
         slablab_shrink,
         slablab_stats,
-        slablab_submit, //
+        slablab_submit,
+        slablab_violation, //
     },
 };
 
@@ -89,6 +90,38 @@ pub(super) struct CommandCall {
     pub(super) argument: Vec<u8>,
 }
 
+/// Returns the commands that take a structure: the name, the number, and whether the engine has the command.
+fn commands(engine: Engine) -> Vec<(&'static str, u32, bool)> {
+    let (pool, map) = (has_pool(engine), has_map(engine));
+    let student = engine == Engine::Student;
+    vec![
+        ("INFO", uapi::SLABLAB_NR_INFO, true),
+        ("BIND", uapi::SLABLAB_NR_BIND, true),
+        ("ALLOC", uapi::SLABLAB_NR_ALLOC, true),
+        ("REALLOC", uapi::SLABLAB_NR_REALLOC, true),
+        ("STATS", uapi::SLABLAB_NR_STATS, true),
+        ("CHECK", uapi::SLABLAB_NR_CHECK, pool),
+        ("EXTEND", uapi::SLABLAB_NR_EXTEND, pool),
+        ("MAP", uapi::SLABLAB_NR_MAP, map),
+        ("SHRINK", uapi::SLABLAB_NR_SHRINK, pool),
+        ("SUBMIT", uapi::SLABLAB_NR_SUBMIT, true),
+        ("BENCH", uapi::SLABLAB_NR_BENCH, true),
+        ("INJECT", uapi::SLABLAB_NR_INJECT, pool),
+        ("REPORTS", uapi::SLABLAB_NR_REPORTS, pool),
+        ("FAIL", uapi::SLABLAB_NR_FAIL, pool),
+        ("EVENTS", uapi::SLABLAB_NR_EVENTS, true),
+        ("VIOLATION", uapi::SLABLAB_NR_VIOLATION, student),
+    ]
+}
+
+/// Returns the largest number of a command.
+pub(super) fn last_command() -> u32 {
+    let numbers = commands(Engine::Hybrid)
+        .into_iter()
+        .map(|(_, number, _)| number);
+    numbers.max().unwrap_or_default()
+}
+
 impl CommandCall {
     /// Prepares a call of each command that takes a structure and that the engine supports.
     pub(super) fn all(engine: Engine) -> TestResult<Vec<Self>> {
@@ -98,25 +131,7 @@ impl CommandCall {
     /// Prepares the calls as [`CommandCall::all`] does, on files that are opened with `access`, which
     /// includes writing.
     pub(super) fn all_on(engine: Engine, access: OFlags) -> TestResult<Vec<Self>> {
-        let (pool, map) = (has_pool(engine), has_map(engine));
-        let commands = [
-            ("INFO", uapi::SLABLAB_NR_INFO, true),
-            ("BIND", uapi::SLABLAB_NR_BIND, true),
-            ("ALLOC", uapi::SLABLAB_NR_ALLOC, true),
-            ("REALLOC", uapi::SLABLAB_NR_REALLOC, true),
-            ("STATS", uapi::SLABLAB_NR_STATS, true),
-            ("CHECK", uapi::SLABLAB_NR_CHECK, pool),
-            ("EXTEND", uapi::SLABLAB_NR_EXTEND, pool),
-            ("MAP", uapi::SLABLAB_NR_MAP, map),
-            ("SHRINK", uapi::SLABLAB_NR_SHRINK, pool),
-            ("SUBMIT", uapi::SLABLAB_NR_SUBMIT, true),
-            ("BENCH", uapi::SLABLAB_NR_BENCH, true),
-            ("INJECT", uapi::SLABLAB_NR_INJECT, pool),
-            ("REPORTS", uapi::SLABLAB_NR_REPORTS, pool),
-            ("FAIL", uapi::SLABLAB_NR_FAIL, pool),
-            ("EVENTS", uapi::SLABLAB_NR_EVENTS, true),
-        ];
-        commands
+        commands(engine)
             .into_iter()
             .filter(|(.., has_it)| *has_it)
             .map(|(name, number, _)| Self::new(engine, name, number, access))
@@ -165,6 +180,7 @@ impl CommandCall {
             uapi::SLABLAB_NR_STATS => slablab_stats::default().bytes(),
             uapi::SLABLAB_NR_CHECK => slablab_check::default().bytes(),
             uapi::SLABLAB_NR_SHRINK => slablab_shrink::default().bytes(),
+            uapi::SLABLAB_NR_VIOLATION => slablab_violation::default().bytes(),
             uapi::SLABLAB_NR_BENCH => slablab_bench {
                 subject: uapi::SLABLAB_BENCH_HYBRID,
                 threads: 1,
@@ -300,6 +316,7 @@ impl CommandCall {
                 flags(offset_of!(slablab_check, flags)),
                 reserved(offset_of!(slablab_check, reserved), 32),
             ],
+            uapi::SLABLAB_NR_VIOLATION => vec![flags(offset_of!(slablab_violation, flags))],
             uapi::SLABLAB_NR_SHRINK => vec![
                 flags(offset_of!(slablab_shrink, flags)),
                 reserved(offset_of!(slablab_shrink, reserved), 32),

@@ -85,6 +85,7 @@ arguments! {
     slablab_fail: SLABLAB_FAIL_SIZE_VER1,
     slablab_event: SLABLAB_EVENT_SIZE_VER1,
     slablab_events: SLABLAB_EVENTS_SIZE_VER1,
+    slablab_violation: SLABLAB_VIOLATION_SIZE_VER1,
 }
 
 /// Whether the kernel reads and writes an argument, according to the direction in `_IOC`.

@@ -12,6 +12,7 @@ use slablab_trace::{
     Kind,
     Trace,
     format::text,
+    museum,
     pattern,
     search, //
 };
@@ -46,6 +47,7 @@ use super::{
 
 suite!("replay" {
     Once generated_traces_have_the_same_answers,
+    Once exhibits_of_the_museum_have_the_same_answers,
     Once the_recording_of_a_replay_equals_its_answers,
     Once generated_traces_need_the_same_pool,
     Once slub_replays_generated_traces,
@@ -55,9 +57,10 @@ suite!("replay" {
 /// The length of the traces, in percent of the usual length.
 const PERCENT: u32 = 10;
 
-/// Generates one trace of each pattern. Generating a trace takes about as long as replaying it.
+/// Generates one trace of each pattern that imitates a program. Generating a trace takes about as long as
+/// replaying it.
 fn traces() -> impl Iterator<Item = Trace> {
-    pattern::all().map(|pattern| pattern.make(5, PERCENT))
+    pattern::workloads().map(|pattern| pattern.make(5, PERCENT))
 }
 
 /// Replays a trace in a new pool in the kernel and in one in this process, compares the replies and the
@@ -84,6 +87,22 @@ fn generated_traces_have_the_same_answers() -> TestResult {
             check(
                 figures.done > 0,
                 format_args!("{about}: at least one operation succeeds"),
+            )?;
+        }
+    }
+    Ok(())
+}
+
+fn exhibits_of_the_museum_have_the_same_answers() -> TestResult {
+    let _cpu = CpuPin::current()?;
+    // An exhibit of 32 MiB takes too long where the machine is emulated. The tests of the host run it.
+    for exhibit in museum::all().filter(|exhibit| exhibit.pool_bytes <= 8 * MIB) {
+        for engine in POOL_ENGINES {
+            let about = format!("{} on {engine}", exhibit.pattern.name);
+            let figures = both(engine, &exhibit.trace(), exhibit.pool_bytes).about(&about)?;
+            check(
+                engine != Engine::Hybrid || figures.is_complete(),
+                format_args!("{about}: every operation succeeds"),
             )?;
         }
     }

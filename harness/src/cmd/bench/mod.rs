@@ -46,7 +46,7 @@ pub(crate) struct BenchArgs {
     #[arg(long = "pattern", value_enum, value_name = "PATTERN")]
     patterns: Vec<Group>,
 
-    /// Only these allocators [default: all]; the empty loop, which is subtracted, always runs
+    /// Only these allocators [default: all but student]; the empty loop, which is subtracted, always runs
     #[arg(long = "engine", value_enum, value_name = "ENGINE")]
     engines: Vec<EngineColumn>,
 
@@ -84,6 +84,8 @@ enum EngineColumn {
     /// A kmem_cache for blocks of the size
     #[value(name = "kmem_cache")]
     KmemCache,
+    /// Your allocator under a spinlock, if the module was built with STUDENT=1
+    Student,
 }
 
 impl From<EngineColumn> for BenchSubject {
@@ -93,6 +95,7 @@ impl From<EngineColumn> for BenchSubject {
             EngineColumn::Seed => Self::Seed,
             EngineColumn::Kmalloc => Self::Kmalloc,
             EngineColumn::KmemCache => Self::KmemCache,
+            EngineColumn::Student => Self::Student,
         }
     }
 }
@@ -110,12 +113,15 @@ impl BenchArgs {
     /// Returns the subjects to measure.
     fn subjects(&self) -> Vec<BenchSubject> {
         let mut subjects = run::COLUMNS.to_vec();
-        if !self.engines.is_empty() {
-            subjects.retain(|subject| {
-                let asked = |engine: &EngineColumn| BenchSubject::from(*engine) == *subject;
-                *subject == BenchSubject::Nothing || self.engines.iter().any(asked)
-            });
-        }
+        subjects.retain(|subject| {
+            let asked = |engine: &EngineColumn| BenchSubject::from(*engine) == *subject;
+            match subject {
+                BenchSubject::Nothing => true,
+                // The module has this engine only if it was built for a learner.
+                BenchSubject::Student => self.engines.iter().any(asked),
+                _ => self.engines.is_empty() || self.engines.iter().any(asked),
+            }
+        });
         subjects
     }
 }

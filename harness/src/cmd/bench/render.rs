@@ -134,16 +134,19 @@ fn groups(document: &BenchDocument) -> String {
 
 /// Returns the table of a group.
 fn table(rows: &[BenchRow]) -> String {
-    let mut table = Table::new([
-        ("", Side::Left),
-        (COLUMNS[0].name(), Side::Right),
-        (COLUMNS[1].name(), Side::Right),
-        (COLUMNS[2].name(), Side::Right),
-        (COLUMNS[3].name(), Side::Right),
-        ("(loop)", Side::Right),
-        ("locks: hybrid", Side::Right),
-        ("locks: seed", Side::Right),
-    ]);
+    let mut columns = COLUMNS.to_vec();
+    let has_student = |row: &BenchRow| row.of(BenchSubject::Student).is_some();
+    if !rows.iter().any(has_student) {
+        columns.retain(|subject| *subject != BenchSubject::Student);
+    }
+    let mut headings = vec![("", Side::Left)];
+    headings.extend(columns.iter().map(|subject| match subject {
+        BenchSubject::Nothing => ("(loop)", Side::Right),
+        subject => (subject.name(), Side::Right),
+    }));
+    headings.push(("locks: hybrid", Side::Right));
+    headings.push(("locks: seed", Side::Right));
+    let mut table = Table::new(headings);
     for row in rows {
         let mut cells = vec![row.name.clone()];
         let cost = |subject| match row.of(subject)?.singly {
@@ -154,7 +157,11 @@ fn table(rows: &[BenchRow]) -> String {
             None => row.net(subject).map(figure),
         };
         let locks = |subject| row.of(subject).map(|result| format!("{:.3}", result.locks));
-        cells.extend(COLUMNS.map(|subject| cost(subject).unwrap_or_else(|| "–".to_owned())));
+        cells.extend(
+            columns
+                .iter()
+                .map(|subject| cost(*subject).unwrap_or_else(|| "–".to_owned())),
+        );
         cells.extend(
             [BenchSubject::Hybrid, BenchSubject::Seed]
                 .map(|subject| locks(subject).unwrap_or_else(|| "–".to_owned())),

@@ -158,6 +158,11 @@ fn row(
         for _ in 0..repeats {
             match together(device, &job.for_subject(*subject), cpus) {
                 Ok(replies) => times.push(Measured::new(*subject, job.is_singly(), &replies)),
+                Err(Errno::OPNOTSUPP) if *subject == BenchSubject::Student => {
+                    bail!(
+                        "the module has no engine student: 'make initramfs STUDENT=1' builds one that has it"
+                    );
+                }
                 Err(Errno::OPNOTSUPP) => break,
                 Err(errno) => {
                     let what = format!("{}: {}: {subject}", job.group.title(), job.name);
@@ -240,12 +245,13 @@ fn progress(rows: usize) -> ProgressBar {
 }
 
 /// The subjects in the order of the tables' columns.
-pub(super) const COLUMNS: [BenchSubject; 5] = [
+pub(super) const COLUMNS: [BenchSubject; 6] = [
     BenchSubject::Hybrid,
     BenchSubject::Seed,
+    BenchSubject::Student,
     BenchSubject::Kmalloc,
     BenchSubject::KmemCache,
     BenchSubject::Nothing,
 ];
 
-const _: () = assert!(COLUMNS.len() == uapi::SLABLAB_BENCH_KMEM_CACHE as usize + 1);
+const _: () = assert!(COLUMNS.len() == uapi::SLABLAB_BENCH_STUDENT as usize + 1);

@@ -21,7 +21,8 @@ use crate::uapi::{
     slablab_reports,
     slablab_shrink,
     slablab_stats,
-    slablab_submit, //
+    slablab_submit,
+    slablab_violation, //
 };
 
 /// The meaning of a field.
@@ -105,7 +106,7 @@ pub(super) const SUBMIT: FuzzCommand =
     command!(SLABLAB_NR_SUBMIT, slablab_submit: count 4 From1(70), operations 8 Array);
 
 /// The commands that take a structure. FREE is not among them, because it takes a number.
-pub(super) static COMMANDS: [FuzzCommand; 17] = [
+pub(super) static COMMANDS: [FuzzCommand; 18] = [
     ALLOC,
     REALLOC,
     SUBMIT,
@@ -127,6 +128,7 @@ pub(super) static COMMANDS: [FuzzCommand; 17] = [
         op 4 Is(uapi::SLABLAB_EVENTS_READ as u64), count 4 From1(70), number 8 Rarely(300),
         events 8 Array),
     command!(SLABLAB_NR_EVENTS, slablab_events: op 4 Is(uapi::SLABLAB_EVENTS_END as u64)),
+    command!(SLABLAB_NR_VIOLATION, slablab_violation:),
     // The commands from here on take long.
     command!(SLABLAB_NR_SHRINK, slablab_shrink:),
     command!(SLABLAB_NR_CHECK, slablab_check:),
@@ -137,7 +139,7 @@ pub(super) static COMMANDS: [FuzzCommand; 17] = [
 ];
 
 /// The number of commands at the start of [`COMMANDS`] that do not take long.
-pub(super) const QUICK: usize = 14;
+pub(super) const QUICK: usize = 15;
 
 /// The fields of an operation of SUBMIT.
 pub(super) const OPERATION: &[Field] = fields!(slablab_operation:

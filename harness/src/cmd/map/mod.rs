@@ -10,7 +10,10 @@ use std::{
     process::ExitCode, //
 };
 
-use anyhow::Context;
+use anyhow::{
+    Context,
+    bail, //
+};
 use clap::Args;
 use serde::Serialize;
 
@@ -33,7 +36,8 @@ use crate::{
     },
     map::{
         PoolMap,
-        Use, //
+        Use,
+        object_bytes, //
     },
     report,
     session_factory::{
@@ -44,6 +48,7 @@ use crate::{
     },
     target::Target,
     uapi::{
+        AllocatorRule,
         Engine,
         SLABLAB_EVENTS_MAX, //
     },
@@ -149,12 +154,16 @@ fn draw(args: &MapArgs) -> anyhow::Result<ExitCode> {
     if let Some(seed) = args.demo {
         demo::fill(&target, seed)?;
     }
+    // The map of a wrong allocator shows what its program got until then, but not what is wrong.
+    if let Some(violation) = allocator_violation(&target) {
+        bail!("{violation}");
+    }
     let map = drawing.map()?;
     let classes = class_bytes(&target).context("STATS failed")?;
     report::print(if args.json {
         serde_json::to_string_pretty(&MapDocument::new(&map, &classes))? + "\n"
     } else {
-        picture::draw(&map, &classes, width())
+        picture::draw(&map, &classes, has_granules(&target), width())
     })?;
     Ok(ExitCode::SUCCESS)
 }
@@ -162,7 +171,25 @@ fn draw(args: &MapArgs) -> anyhow::Result<ExitCode> {
 /// Returns the output of the shell's command `map`.
 pub(crate) fn text(target: &dyn Target, drawing: &mut Drawing<'_>) -> Result<String, DrawingError> {
     let map = drawing.map()?;
-    Ok(picture::draw(&map, &class_bytes(target)?, width()))
+    Ok(picture::draw(
+        &map,
+        &class_bytes(target)?,
+        has_granules(target),
+        width(),
+    ))
+}
+
+/// Returns whether the engine of a session knows live and free memory only.
+fn has_granules(target: &dyn Target) -> bool {
+    target
+        .info()
+        .is_ok_and(|info| Engine::from_raw(info.engine) == Some(Engine::Student))
+}
+
+/// Returns the rule that the allocator of the engine `student` broke, if any.
+fn allocator_violation(target: &dyn Target) -> Option<String> {
+    let violation = target.violation().ok()?;
+    (violation.rule != AllocatorRule::None.raw()).then(|| violation.to_string())
 }
 
 /// Returns the bytes of each class's objects.
@@ -196,7 +223,7 @@ impl MapDocument {
                     } => MapBlock::Slab {
                         page,
                         pages,
-                        object_bytes: classes.get(usize::from(class)).copied().unwrap_or(0),
+                        object_bytes: object_bytes(classes, class),
                         objects,
                         used,
                     },

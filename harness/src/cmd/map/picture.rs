@@ -14,9 +14,11 @@ use anstyle::{
 
 use crate::{
     map::{
+        GRANULES,
         PoolMap,
         RegionMap,
-        Use, //
+        Use,
+        object_bytes, //
     },
     report::{
         Side,
@@ -64,6 +66,9 @@ type PageCell = BTreeMap<Symbol, Share>;
 
 /// Returns the letter of a class.
 fn letter(class: u8) -> char {
+    if class == GRANULES {
+        return '+';
+    }
     LETTERS
         .get(usize::from(class))
         .map_or('?', |letter| char::from(*letter))
@@ -74,12 +79,18 @@ fn power_of_two(number: usize) -> usize {
     1 << number.ilog2()
 }
 
-/// Draws a map for a terminal of `width` columns; `classes` are the bytes of the classes' objects.
-pub(super) fn draw(map: &PoolMap, classes: &[u64], width: usize) -> String {
+/// Draws a map for a terminal of `width` columns; `classes` are the bytes of the classes' objects. With `has_granules` the
+/// engine knows live and free memory only.
+pub(super) fn draw(map: &PoolMap, classes: &[u64], has_granules: bool, width: usize) -> String {
     let mut text = String::new();
     for (number, region) in map.regions.iter().enumerate() {
         text += &draw_region(number, region, map.page_bytes, width);
         text.push('\n');
+    }
+    if has_granules {
+        text += &granule_legend();
+        text.push('\n');
+        return text + &granule_summary(map);
     }
     text += &legend();
     text.push('\n');
@@ -169,6 +180,38 @@ fn legend() -> String {
     )
 }
 
+/// Returns the legend of a map whose engine knows neither slabs nor blocks.
+fn granule_legend() -> String {
+    format!(
+        "{FREE}.{FREE:#} free pages   {LARGE}#{LARGE:#} live pages   + pages with live and free memory\n\
+         colour of +: {PARTIAL}yellow{PARTIAL:#}, or {SPARSE}red if less than a quarter is live{SPARSE:#}\n"
+    )
+}
+
+/// Returns the line that splits the pool's bytes by use, if the engine knows neither slabs nor blocks.
+fn granule_summary(map: &PoolMap) -> String {
+    let (mut free, mut live, mut mixed, mut mixed_live) = (0, 0, 0, 0);
+    for extent in map.extents() {
+        let size = u64::from(extent.pages) * u64::from(map.page_bytes);
+        match extent.what {
+            Use::Free { .. } => free += size,
+            Use::Large => live += size,
+            Use::Slab { class, used, .. } => {
+                mixed += size;
+                mixed_live += u64::from(used) * object_bytes(&[], class);
+            }
+        }
+    }
+    format!(
+        "{} = {} in live pages + {} in pages with live and free memory ({} live) + {} in free pages\n",
+        bytes(free + live + mixed),
+        bytes(live),
+        bytes(mixed),
+        percent(mixed_live, mixed),
+        bytes(free),
+    )
+}
+
 /// Returns a part of a whole in per cent.
 fn percent(part: u64, whole: u64) -> String {
     format!("{} %", (part * 100).checked_div(whole).unwrap_or(0))
@@ -187,8 +230,7 @@ fn summary(map: &PoolMap, classes: &[u64]) -> String {
             }
             Use::Slab { class, used, .. } => {
                 slabs += size;
-                let object = classes.get(usize::from(class)).copied().unwrap_or(0);
-                objects += u64::from(used) * object;
+                objects += u64::from(used) * object_bytes(classes, class);
             }
         }
     }
@@ -230,10 +272,9 @@ fn class_table(map: &PoolMap, classes: &[u64]) -> Option<String> {
         ("fill", Side::Right),
     ]);
     for (class, [slabs, pages, objects, used]) in &sums {
-        let object = classes.get(usize::from(*class)).copied().unwrap_or(0);
         table.row([
             letter(*class).to_string().into(),
-            bytes(object).into(),
+            bytes(object_bytes(classes, *class)).into(),
             count(*slabs).into(),
             count(*pages).into(),
             count(*objects).into(),
@@ -324,7 +365,7 @@ mod tests {
     #[test]
     fn a_map_is_drawn_page_by_page() {
         assert_eq!(
-            plain(&draw(&example(), &CLASSES, 80)),
+            plain(&draw(&example(), &CLASSES, false, 80)),
             "\
 region 0: 32 pages, 128 KiB; one character is 1 page
       0  ab..ddda#####...................
@@ -343,6 +384,30 @@ block size  free blocks  free bytes
      4 KiB            1       4 KiB
      8 KiB            2      16 KiB
     64 KiB            1      64 KiB
+"
+        );
+    }
+
+    #[test]
+    fn a_map_of_granules_names_no_slabs() {
+        let map = PoolMap {
+            page_bytes: 4096,
+            regions: vec![region(&[
+                (2, Use::Large),
+                (1, slab(GRANULES, 512, 128)),
+                (1, Use::Free { order: 0 }),
+            ])],
+        };
+        assert_eq!(
+            plain(&draw(&map, &[], true, 80)),
+            "\
+region 0: 4 pages, 16 KiB; one character is 1 page
+      0  ##+.
+
+. free pages   # live pages   + pages with live and free memory
+colour of +: yellow, or red if less than a quarter is live
+
+16 KiB = 8 KiB in live pages + 4 KiB in pages with live and free memory (25 % live) + 4 KiB in free pages
 "
         );
     }
@@ -395,7 +460,7 @@ block size  free blocks  free bytes
             assert_eq!(styles(used), ('a', style));
         }
         assert_eq!(letter(31), 'F');
-        assert_eq!(letter(255), '?');
+        assert_eq!(letter(254), '?');
     }
 
     #[test]
@@ -415,7 +480,7 @@ block size  free blocks  free bytes
             let sim = Sim::private(Engine::Hybrid, 1 << 20).unwrap();
             super::super::demo::fill(&sim, seed).unwrap();
             let map = PoolMap::read(&sim).unwrap();
-            draw(&map, &super::super::class_bytes(&sim).unwrap(), 80)
+            draw(&map, &super::super::class_bytes(&sim).unwrap(), false, 80)
         };
         let first = draw_demo(1);
         assert_eq!(draw_demo(1), first);

@@ -5,6 +5,8 @@
 //! The sources are the reply to the operation and the statistics before and after it. For the seed, a
 //! model adds the counts of the buddy system that the seed does not report.
 
+use std::ops::Range;
+
 use anyhow::{
     Context,
     bail, //
@@ -100,6 +102,59 @@ pub(super) fn of(
             operations.last
         );
     }
+    // Both ends of the range are at most the length of the trace, which is in memory, so they fit into `usize`.
+    let range = operations.first as usize - 1..operations.last as usize;
+    let explained = explained(target, trace, range.clone())?;
+    let texts = range
+        .zip(explained)
+        .map(|(index, explained)| explained.text(trace, index));
+    Ok(texts.collect())
+}
+
+/// An operation that was executed, with its explanation.
+pub(in crate::cmd) struct Explained {
+    engine: Option<Engine>,
+    /// The answer of the engine. For the seed, with the splits and merges of its model.
+    pub(in crate::cmd) answer: Answer,
+    /// The statistics before the operation. For the seed, with the free blocks of its model.
+    pub(in crate::cmd) before: Box<slablab_stats>,
+    /// The statistics after the operation. For the seed, with the free blocks of its model.
+    pub(in crate::cmd) after: Box<slablab_stats>,
+    /// The first difference between the seed and its model. After it, the model adds nothing.
+    pub(in crate::cmd) mismatch: Option<ModelMismatch>,
+    /// The explanation.
+    pub(in crate::cmd) sentences: Vec<String>,
+}
+
+impl Explained {
+    /// Returns the explanation as text, with the operation in its first line.
+    fn text(&self, trace: &Trace, index: usize) -> String {
+        let mut text = format!(
+            "{BOLD}{}, operation {} of {}, on {}:{BOLD:#} {}\n",
+            trace.name,
+            count(index as u64 + 1),
+            count(trace.ops().len() as u64),
+            self.engine.map_or("an unknown engine", Engine::name),
+            words(trace.ops(), index).unwrap_or_default()
+        );
+        for sentence in &self.sentences {
+            text += &format!("  {sentence}\n");
+        }
+        text
+    }
+}
+
+/// Replays a trace up to the end of a range of operations, and explains each operation of the range. `target` is a
+/// session with a new pool.
+///
+/// # Errors
+///
+/// When a call fails that must succeed, or an answer of the engine is wrong.
+pub(in crate::cmd) fn explained(
+    target: &dyn Target,
+    trace: &Trace,
+    range: Range<usize>,
+) -> anyhow::Result<Vec<Explained>> {
     let engine = Engine::from_raw(target.info().context("INFO failed")?.engine);
     let oracle = Oracle::new(target, 1)?;
     let mut run = Checked::new(trace, &oracle);
@@ -110,9 +165,7 @@ pub(super) fn of(
         _ => None,
     };
     let mut mismatch = None;
-    let mut texts = Vec::new();
-    // Both ends of the range are at most the length of the trace, which is in memory, so they fit into `usize`.
-    let range = operations.first as usize - 1..operations.last as usize;
+    let mut all = Vec::new();
     run.advance(range.start)?;
     for (op, answer) in trace.ops().iter().zip(run.answers()) {
         mismatch = mismatch.or_else(|| seed_model.as_mut()?.enter(op, answer).err());
@@ -130,9 +183,17 @@ pub(super) fn of(
         if let (Some(seed_model), None) = (&mut seed_model, mismatch) {
             mismatch = explanation.ask_model(seed_model).err();
         }
-        texts.push(explanation.text(trace, index, engine, run.answers(), mismatch));
+        let sentences = explanation.sentences(trace, run.answers(), mismatch);
+        all.push(Explained {
+            engine,
+            answer: explanation.answer,
+            before: explanation.before,
+            after: explanation.after,
+            mismatch,
+            sentences,
+        });
     }
-    Ok(texts)
+    Ok(all)
 }
 
 /// An operation and what it changed.
@@ -147,22 +208,12 @@ struct Explanation<'run> {
 
 impl Explanation<'_> {
     /// Returns the explanation. `answers` contains the answers up to the operation.
-    fn text(
+    fn sentences(
         &self,
         trace: &Trace,
-        index: usize,
-        engine: Option<Engine>,
         answers: &[Answer],
         mismatch: Option<ModelMismatch>,
-    ) -> String {
-        let mut text = format!(
-            "{BOLD}{}, operation {} of {}, on {}:{BOLD:#} {}\n",
-            trace.name,
-            count(index as u64 + 1),
-            count(trace.ops().len() as u64),
-            engine.map_or("an unknown engine", Engine::name),
-            words(trace.ops(), index).unwrap_or_default()
-        );
+    ) -> Vec<String> {
         let refused = |at: &Answer| matches!(at.outcome, OpOutcome::Refused(_));
         let mut sentences = match self.answer.outcome {
             OpOutcome::Done => self.done(),
@@ -185,10 +236,7 @@ impl Explanation<'_> {
             mismatch
                 .map(|mismatch| format!("Details of the buddy system are unknown: {mismatch}.")),
         );
-        for sentence in sentences {
-            text += &format!("  {sentence}\n");
-        }
-        text
+        sentences
     }
 
     /// Adds counts from the model of the seed that the seed itself does not report.
@@ -290,7 +338,8 @@ impl Explanation<'_> {
 
     /// Explains a refusal.
     fn refused(&self, cause: Cause) -> Vec<String> {
-        let free = self.before.free_bytes;
+        // The engine may have flushed magazines before it refused the request.
+        let free = self.after.free_bytes;
         let wanted = match self.op.kind {
             Kind::Alloc { bytes, .. } | Kind::Realloc { bytes } => u64::from(bytes),
             Kind::Free => 0,

@@ -3,7 +3,7 @@
 //! `slablab replay`: compares engines by replaying traces.
 
 pub(super) mod document;
-mod explain;
+pub(super) mod explain;
 pub(super) mod measure;
 pub(super) mod plan;
 pub(super) mod render;

@@ -210,6 +210,10 @@ fn about(document: &Document) -> String {
     if document.target == TargetKind::Sim {
         text += "slub was left out: it runs in the kernel only.\n";
     }
+    if document.engines().contains(&Engine::Student) {
+        text += "student: internal is only what the engine rounds up to multiples of 8 bytes. What your allocator rounds up \
+            itself counts as external.\n";
+    }
     if document.engines().contains(&Engine::Slub) {
         text += "slub has no pool: the size of all its blocks is shown in brackets.\n";
     }

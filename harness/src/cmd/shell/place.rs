@@ -19,7 +19,10 @@ pub(super) fn place(handle: u32, offset: u64, usable: u64, cost: &slablab_cost) 
     }
     text += &format!(", {usable} bytes");
     let path = Path::from_raw(u32::from(cost.path));
-    text += &format!(", path {}", path.map_or("unknown", Path::name));
+    // An engine without layers has one path only.
+    if path != Some(Path::Other) {
+        text += &format!(", path {}", path.map_or("unknown", Path::name));
+    }
     if u32::from(cost.class_index) != uapi::SLABLAB_NO_CLASS {
         text += &format!(", class {}", cost.class_index);
     }

@@ -49,6 +49,9 @@ pub(super) enum Problem {
     /// The engine's metadata is damaged.
     #[error("CHECK found a violation of the rule '{0}'")]
     Unsound(String),
+    /// The allocator of the engine `student` broke a rule.
+    #[error("{0}")]
+    Allocator(String),
 }
 
 /// Returns the problem of a refused allocation.
@@ -152,6 +155,9 @@ fn cause(refused: &Refused, size: u64) -> Option<String> {
         Cause::Busy => {
             "refused, busy: a CPU that may cache free memory could not be reached in time"
                 .to_owned()
+        }
+        Cause::Faulty => {
+            "refused, faulty: the engine's allocator broke a rule, which 'check' prints".to_owned()
         }
     })
 }

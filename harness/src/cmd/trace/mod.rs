@@ -34,9 +34,11 @@ pub(super) use self::destination::Destination;
 use crate::{
     report,
     trace_args::{
+        GROUPS,
         HELP,
         LONG_HELP,
-        TraceArgs, //
+        TraceArgs,
+        patterns_named, //
     },
 };
 
@@ -72,7 +74,8 @@ enum Action {
 /// Generate traces of typical allocation patterns
 ///
 /// The same seed gives the same trace on every machine. Commands that take a trace also take
-/// the name of a pattern: 'slablab trace info larson' needs no file.
+/// the name of a pattern: 'slablab trace info larson' needs no file. The traces of the museum depend on no
+/// seed.
 #[derive(Args)]
 struct MakeArgs {
     /// Patterns to generate
@@ -151,7 +154,7 @@ impl FileFormat {
 fn patterns() -> PossibleValuesParser {
     pattern::all()
         .map(|pattern| PossibleValue::new(pattern.name).help(pattern.about))
-        .chain([PossibleValue::new("all").help("all patterns")])
+        .chain(GROUPS.map(|(name, about)| PossibleValue::new(name).help(about)))
         .into()
 }
 
@@ -159,9 +162,12 @@ fn patterns() -> PossibleValuesParser {
 pub(crate) fn run(command: TraceCommand) -> anyhow::Result<ExitCode> {
     match command.action {
         Action::Make(args) => {
-            let all = args.patterns.iter().any(|name| name == "all");
+            let named: Vec<_> = (args.patterns.iter())
+                .flat_map(|name| patterns_named(name))
+                .map(|pattern| pattern.name)
+                .collect();
             let chosen: Vec<_> = pattern::all()
-                .filter(|pattern| all || args.patterns.iter().any(|name| name == pattern.name))
+                .filter(|pattern| named.contains(&pattern.name))
                 .collect();
             let names: Vec<_> = chosen
                 .iter()

@@ -4,7 +4,8 @@
 //!
 //! Each pattern is a short function that turns a seed into a trace; no pattern is a recording. Reports
 //! quote pattern and seed, so the trace of a seed must never change. The random stream of a pattern
-//! depends on its position in the list of all patterns, so a new pattern goes to the end of the list.
+//! depends on its position in the list of the workloads, so a new workload goes to the end of that list. The
+//! exhibits of the [`museum`] are patterns, too, but their traces depend on no seed.
 
 mod classic;
 mod literature;
@@ -15,6 +16,7 @@ use crate::{
     Builder,
     Id,
     Trace,
+    museum,
     rng::Rng, //
 };
 
@@ -27,6 +29,8 @@ pub enum Family {
     Newer,
     /// Benchmarks from papers on allocators.
     Literature,
+    /// Inputs of bug reports. Their traces depend neither on the seed nor on the length.
+    Museum,
 }
 
 impl Family {
@@ -36,22 +40,24 @@ impl Family {
             Self::Classic => "classic",
             Self::Newer => "newer",
             Self::Literature => "literature",
+            Self::Museum => "museum",
         }
     }
 }
 
 /// A function that generates a trace.
-type Generator = fn(&mut Maker);
+pub(crate) type Generator = fn(&mut Maker);
 
 /// A pattern of allocation requests.
 pub struct Pattern {
-    /// The name: lower-case letters, digits and hyphens.
+    /// The name: lower-case letters, digits and hyphens, for an exhibit after `museum/`.
     pub name: &'static str,
     /// The description, one line.
     pub about: &'static str,
     /// The origin.
     pub family: Family,
-    generate: Generator,
+    /// The generator.
+    pub(crate) generate: Generator,
 }
 
 /// Declares the patterns of a file.
@@ -68,8 +74,13 @@ macro_rules! patterns {
 }
 use patterns;
 
-/// Returns all patterns.
+/// Returns all patterns: the workloads, then the exhibits of the museum.
 pub fn all() -> impl Iterator<Item = &'static Pattern> {
+    workloads().chain(museum::all().map(|exhibit| &exhibit.pattern))
+}
+
+/// Returns the patterns that imitate programs.
+pub fn workloads() -> impl Iterator<Item = &'static Pattern> {
     [classic::ALL, newer::ALL, literature::ALL]
         .into_iter()
         .flatten()
@@ -82,9 +93,9 @@ pub fn named(name: &str) -> Option<&'static Pattern> {
 
 impl Pattern {
     /// Returns the trace of a seed, scaled to about `percent` per cent of the normal length. The trace
-    /// frees all blocks at its end.
+    /// frees all blocks at its end. The trace of an exhibit is the same for all seeds and lengths.
     pub fn make(&self, seed: u64, percent: u32) -> Trace {
-        let stream = all().position(|pattern| pattern.name == self.name);
+        let stream = workloads().position(|pattern| pattern.name == self.name);
         let mut maker = Maker {
             rng: Rng::split(seed, stream.unwrap_or(0) as u64),
             percent: percent as usize,
@@ -92,18 +103,18 @@ impl Pattern {
         };
         (self.generate)(&mut maker);
         maker.builder.free_rest();
-        let source = format!(
-            "slablab trace make {} --seed {seed} --percent {percent}",
-            self.name
-        );
+        let mut source = format!("slablab trace make {}", self.name);
+        if self.family != Family::Museum {
+            source += &format!(" --seed {seed} --percent {percent}");
+        }
         maker.builder.finish(self.name, &source)
     }
 }
 
 /// The trace under construction, with the random numbers of the pattern.
-struct Maker {
+pub(crate) struct Maker {
     /// The random stream of this pattern and seed.
-    rng: Rng,
+    pub(crate) rng: Rng,
     /// The length of the trace, in per cent of the normal length.
     percent: usize,
     builder: Builder,
@@ -111,53 +122,53 @@ struct Maker {
 
 impl Maker {
     /// Returns `count` scaled by the wanted length, at least 1.
-    fn times(&self, count: usize) -> usize {
+    pub(crate) fn times(&self, count: usize) -> usize {
         (count.saturating_mul(self.percent) / 100).max(1)
     }
 
     /// Allocates a block.
-    fn alloc(&mut self, bytes: u64) -> Id {
+    pub(crate) fn alloc(&mut self, bytes: u64) -> Id {
         self.builder.alloc(bytes as u32, ALIGN)
     }
 
     /// Allocates a block at a multiple of `align`.
-    fn alloc_aligned(&mut self, bytes: u64, align: u32) -> Id {
+    pub(crate) fn alloc_aligned(&mut self, bytes: u64, align: u32) -> Id {
         self.builder.alloc(bytes as u32, align)
     }
 
     /// Frees a block.
-    fn free(&mut self, id: Id) {
+    pub(crate) fn free(&mut self, id: Id) {
         self.builder.free(id);
     }
 
     /// Changes the size of a live block.
-    fn realloc(&mut self, id: Id, bytes: u64) {
+    pub(crate) fn realloc(&mut self, id: Id, bytes: u64) {
         self.builder.realloc(id, bytes as u32);
     }
 
     /// Sets the CPU of all following operations.
-    fn on_cpu(&mut self, cpu: usize) {
+    pub(crate) fn on_cpu(&mut self, cpu: usize) {
         self.builder.on_cpu(cpu as u16);
     }
 
     /// Returns the size of a live block in bytes.
-    fn size(&self, id: Id) -> u64 {
+    pub(crate) fn size(&self, id: Id) -> u64 {
         u64::from(self.builder.bytes(id))
     }
 
     /// Draws a uniform number from `low` to `high`.
-    fn between(&mut self, low: u64, high: u64) -> u64 {
+    pub(crate) fn between(&mut self, low: u64, high: u64) -> u64 {
         low + self.rng.below(high - low + 1)
     }
 
     /// Removes a random item from a list, which must not be empty.
-    fn pick<T>(&mut self, list: &mut Vec<T>) -> T {
+    pub(crate) fn pick<T>(&mut self, list: &mut Vec<T>) -> T {
         let index = self.rng.index(list.len());
         list.swap_remove(index)
     }
 
     /// Frees all blocks of a list.
-    fn free_all(&mut self, list: impl IntoIterator<Item = Id>) {
+    pub(crate) fn free_all(&mut self, list: impl IntoIterator<Item = Id>) {
         list.into_iter().for_each(|id| self.free(id));
     }
 }
@@ -178,12 +189,13 @@ mod tests {
             name.bytes()
                 .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
         };
-        assert!(names.iter().all(|name| is_word(name)));
+        let word = |name: &'static str| name.strip_prefix("museum/").unwrap_or(name);
+        assert!(names.iter().all(|name| is_word(word(name))));
     }
 
     #[test]
     fn traces_depend_on_their_seed_alone_and_free_all_blocks() {
-        for pattern in all() {
+        for pattern in workloads() {
             let trace = pattern.make(1, 10);
             assert_eq!(trace, pattern.make(1, 10));
             let shape = Shape::of(&trace);
@@ -220,7 +232,7 @@ mod tests {
             };
             trace.ops().iter().fold(0, mix)
         };
-        let all = all().fold(0, |all, pattern| {
+        let all = workloads().fold(0, |all, pattern| {
             crate::rng::mix(all ^ sum(&pattern.make(7, 10)))
         });
         assert_eq!(all, SUM);

@@ -58,7 +58,7 @@ fn a_refused_request_has_its_cause_and_changes_nothing() {
     assert_eq!(refused((128 << 10) + 1, 1), Refusal::TooBig);
     // A growth by 64 blocks would not fit into an empty pool.
     assert_eq!(refused(4096, 1), Refusal::TooBig);
-    assert_eq!(totals(&engine).refusals, [3, 0, 0, 1, 0, 0]);
+    assert_eq!(totals(&engine).refusals, [3, 0, 0, 1, 0, 0, 0]);
 
     let blocks: Vec<_> = (0..16)
         .map(|_| engine.allocate(layout(8192, 1), &mut cost).unwrap())

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! One test for each weakness of the design.
+//! One test for each weakness of the design. `docs/seed-weaknesses.md` lists the weaknesses with these tests.
 //!
 //! `hybrid::tests::unit::weaknesses` runs the same functions of `testing::weaknesses` on `hybrid`, and
 //! expects other results.
@@ -130,4 +130,22 @@ fn the_largest_block_depends_on_the_address() {
 #[test]
 fn new_panics_on_bad_arguments() {
     assert!(ask::bad_memory_panics::<Heap>());
+}
+
+#[test]
+fn the_page_for_teachers_names_exactly_these_tests() {
+    let page = include_str!("../../../../docs/seed-weaknesses.md");
+    let last_cell = |line: &'static str| {
+        let cells = line.strip_prefix("| ")?.strip_suffix("` |")?;
+        let (_, test) = cells.rsplit_once('`')?;
+        cells.ends_with(test).then_some(test)
+    };
+    let rows = page.lines().take_while(|line| !line.starts_with("## "));
+    let mut named: Vec<_> = rows.filter_map(last_cell).collect();
+    let tests = include_str!("weaknesses.rs").split("#[test]\nfn ").skip(1);
+    let mut tests: Vec<_> = tests.filter_map(|test| test.split('(').next()).collect();
+    tests.retain(|test| *test != "the_page_for_teachers_names_exactly_these_tests");
+    named.sort_unstable();
+    tests.sort_unstable();
+    assert_eq!(named, tests);
 }

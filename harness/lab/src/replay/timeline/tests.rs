@@ -68,7 +68,7 @@ fn spread(blocks: Vec<(u32, PageBlockState)>) -> Vec<(u32, PageBlockState)> {
 
 #[test]
 fn curves_are_what_the_replay_counts() {
-    for pattern in pattern::all() {
+    for pattern in pattern::workloads() {
         let trace = pattern.make(1, 2);
         for engine in Pool::ENGINES {
             // A pool of the size of the peak refuses some requests.

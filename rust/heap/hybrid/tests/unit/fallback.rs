@@ -266,7 +266,7 @@ fn an_engine_borrows_from_larger_classes_when_no_page_is_free() {
     let figures = totals(&engine);
     assert_eq!((figures.live_blocks, figures.allocations), (48, 48));
     // Only the last request was refused.
-    assert_eq!(figures.refusals, [0, 1, 0, 0, 0, 0]);
+    assert_eq!(figures.refusals, [0, 1, 0, 0, 0, 0, 0]);
     // The usable sizes that the engine promised do not overlap.
     let promised = engine.usable_size(layout(100, 8)) as u64;
     let mut places: Vec<_> = objects.iter().chain(&owners).collect();

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The command `slablab`.
+//! The command `slablab`, except for its `main`.
 //!
 //! Drives the allocators of slablab, in the kernel through `/dev/slablab` or in this process, and
-//! checks every answer.
+//! checks every answer. The program `harness/bin` registers the engine `student` and calls [`run`]. Only that program
+//! is compiled again when a learner changes the allocator.
 
 mod arguments;
 mod cli;
@@ -11,6 +12,7 @@ mod cmd;
 mod drawing;
 mod fault_injection;
 mod isolated_command;
+mod outdated_student;
 mod session_factory;
 mod trace_args;
 mod workload;
@@ -40,7 +42,8 @@ use slablab_lab::{
 use slablab_report as report;
 use slablab_trace::rng;
 
-fn main() -> ExitCode {
+/// Runs the command with the arguments of the process, and returns its exit status.
+pub fn run() -> ExitCode {
     cli::Cli::of_arguments().run().unwrap_or_else(|error| {
         if let Some(usage) = error.downcast_ref::<clap::Error>() {
             usage.exit();

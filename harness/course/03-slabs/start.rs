@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Exercise 3: size classes and slabs.
+//!
+//! A request of up to 2048 bytes gets an object of the smallest class that fits. A slab is a page that is cut into
+//! objects of one class. The notes of the page say what it is, and have a bit for each object:
+//!
+//! ```text
+//!  note   0                1               2      3        4 … 7
+//!         kind of page     allocated       next   before   bitmap: 1 is an allocated object
+//!                          objects         partial slab
+//! ```
+//!
+//! A larger request gets whole pages, the first run that is long enough.
+
+#![cfg_attr(not(MODULE), no_std)]
+#![forbid(unsafe_code)]
+
+use slab_student::{
+    Allocator,
+    Error,
+    Layout,
+    Memory, //
+};
+
+const PAGE: usize = 4096;
+
+/// The classes have objects of 16, 32, … 2048 bytes.
+const CLASSES: usize = 8;
+
+/// The kinds of pages, in note 0. A slab of class `n` has the kind `SLAB + n`.
+const FREE: u64 = 0;
+const LARGE: u64 = 1;
+const SLAB: u64 = 2;
+
+/// The numbers of the notes.
+const KIND: usize = 0;
+const USED: usize = 1;
+const NEXT: usize = 2;
+const BEFORE: usize = 3;
+const BITMAP: usize = 4;
+
+/// The end of a list of slabs.
+const NONE: u64 = u64::MAX;
+
+/// An allocator with slabs.
+pub struct Student {
+    /// The first slab of each class that has both allocated and free objects.
+    partial: [u64; CLASSES],
+}
+
+/// Returns the class that serves a layout, or `None` if it takes whole pages.
+fn class_of(layout: Layout) -> Option<usize> {
+    let bytes = layout.size().max(layout.align()).next_power_of_two().max(16);
+    (bytes <= 2048).then(|| bytes.ilog2() as usize - 4)
+}
+
+/// Returns the bytes of the objects of a class.
+fn object_bytes(class: usize) -> usize {
+    16 << class
+}
+
+/// Returns the number of objects of a slab.
+fn objects(class: usize) -> u64 {
+    (PAGE / object_bytes(class)) as u64
+}
+
+/// Returns the first of `count` free pages in a row that begin at a multiple of `align` bytes.
+fn find_pages(memory: &Memory, count: usize, align: usize) -> Result<Option<usize>, Error> {
+    let mut free = 0;
+    for page in 0..memory.pages() {
+        free = if memory.note(page, KIND)? == FREE { free + 1 } else { 0 };
+        if free >= count && (page + 1 - count) * PAGE % align == 0 {
+            return Ok(Some(page + 1 - count));
+        }
+    }
+    Ok(None)
+}
+
+/// Sets the kind of `count` pages.
+fn set_kind(memory: &mut Memory, first: usize, count: usize, kind: u64) -> Result<(), Error> {
+    (first..first + count).try_for_each(|page| memory.set_note(page, KIND, kind))
+}
+
+impl Student {
+    /// Returns a slab of a class with a free object.
+    fn slab(&mut self, memory: &mut Memory, class: usize) -> Result<Option<usize>, Error> {
+        // Exercise: each object gets a page of its own. Use a slab of the list `partial` if there is one, and insert a
+        // new slab into that list.
+        let Some(slab) = find_pages(memory, 1, PAGE)? else {
+            return Ok(None);
+        };
+        memory.set_note(slab, KIND, SLAB + class as u64)?;
+        memory.set_note(slab, USED, 0)?;
+        for word in 0..4 {
+            memory.set_note(slab, BITMAP + word, 0)?;
+        }
+        Ok(Some(slab))
+    }
+
+    fn allocate_object(
+        &mut self,
+        memory: &mut Memory,
+        class: usize,
+    ) -> Result<Option<usize>, Error> {
+        let Some(slab) = self.slab(memory, class)? else {
+            return Ok(None);
+        };
+        // Exercise: this is the first object always. Find a free one, and remove a full slab from the list.
+        memory.set_note(slab, BITMAP, 1)?;
+        memory.set_note(slab, USED, 1)?;
+        Ok(Some(slab * PAGE))
+    }
+
+    fn free_object(
+        &mut self,
+        memory: &mut Memory,
+        block: usize,
+        _class: usize,
+    ) -> Result<(), Error> {
+        // Exercise: the slab may have other objects.
+        let slab = block / PAGE;
+        memory.set_note(slab, USED, 0)?;
+        memory.set_note(slab, KIND, FREE)
+    }
+
+    /// Checks the list of a class: each slab has a free object, and names the one before.
+    fn check_list(&self, memory: &Memory, class: usize) -> Result<(), Error> {
+        let (mut slab, mut before) = (self.partial[class], NONE);
+        while slab != NONE {
+            let page = slab as usize;
+            if memory.note(page, BEFORE)? != before {
+                return Err(memory.broken("a slab does not name the one before", page * PAGE));
+            }
+            if memory.note(page, USED)? >= objects(class) {
+                return Err(memory.broken("a full slab is in the list of its class", page * PAGE));
+            }
+            (before, slab) = (slab, memory.note(page, NEXT)?);
+        }
+        Ok(())
+    }
+}
+
+impl Allocator for Student {
+    fn new(_memory: &mut Memory) -> Result<Self, Error> {
+        Ok(Self { partial: [NONE; CLASSES] })
+    }
+
+    fn allocate(&mut self, memory: &mut Memory, layout: Layout) -> Result<Option<usize>, Error> {
+        if let Some(class) = class_of(layout) {
+            return self.allocate_object(memory, class);
+        }
+        let count = layout.size().div_ceil(PAGE);
+        let Some(first) = find_pages(memory, count, layout.align())? else {
+            return Ok(None);
+        };
+        set_kind(memory, first, count, LARGE)?;
+        Ok(Some(first * PAGE))
+    }
+
+    fn free(&mut self, memory: &mut Memory, block: usize, layout: Layout) -> Result<(), Error> {
+        if let Some(class) = class_of(layout) {
+            return self.free_object(memory, block, class);
+        }
+        set_kind(memory, block / PAGE, layout.size().div_ceil(PAGE), FREE)
+    }
+
+    fn check(&mut self, memory: &mut Memory) -> Result<(), Error> {
+        for slab in 0..memory.pages() {
+            if memory.note(slab, KIND)? >= SLAB {
+                let mut bits = 0;
+                for word in 0..4 {
+                    bits += u64::from(memory.note(slab, BITMAP + word)?.count_ones());
+                }
+                if bits != memory.note(slab, USED)? {
+                    return Err(memory.broken("the counter and the bitmap disagree", slab * PAGE));
+                }
+            }
+        }
+        (0..CLASSES).try_for_each(|class| self.check_list(memory, class))
+    }
+}

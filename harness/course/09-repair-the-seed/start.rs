@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The engine `seed` (docs/seed-design.md), with its weaknesses.
+//!
+//! ```text
+//!  size above 4096 ─────────────────────────────────────────────▶ buddy system ◀─┐
+//!  else, the first N of 64 128 256 512 1024 2048                                 │ 64 × N bytes,
+//!        with size ≤ N and alignment ≤ N ─▶ slab N: a list of free blocks ───────┤ when the list is empty
+//!  else ─▶ slab 4096 ────────────────────────────────────────────────────────────┘
+//! ```
+
+#![cfg_attr(not(MODULE), no_std)]
+#![forbid(unsafe_code)]
+
+use slab_student::{
+    Allocator,
+    Error,
+    Layout,
+    Memory, //
+};
+
+/// The bytes of a block of order 0 of the buddy system. Everything smaller comes from the slabs.
+const PAGE: usize = 4096;
+
+/// The number of orders: the largest block has 2³¹ pages.
+const ORDERS: usize = 32;
+
+/// The number of slabs.
+const SLABS: usize = 7;
+
+/// The number of blocks by which a slab grows.
+const SET_SIZE: usize = 64;
+
+/// The end of a list.
+const NONE: u64 = u64::MAX;
+
+/// The buddy system of the crate `buddy_system_allocator`: a list of free blocks for each order. A free block begins
+/// with the offset of the next one.
+struct Buddy {
+    /// The first free block of each order.
+    first: [u64; ORDERS],
+}
+
+/// Returns the order of the block that has room for `bytes` bytes.
+fn order_of(bytes: usize) -> usize {
+    bytes.div_ceil(PAGE).next_power_of_two().ilog2() as usize
+}
+
+impl Buddy {
+    fn new(memory: &mut Memory) -> Result<Self, Error> {
+        let mut buddy = Self {
+            first: [NONE; ORDERS],
+        };
+        let mut page = 0;
+        // The largest block that begins at `page`, is aligned there and lies in the pool, and so on.
+        while page < memory.pages() {
+            let order = page.trailing_zeros().min((memory.pages() - page).ilog2());
+            buddy.push(memory, page * PAGE, order as usize)?;
+            page += 1 << order;
+        }
+        Ok(buddy)
+    }
+
+    fn allocate(&mut self, memory: &mut Memory, wanted: usize) -> Result<Option<usize>, Error> {
+        let mut orders = wanted..ORDERS;
+        let Some(found) = orders.find(|order| self.first[*order] != NONE) else {
+            return Ok(None);
+        };
+        let block = self.first[found] as usize;
+        self.first[found] = memory.read(block)?;
+        for order in (wanted..found).rev() {
+            // The upper half stays free.
+            self.push(memory, block + (PAGE << order), order)?;
+        }
+        Ok(Some(block))
+    }
+
+    fn free(&mut self, memory: &mut Memory, block: usize, order: usize) -> Result<(), Error> {
+        let (mut block, mut order) = (block, order);
+        while self.remove(memory, block ^ (PAGE << order), order)? {
+            block = block.min(block ^ (PAGE << order));
+            order += 1;
+        }
+        self.push(memory, block, order)
+    }
+
+    /// Inserts a free block at the front of its list.
+    fn push(&mut self, memory: &mut Memory, block: usize, order: usize) -> Result<(), Error> {
+        memory.write(block, self.first[order])?;
+        self.first[order] = block as u64;
+        Ok(())
+    }
+
+    /// Searches the list of an order for a block and removes it. Returns whether the block was there.
+    fn remove(&mut self, memory: &mut Memory, block: usize, order: usize) -> Result<bool, Error> {
+        let (mut at, mut before) = (self.first[order], NONE);
+        while at != NONE {
+            let next = memory.read(at as usize)?;
+            if at != block as u64 {
+                (at, before) = (next, at);
+                continue;
+            }
+            if before == NONE {
+                self.first[order] = next;
+            } else {
+                memory.write(before as usize, next)?;
+            }
+            return Ok(true);
+        }
+        Ok(false)
+    }
+}
+
+/// Seven slabs over a buddy system.
+pub struct Student {
+    buddy: Buddy,
+    /// The first free block of each slab. A free block begins with the offset of the next one.
+    first: [u64; SLABS],
+}
+
+/// Returns the bytes that a block for a layout needs, so that it is also aligned.
+fn bytes_of(layout: Layout) -> usize {
+    layout.size().max(layout.align())
+}
+
+/// Returns the number of the slab that serves a layout, or `None` for the buddy system.
+fn slab_of(layout: Layout) -> Option<usize> {
+    if layout.size() > 4096 {
+        return None;
+    }
+    let fitting = (0..SLABS).find(|slab| bytes_of(layout) <= block_bytes(*slab));
+    Some(fitting.unwrap_or(SLABS - 1))
+}
+
+/// Returns the bytes of the blocks of a slab.
+fn block_bytes(slab: usize) -> usize {
+    64 << slab
+}
+
+impl Student {
+    /// Cuts new memory into blocks of a slab, and returns whether there was any.
+    fn grow(&mut self, memory: &mut Memory, slab: usize) -> Result<bool, Error> {
+        let order = order_of(SET_SIZE * block_bytes(slab));
+        let Some(set) = self.buddy.allocate(memory, order)? else {
+            return Ok(false);
+        };
+        for number in 0..SET_SIZE {
+            self.push(memory, set + number * block_bytes(slab), slab)?;
+        }
+        Ok(true)
+    }
+
+    /// Inserts a free block at the front of the list of its slab.
+    fn push(&mut self, memory: &mut Memory, block: usize, slab: usize) -> Result<(), Error> {
+        memory.write(block, self.first[slab])?;
+        self.first[slab] = block as u64;
+        Ok(())
+    }
+}
+
+impl Allocator for Student {
+    fn new(memory: &mut Memory) -> Result<Self, Error> {
+        Ok(Self {
+            buddy: Buddy::new(memory)?,
+            first: [NONE; SLABS],
+        })
+    }
+
+    fn allocate(&mut self, memory: &mut Memory, layout: Layout) -> Result<Option<usize>, Error> {
+        let Some(slab) = slab_of(layout) else {
+            return self.buddy.allocate(memory, order_of(bytes_of(layout)));
+        };
+        if self.first[slab] == NONE && !self.grow(memory, slab)? {
+            return Ok(None);
+        }
+        let block = self.first[slab] as usize;
+        self.first[slab] = memory.read(block)?;
+        Ok(Some(block))
+    }
+
+    fn free(&mut self, memory: &mut Memory, block: usize, layout: Layout) -> Result<(), Error> {
+        match slab_of(layout) {
+            Some(slab) => self.push(memory, block, slab),
+            None => self.buddy.free(memory, block, order_of(bytes_of(layout))),
+        }
+    }
+
+    fn resize(
+        &mut self,
+        memory: &mut Memory,
+        block: usize,
+        layout: Layout,
+        size: usize,
+    ) -> Result<bool, Error> {
+        // A block that is resized always moves.
+        let _ = (memory, block, layout, size);
+        Ok(false)
+    }
+}

@@ -1,0 +1,411 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! An allocator that is written from the rules of the page only, as a learner with a pencil would follow them.
+
+use std::collections::{
+    BTreeMap,
+    BTreeSet, //
+};
+
+use slablab_trace::{
+    Kind as OpKind,
+    Op, //
+};
+
+use super::super::{
+    POOL_BYTES,
+    QuizEngine,
+    answer::Answer,
+    question::Kind, //
+};
+
+const KIB: u64 = 1 << 10;
+
+/// The size classes that the page of `hybrid` names.
+const HYBRID_CLASSES: [u64; 16] = [
+    8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256,
+];
+
+/// The results of an operation.
+#[derive(Debug, Default)]
+pub(super) struct Effect {
+    refused: Option<&'static str>,
+    offset: u64,
+    usable: u64,
+    requested: u64,
+    path: &'static str,
+    splits: u64,
+    merges: u64,
+    free: BTreeMap<u64, u64>,
+}
+
+impl Effect {
+    /// Returns the answer to a question about the operation.
+    pub(super) fn answer(&self, kind: Kind) -> Answer {
+        match (kind, self.refused) {
+            (Kind::Result, cause) => Answer::word(cause.unwrap_or("served")),
+            (Kind::Lists, _) => Answer::FreeBlocks(self.free.clone()),
+            (_, Some(_)) => Answer::word("refused"),
+            (Kind::Offset, _) => Answer::Offset(self.offset),
+            (Kind::Path, _) => Answer::word(self.path),
+            (Kind::Usable, _) => Answer::Bytes(self.usable),
+            (Kind::Waste, _) => Answer::Bytes(self.usable - self.requested),
+            (Kind::Splits, _) => Answer::Count(self.splits),
+            (Kind::Merges, _) => Answer::Count(self.merges),
+        }
+    }
+}
+
+/// A rule that a learner has not understood.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Mistake {
+    /// Takes the block with the lowest offset instead of the one that became free last.
+    LowestBlock,
+    /// Allocates the first block of a growth first.
+    GrowthUpwards,
+    /// Takes a slab from the lower half.
+    SlabBelow,
+    /// Rounds pages up to a power of two.
+    RoundedPages,
+    /// Does not prefetch objects for the magazine.
+    NoPrefetch,
+    /// Does not raise the capacity of an empty magazine a second time.
+    OneCapacity,
+    /// Keeps the capacities of magazines that are emptied.
+    CapacityStays,
+    /// Keeps the slabs that become empty.
+    SlabsStay,
+    /// Compares the requested bytes with the free bytes, not the block.
+    RequestedBytes,
+    /// Merges a block once only.
+    OneMerge,
+}
+
+/// Free blocks as (offset, size), in the order in which they became free.
+struct Buddy {
+    mistake: Option<Mistake>,
+    free: Vec<(u64, u64)>,
+    splits: u64,
+    merges: u64,
+}
+
+/// The half of a block that is used.
+#[derive(Clone, Copy, PartialEq)]
+enum Half {
+    Lower,
+    Upper,
+}
+
+impl Buddy {
+    fn take(&mut self, size: u64, half: Half) -> Option<u64> {
+        let smallest = self
+            .free
+            .iter()
+            .map(|block| block.1)
+            .filter(|free| *free >= size)
+            .min()?;
+        let last = match self.mistake {
+            Some(Mistake::LowestBlock) => {
+                let lowest = self.free.iter().filter(|block| block.1 == smallest).min()?;
+                self.free.iter().position(|block| block == lowest)?
+            }
+            _ => self.free.iter().rposition(|block| block.1 == smallest)?,
+        };
+        let (mut offset, mut free) = self.free.remove(last);
+        while free > size {
+            free /= 2;
+            self.splits += 1;
+            match half {
+                Half::Lower => self.free.push((offset + free, free)),
+                Half::Upper => {
+                    self.free.push((offset, free));
+                    offset += free;
+                }
+            }
+        }
+        Some(offset)
+    }
+
+    /// Frees all but the first `used` bytes of a block.
+    fn keep(&mut self, offset: u64, size: u64, used: u64) {
+        if used == size {
+            return;
+        }
+        let half = size / 2;
+        self.splits += 1;
+        if used > half {
+            self.keep(offset + half, half, used - half);
+        } else {
+            self.free.push((offset + half, half));
+            self.keep(offset, half, used);
+        }
+    }
+
+    fn give(&mut self, mut offset: u64, mut size: u64) {
+        while let Some(buddy) = self
+            .free
+            .iter()
+            .position(|free| *free == (offset ^ size, size))
+        {
+            self.free.remove(buddy);
+            self.merges += 1;
+            offset = offset.min(offset ^ size);
+            size *= 2;
+            if self.mistake == Some(Mistake::OneMerge) {
+                break;
+            }
+        }
+        self.free.push((offset, size));
+    }
+
+    fn bytes(&self) -> u64 {
+        self.free.iter().map(|block| block.1).sum()
+    }
+
+    fn counts(&self) -> BTreeMap<u64, u64> {
+        let mut counts = BTreeMap::new();
+        for (_, size) in &self.free {
+            *counts.entry(*size).or_default() += 1;
+        }
+        counts
+    }
+}
+
+/// A class of `hybrid`.
+#[derive(Default)]
+struct Class {
+    slab: Option<u64>,
+    /// The objects that are live or in the magazine.
+    allocated: BTreeSet<u64>,
+    magazine: Vec<u64>,
+    capacity: usize,
+}
+
+impl Class {
+    fn raise(&mut self) {
+        self.capacity = (2 * self.capacity).max(4);
+    }
+}
+
+/// The allocator.
+pub(super) struct Pencil {
+    engine: QuizEngine,
+    mistake: Option<Mistake>,
+    buddy: Buddy,
+    /// The stacks of `seed`, by block size.
+    stacks: BTreeMap<u64, Vec<u64>>,
+    /// The classes of `hybrid`, by object size.
+    classes: BTreeMap<u64, Class>,
+    /// The live blocks: offset, and bytes.
+    live: BTreeMap<u32, (u64, u64)>,
+}
+
+impl Pencil {
+    pub(super) fn new(engine: QuizEngine, mistake: Option<Mistake>) -> Self {
+        Self {
+            engine,
+            mistake,
+            buddy: Buddy {
+                mistake,
+                free: vec![(0, POOL_BYTES)],
+                splits: 0,
+                merges: 0,
+            },
+            stacks: BTreeMap::new(),
+            classes: BTreeMap::new(),
+            live: BTreeMap::new(),
+        }
+    }
+
+    /// Executes an operation.
+    pub(super) fn execute(&mut self, op: &Op) -> Effect {
+        (self.buddy.splits, self.buddy.merges) = (0, 0);
+        let mut effect = match op.kind {
+            OpKind::Alloc { bytes, .. } => {
+                let bytes = u64::from(bytes);
+                let mut effect = match self.engine {
+                    QuizEngine::Buddy | QuizEngine::Seed => self.allocate_seed(bytes),
+                    QuizEngine::Hybrid => self.allocate_hybrid(bytes),
+                };
+                effect.requested = bytes;
+                effect.splits = self.buddy.splits;
+                if effect.refused.is_none() {
+                    self.live.insert(op.id, (effect.offset, effect.usable));
+                }
+                effect
+            }
+            OpKind::Free => {
+                let (offset, bytes) = self.live.remove(&op.id).unwrap();
+                let path = self.free(offset, bytes);
+                Effect {
+                    path,
+                    merges: self.buddy.merges,
+                    ..Effect::default()
+                }
+            }
+            OpKind::Realloc { .. } => panic!("a quiz has no reallocations"),
+        };
+        effect.free = self.buddy.counts();
+        effect
+    }
+
+    fn allocate_seed(&mut self, bytes: u64) -> Effect {
+        let class = (6..=12).map(|shift| 1 << shift).find(|size| *size >= bytes);
+        let size = class.unwrap_or(bytes.next_power_of_two());
+        let mut effect = Effect {
+            usable: size,
+            path: "buddy",
+            ..Effect::default()
+        };
+        let is_empty = |stack: Option<&Vec<u64>>| stack.is_none_or(Vec::is_empty);
+        let needed = match class {
+            Some(_) if is_empty(self.stacks.get(&size)) => 64 * size,
+            Some(_) => {
+                effect.path = "slab";
+                effect.offset = self.stacks.get_mut(&size).unwrap().pop().unwrap();
+                return effect;
+            }
+            None => size,
+        };
+        match self.buddy.take(needed, Half::Lower) {
+            Some(offset) if class.is_some() => {
+                effect.path = "growth";
+                let mut blocks: Vec<_> = (0..64).map(|number| offset + number * size).collect();
+                if self.mistake == Some(Mistake::GrowthUpwards) {
+                    blocks.reverse();
+                }
+                let stack = self.stacks.entry(size).or_default();
+                stack.extend(blocks);
+                effect.offset = stack.pop().unwrap();
+            }
+            Some(offset) => effect.offset = offset,
+            None if needed > POOL_BYTES => effect.refused = Some("too big"),
+            None => {
+                let compared = match self.mistake {
+                    Some(Mistake::RequestedBytes) => bytes,
+                    _ => needed,
+                };
+                let is_exhausted = compared > self.buddy.bytes();
+                effect.refused = Some(if is_exhausted {
+                    "exhausted"
+                } else {
+                    "fragmented"
+                });
+            }
+        }
+        effect
+    }
+
+    fn allocate_hybrid(&mut self, bytes: u64) -> Effect {
+        if bytes > 4 * KIB {
+            return self.allocate_pages(match self.mistake {
+                Some(Mistake::RoundedPages) => bytes.next_power_of_two(),
+                _ => bytes.next_multiple_of(4 * KIB),
+            });
+        }
+        let size = *HYBRID_CLASSES.iter().find(|size| **size >= bytes).unwrap();
+        let class = self.classes.entry(size).or_default();
+        let mut effect = Effect {
+            usable: size,
+            path: "magazine",
+            ..Effect::default()
+        };
+        if let Some(object) = class.magazine.pop() {
+            effect.offset = object;
+            return effect;
+        }
+        if self.mistake != Some(Mistake::OneCapacity) || class.capacity == 0 {
+            class.raise();
+        }
+        effect.path = match class.slab {
+            Some(_) => "slab",
+            None => {
+                let half = match self.mistake {
+                    Some(Mistake::SlabBelow) => Half::Lower,
+                    _ => Half::Upper,
+                };
+                class.slab = Some(self.buddy.take(4 * KIB, half).unwrap());
+                "growth"
+            }
+        };
+        let slab = class.slab.unwrap();
+        let objects = (slab..)
+            .step_by(size as usize)
+            .take((4 * KIB / size) as usize);
+        let free = objects.filter(|object| !class.allocated.contains(object));
+        let prefetched = match self.mistake {
+            Some(Mistake::NoPrefetch) => 0,
+            _ => class.capacity / 2,
+        };
+        let taken: Vec<_> = free.take(1 + prefetched).collect();
+        assert_eq!(taken.len(), 1 + prefetched, "the slab suffices");
+        class.allocated.extend(&taken);
+        effect.offset = taken[0];
+        class.magazine.extend(taken[1..].iter().rev());
+        effect
+    }
+
+    fn allocate_pages(&mut self, bytes: u64) -> Effect {
+        let mut effect = Effect {
+            usable: bytes,
+            path: "buddy",
+            ..Effect::default()
+        };
+        let size = bytes.next_power_of_two();
+        if size > POOL_BYTES {
+            effect.refused = Some("too big");
+            return effect;
+        }
+        let mut offset = self.buddy.take(size, Half::Lower);
+        if offset.is_none() {
+            for class in self.classes.values_mut() {
+                for object in class.magazine.drain(..) {
+                    class.allocated.remove(&object);
+                }
+                if self.mistake != Some(Mistake::CapacityStays) {
+                    class.capacity = 0;
+                }
+                if self.mistake != Some(Mistake::SlabsStay)
+                    && class.allocated.is_empty()
+                    && let Some(slab) = class.slab.take()
+                {
+                    self.buddy.give(slab, 4 * KIB);
+                }
+            }
+            offset = self.buddy.take(size, Half::Lower);
+        }
+        match offset {
+            Some(offset) => {
+                self.buddy.keep(offset, size, bytes);
+                effect.offset = offset;
+            }
+            None if bytes > self.buddy.bytes() => effect.refused = Some("exhausted"),
+            None => effect.refused = Some("fragmented"),
+        }
+        effect
+    }
+
+    fn free(&mut self, offset: u64, bytes: u64) -> &'static str {
+        if bytes > 4 * KIB {
+            // The largest power of two first.
+            let (mut offset, mut rest) = (offset, bytes);
+            while rest > 0 {
+                let size = 1 << rest.ilog2();
+                self.buddy.give(offset, size);
+                offset += size;
+                rest -= size;
+            }
+            return "buddy";
+        }
+        if self.engine == QuizEngine::Hybrid {
+            let class = self.classes.get_mut(&bytes).unwrap();
+            if class.magazine.len() == class.capacity {
+                class.raise();
+            }
+            class.magazine.push(offset);
+            return "magazine";
+        }
+        self.stacks.get_mut(&bytes).unwrap().push(offset);
+        "slab"
+    }
+}
