@@ -43,7 +43,7 @@ use kernel::{
     prelude::*, //
 };
 use slab_heap::{
-    hybrid::{
+    magazines::{
         CacheSize,
         CpuCache, //
     },

@@ -30,9 +30,9 @@ use slab_heap::{
     engine_enum,
     hybrid::{
         self,
-        CacheSize,
         Hybrid, //
     },
+    magazines::CacheSize,
     seed::{
         self,
         Seed, //

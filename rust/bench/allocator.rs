@@ -47,9 +47,9 @@ use slab_heap::{
     },
     hybrid::{
         self,
-        CacheSize,
         Hybrid, //
     },
+    magazines::CacheSize,
     seed::{
         self,
         Seed, //
@@ -336,9 +336,7 @@ pub(super) fn allocator_bytes(request: &BenchRequest) -> usize {
         AllocatorKind::Hybrid => {
             kmalloc_bytes(size_of::<HybridAllocator>())
                 + CountingLock::<hybrid::State>::charge()
-                + VmallocMemory::charge(
-                    pool_bytes / PAGE_SIZE * <hybrid::Heap as BackingHeap>::METADATA_PER_PAGE,
-                )
+                + VmallocMemory::charge(hybrid::Heap::metadata_bytes(pool_bytes / PAGE_SIZE))
                 + CpuCaches::charge(CacheSize::FULL)
         }
         AllocatorKind::Seed => {

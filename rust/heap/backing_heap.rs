@@ -2,7 +2,7 @@
 
 //! The interface between an engine with magazines and the heap that the engine's lock protects.
 //!
-//! [`MagazineEngine`](crate::hybrid::MagazineEngine), with its magazines and per-CPU caches, works with every
+//! [`MagazineEngine`](crate::magazines::MagazineEngine), with its magazines and per-CPU caches, works with every
 //! heap that implements [`BackingHeap`]; [`hybrid::Heap`](crate::hybrid::Heap) is the first. A heap works
 //! with offsets, has no per-CPU data, and never accesses a byte of the pool.
 //!

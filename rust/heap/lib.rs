@@ -32,6 +32,7 @@ pub mod fail;
 mod fault;
 pub mod hybrid;
 pub mod lock;
+pub mod magazines;
 #[forbid(unsafe_code)]
 pub mod map;
 pub mod nospec;

@@ -15,12 +15,12 @@ use std::{
 
 use slab_heap::{
     debug::Caller,
-    hybrid::{
+    lock::Lock,
+    magazines::{
         CacheSize,
         CpuCache,
         Slot, //
     },
-    lock::Lock,
     per_cpu::{
         Exclusive,
         PerCpu, //

@@ -49,7 +49,8 @@ pub(crate) struct SpaceRequired {
 
 /// Returns the patterns that are measured.
 pub(crate) fn patterns() -> impl Iterator<Item = &'static Pattern> {
-    pattern::workloads().filter(|pattern| pattern.family != Family::Literature || std::env::var_os("LIT").is_some())
+    pattern::workloads()
+        .filter(|pattern| pattern.family != Family::Literature || std::env::var_os("LIT").is_some())
 }
 
 /// Returns the size of a pool that is large enough for the searches of all traces, in bytes.
@@ -117,7 +118,14 @@ pub(crate) fn replay(trace: &Trace, heap: &dyn BenchHeap) -> bool {
         let place = &mut blocks[op.id as usize];
         *place = match (op.kind, place.take()) {
             (Kind::Alloc { bytes, align }, _) => {
-                let (size, align) = (bytes as usize, (align as usize).max(if std::env::var_os("A16").is_some() { 16 } else { 8 }));
+                let (size, align) = (
+                    bytes as usize,
+                    (align as usize).max(if std::env::var_os("A16").is_some() {
+                        16
+                    } else {
+                        8
+                    }),
+                );
                 let block = heap.alloc(size, align);
                 block.map(|block| (block, size, align))
             }

@@ -33,10 +33,10 @@ use rustix::thread::{
     membarrier, //
 };
 use slab_heap::{
-    hybrid::{
-        self,
+    magazines::{
         CacheSize,
-        CpuCache, //
+        CpuCache,
+        Slot, //
     },
     per_cpu::{
         Exclusive,
@@ -75,7 +75,7 @@ struct ThreadCache {
     busy: AtomicBool,
     /// Whether another thread claimed the cache. The cache of [`NOBODY`] is always claimed.
     claimed: AtomicBool,
-    cache: CpuCache<[hybrid::Slot; CacheSize::FULL_SLOTS]>,
+    cache: CpuCache<[Slot; CacheSize::FULL_SLOTS]>,
 }
 
 impl Default for ThreadCache {

@@ -211,7 +211,11 @@ unsafe impl BackingHeap for Heap {
             let live = self.live.get(demand.len).copied().unwrap_or(0) * demand.len;
             let chunk = (live / 16).clamp(32, 256) / demand.len;
             let scarce = self.runs.free_granules < self.granules / 16;
-            let count = if scarce { 1 } else { blocks.len().min(chunk.max(1)) };
+            let count = if scarce {
+                1
+            } else {
+                blocks.len().min(chunk.max(1))
+            };
             self.runs.allocate_batch(demand.len, count)
         } else {
             self.runs.allocate(demand)

@@ -19,14 +19,18 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-use crate::hybrid::MagazineEngine;
 pub use heap::Heap;
+
+use crate::magazines::{
+    MagazineEngine,
+    State as EngineState, //
+};
 
 /// The engine `extent`. `L` is the lock around the heap, `P` the caches of the CPUs.
 pub type ExtentEngine<L, P> = MagazineEngine<Heap, L, P>;
 
 /// The state of `extent` behind the lock.
-pub type State = crate::hybrid::HeapState<Heap>;
+pub type State = EngineState<Heap>;
 
 impl State {
     /// Returns the state of an engine without memory.

@@ -128,13 +128,6 @@ impl Tables {
         Some(unsafe { table.descs.add(page).as_ref() })
     }
 
-    /// Returns whether a run begins at a granule.
-    #[inline]
-    pub(super) fn begins(&self, at: Granule) -> bool {
-        let desc = self.desc(at.region(), at.page());
-        desc.is_some_and(|desc| desc.begins(at.in_page()))
-    }
-
     /// Returns whether a free run begins at a granule.
     #[inline]
     pub(super) fn begins_free(&self, at: Granule) -> bool {

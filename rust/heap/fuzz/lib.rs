@@ -41,9 +41,9 @@ use slab_heap::{
     },
     hybrid::{
         self,
-        CacheSize,
         Hybrid, //
     },
+    magazines::CacheSize,
     per_cpu::NoPerCpu,
     seed::{
         self,

@@ -13,13 +13,10 @@
 //! 3. [`size_class`](crate::size_class): the sizes of objects.
 //! 4. `slab`: objects in slabs, by bitmaps.
 //! 5. `heap`: slabs or whole pages? Implements `BackingHeap`, the interface of the engine to a heap.
-//! 6. `magazine`: per-CPU stacks of free blocks.
-//! 7. `state`: the heap with its counters, behind the lock.
-//! 8. `engine`: a magazine, or else the heap under the lock.
+//! 6. [`magazines`](crate::magazines): per-CPU stacks of free blocks, the lock, and the engine.
 //!
-//! These files are the textbook's allocator. `refine/` has what the textbook does not need: the sizes of
-//! magazines, reclaim under pressure, resizing in place, fallbacks, and the causes of refusals. `inspect/` has
-//! the statistics, the map and the checks.
+//! These files are the textbook's allocator. `refine/` has what the textbook does not need: resizing in place,
+//! fallbacks, and the causes of refusals. `inspect/` has the statistics, the map and the checks of the heap.
 //!
 //! # The path of a request
 //!
@@ -44,34 +41,28 @@
 
 #[forbid(unsafe_code)]
 mod buddy;
-mod engine;
 mod heap;
 #[forbid(unsafe_code)]
 mod inspect;
-mod magazine;
 mod page;
 mod refine;
 #[forbid(unsafe_code)]
 mod slab;
-#[forbid(unsafe_code)]
-mod state;
 #[cfg(test)]
 mod tests;
 
-pub use engine::MagazineEngine;
 pub use heap::Heap;
-pub use magazine::{
-    CpuCache,
-    Slot, //
+
+use crate::magazines::{
+    MagazineEngine,
+    State as EngineState, //
 };
-pub use refine::CacheSize;
-pub use state::State as HeapState;
 
 /// The engine `hybrid`. `L` is the lock around the heap, `P` the caches of the CPUs.
 pub type Hybrid<L, P> = MagazineEngine<Heap, L, P>;
 
 /// The state of `hybrid` behind the lock.
-pub type State = state::State<Heap>;
+pub type State = EngineState<Heap>;
 
 impl State {
     /// Returns the state of an engine without memory.

@@ -70,12 +70,14 @@ use crate::{
     },
     hybrid::{
         self,
-        CacheSize,
-        CpuCache,
-        Hybrid,
-        Slot, //
+        Hybrid, //
     },
     lock::Lock,
+    magazines::{
+        CacheSize,
+        CpuCache,
+        Slot, //
+    },
     per_cpu::{
         Exclusive,
         NoPerCpu,

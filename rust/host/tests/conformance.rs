@@ -5,9 +5,9 @@
 use slab_heap::{
     hybrid::{
         self,
-        CacheSize,
         Hybrid, //
     },
+    magazines::CacheSize,
     seed::{
         self,
         Seed, //

@@ -15,10 +15,10 @@ use slab_heap::{
     Path,
     engine::AddRegion,
     hybrid::{
-        CacheSize,
         Hybrid,
         State, //
     },
+    magazines::CacheSize,
 };
 use slab_host::{
     HostCpus,

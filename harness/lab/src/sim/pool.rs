@@ -20,9 +20,9 @@ use slab_heap::{
     engine_enum,
     hybrid::{
         self,
-        CacheSize,
         Hybrid, //
     },
+    magazines::CacheSize,
     region::RegionError,
     seed::{
         self,

@@ -5,41 +5,25 @@
 //! The map shows the page descriptors and does not check them. A map of damaged descriptors is wrong, but it
 //! ends, and all its extents lie in the region.
 
+#[cfg(doc)]
+use crate::map::Map;
 use crate::{
-    backing_heap::InspectHeap,
     check::STEP,
     hybrid::{
-        engine::MagazineEngine,
         heap::Heap,
-        magazine::CpuCache,
         page::{
             Page,
             PageKind, //
         },
-        state::State,
     },
-    lock::Lock,
     map::{
         Extent,
-        Map,
         Mapped,
         NoMap,
         Use, //
     },
     nospec,
-    per_cpu::PerCpu,
 };
-
-impl<H, L, P> Map for MagazineEngine<H, L, P>
-where
-    H: InspectHeap,
-    L: Lock<State<H>> + Sync,
-    P: PerCpu<CpuCache>,
-{
-    fn map(&self, region: usize, page: u32, out: &mut [Extent]) -> Result<Mapped, NoMap> {
-        self.state.with(|state| state.heap.map(region, page, out))
-    }
-}
 
 impl Heap {
     /// Implements [`Map::map`] and visits up to [`STEP`] pages.

@@ -1,16 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Statistics, map, and checks of the heap and of the magazines.
+//! Statistics, map, and checks of the heap.
 //!
 //! Nothing here changes what an allocation returns.
 
 mod check;
-mod check_magazines;
 mod map;
 mod stats;
-
-#[cfg(test)]
-pub(super) use check_magazines::MAGAZINES;
 
 use super::{
     heap::Heap,

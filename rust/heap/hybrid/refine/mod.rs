@@ -8,18 +8,9 @@
 //! `make bench-host BENCH='--heap hybrid --pattern space'`, measured on 2026-11-30 with the refinement (89.5 % and
 //! 86.2 %) and without it.
 
-mod cache_layout;
-#[forbid(unsafe_code)]
-mod capacity;
 #[forbid(unsafe_code)]
 mod fallback;
-#[forbid(unsafe_code)]
-mod reclaim;
-#[forbid(unsafe_code)]
-mod redistribution;
 #[forbid(unsafe_code)]
 mod refusal;
 #[forbid(unsafe_code)]
 mod resize;
-
-pub use cache_layout::CacheSize;

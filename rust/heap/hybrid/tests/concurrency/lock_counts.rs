@@ -6,7 +6,7 @@
 use super::Machine;
 use crate::{
     Offset,
-    hybrid::magazine::BLOCKS_MAX,
+    magazines::magazine::BLOCKS_MAX,
     testing::{
         layout,
         numbers::Numbers, //

@@ -23,11 +23,11 @@ use crate::{
         BadFree,
         Engine, //
     },
-    hybrid::{
+    lock::Lock,
+    magazines::{
         CpuCache,
         magazine::BLOCKS_MAX, //
     },
-    lock::Lock,
     size_class::MagazineKind,
     testing::{
         CPU,

@@ -21,8 +21,15 @@ use crate::{
     Block, Cost, Engine, Offset, Path, Refusal,
     backing_heap::InspectHeap,
     engine::BadFree,
-    hybrid::{CpuCache, Hybrid, State, magazine::BLOCKS_MAX},
+    hybrid::{
+        Hybrid,
+        State, //
+    },
     lock::Lock,
+    magazines::{
+        CpuCache,
+        magazine::BLOCKS_MAX, //
+    },
     per_cpu::{
         Exclusive,
         PerCpu, //

@@ -30,13 +30,15 @@ use crate::{
         Walk, //
     },
     hybrid::{
-        CacheSize,
-        CpuCache,
         Hybrid,
-        State,
-        inspect::MAGAZINES, //
+        State, //
     },
     lock::Lock,
+    magazines::{
+        CacheSize,
+        CpuCache,
+        check::MAGAZINES, //
+    },
     per_cpu::{
         Exclusive,
         PerCpu, //

@@ -5,11 +5,11 @@
 use crate::{
     Cost, Engine, PAGE_BYTES, Refusal,
     hybrid::{
-        CpuCache,
         Hybrid,
         State, //
     },
     lock::Lock,
+    magazines::CpuCache,
     per_cpu::PerCpu,
     size_class::CLASSES,
     testing::{

@@ -8,11 +8,15 @@ use super::{
 };
 use crate::{
     Offset, PAGE_BYTES, Path,
-    hybrid::magazine::{
+    magazines::magazine::{
         BLOCKS_MAX,
         TRANSFER_MAX, //
     },
-    hybrid::{CacheSize, CpuCache, Slot},
+    magazines::{
+        CacheSize,
+        CpuCache,
+        Slot, //
+    },
     testing::{
         HostMemory,
         layout,

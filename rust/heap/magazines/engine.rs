@@ -43,6 +43,12 @@ use crate::{
         Nth, //
     },
     lock::Lock,
+    map::{
+        Extent,
+        Map,
+        Mapped,
+        NoMap, //
+    },
     per_cpu::{
         Exclusive,
         PerCpu, //
@@ -60,9 +66,9 @@ use crate::{
 /// `L` is the lock around the heap: the *engine's lock*, or only *the lock* in this folder. `P` are the caches of
 /// the CPUs.
 pub struct MagazineEngine<H: BackingHeap, L, P> {
-    pub(super) state: L,
-    pub(super) per_cpu: P,
-    pub(super) index: RegionIndex<H::Desc>,
+    pub(crate) state: L,
+    pub(crate) per_cpu: P,
+    pub(crate) index: RegionIndex<H::Desc>,
     failing_growth: Nth,
 }
 
@@ -481,5 +487,16 @@ where
 {
     fn fail_growth(&self, nth: u64) {
         self.failing_growth.set(nth);
+    }
+}
+
+impl<H, L, P> Map for MagazineEngine<H, L, P>
+where
+    H: InspectHeap,
+    L: Lock<State<H>> + Sync,
+    P: PerCpu<CpuCache>,
+{
+    fn map(&self, region: usize, page: u32, out: &mut [Extent]) -> Result<Mapped, NoMap> {
+        self.state.with(|state| state.heap.map(region, page, out))
     }
 }

@@ -24,23 +24,23 @@ use crate::{
 
 /// The heap, and the counters of the operations under the lock.
 pub struct State<H> {
-    pub(super) heap: H,
-    pub(super) regions: Regions,
+    pub(crate) heap: H,
+    pub(crate) regions: Regions,
     /// The capacities of all magazines in bytes: the used part of the budget.
-    pub(super) capacity_bytes: usize,
+    pub(crate) capacity_bytes: usize,
     /// Callers that are flushing all magazines.
-    pub(super) reclaimers: usize,
+    pub(crate) reclaimers: usize,
     /// Allocations and frees under the lock. CPUs count those that magazines serve.
-    pub(super) allocations: u64,
-    pub(super) frees: u64,
+    pub(crate) allocations: u64,
+    pub(crate) frees: u64,
     /// Bytes requested by these allocations, minus those of these frees. The number wraps.
-    pub(super) requested_bytes: u64,
+    pub(crate) requested_bytes: u64,
     /// Steps of flushes, and returned capacities, so that [`State::epoch`] changes with each.
-    pub(super) transfers: u64,
-    pub(super) resizes: u64,
-    pub(super) refusals: [u64; Refusal::COUNT],
+    pub(crate) transfers: u64,
+    pub(crate) resizes: u64,
+    pub(crate) refusals: [u64; Refusal::COUNT],
     /// Double frees that were found when the block moved from a magazine to the heap.
-    pub(super) late_double_frees: u64,
+    pub(crate) late_double_frees: u64,
 }
 
 impl<H: BackingHeap> State<H> {
@@ -63,7 +63,7 @@ impl<H: BackingHeap> State<H> {
     }
 
     /// Allocates the caller's block and more blocks for a magazine, and returns how many blocks.
-    pub(super) fn allocate(
+    pub(crate) fn allocate(
         &mut self,
         layout: Layout,
         blocks: &mut [Offset],
@@ -74,14 +74,14 @@ impl<H: BackingHeap> State<H> {
     }
 
     /// Allocates a block without a magazine.
-    pub(super) fn allocate_one(&mut self, layout: Layout) -> Result<Offset, Refusal> {
+    pub(crate) fn allocate_one(&mut self, layout: Layout) -> Result<Offset, Refusal> {
         let mut block = [Offset::NOWHERE];
         self.allocate(layout, &mut block)?;
         Ok(block[0])
     }
 
     /// Allocates a block by the fallbacks of the heap.
-    pub(super) fn allocate_fallback(&mut self, layout: Layout) -> Option<Offset> {
+    pub(crate) fn allocate_fallback(&mut self, layout: Layout) -> Option<Offset> {
         let block = self.heap.allocate_fallback(layout)?;
         self.count_allocation(layout);
         Some(block)
@@ -93,7 +93,7 @@ impl<H: BackingHeap> State<H> {
     }
 
     /// Frees a block without a magazine.
-    pub(super) fn free(&mut self, block: Offset, layout: Layout) -> Result<(), BadFree> {
+    pub(crate) fn free(&mut self, block: Offset, layout: Layout) -> Result<(), BadFree> {
         self.heap.free(block, layout)?;
         self.frees = self.frees.wrapping_add(1);
         self.requested_bytes = self.requested_bytes.wrapping_sub(layout.size() as u64);
@@ -101,7 +101,7 @@ impl<H: BackingHeap> State<H> {
     }
 
     /// Frees blocks that were in a magazine. Their frees were counted when they were freed.
-    pub(super) fn free_flushed(&mut self, kind: MagazineKind, blocks: &[Offset]) {
+    pub(crate) fn free_flushed(&mut self, kind: MagazineKind, blocks: &[Offset]) {
         let mut rest = blocks;
         while !rest.is_empty() {
             self.transfers += 1;
@@ -117,7 +117,7 @@ impl<H: BackingHeap> State<H> {
     }
 
     /// Resizes a block in place, and returns the cost if that was possible.
-    pub(super) fn resize(&mut self, block: Offset, layout: Layout, new: Layout) -> Option<Cost> {
+    pub(crate) fn resize(&mut self, block: Offset, layout: Layout, new: Layout) -> Option<Cost> {
         if !self.heap.resize(block, layout, new) {
             return None;
         }
@@ -129,13 +129,13 @@ impl<H: BackingHeap> State<H> {
 }
 
 /// Up to [`BLOCKS_MAX`] blocks on their way from a magazine to the heap.
-pub(super) struct FlushBatch {
+pub(crate) struct FlushBatch {
     offsets: [Offset; BLOCKS_MAX],
     len: usize,
 }
 
 impl FlushBatch {
-    pub(super) const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self {
             offsets: [Offset::NOWHERE; BLOCKS_MAX],
             len: 0,
@@ -143,14 +143,14 @@ impl FlushBatch {
     }
 
     /// Adds a block, if there is room.
-    pub(super) fn push<D: Sync>(&mut self, regions: &RegionIndex<D>, block: Block) {
+    pub(crate) fn push<D: Sync>(&mut self, regions: &RegionIndex<D>, block: Block) {
         if let Some(offset) = self.offsets.get_mut(self.len) {
             *offset = regions.offset(block.start).unwrap_or(Offset::NOWHERE);
             self.len += 1;
         }
     }
 
-    pub(super) fn offsets(&self) -> &[Offset] {
+    pub(crate) fn offsets(&self) -> &[Offset] {
         &self.offsets[..self.len]
     }
 }

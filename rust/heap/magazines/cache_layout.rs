@@ -26,7 +26,7 @@ use crate::testing::atomic::{
 };
 use crate::{
     PAGE_BYTES,
-    hybrid::magazine::{
+    magazines::magazine::{
         BLOCKS_MAX,
         CpuCache,
         Magazine,
@@ -69,7 +69,7 @@ impl CacheSize {
     }
 
     /// Returns the limit of the magazine of a kind, in blocks.
-    pub(in crate::hybrid) const fn limit(self, kind: MagazineKind) -> usize {
+    pub(crate) const fn limit(self, kind: MagazineKind) -> usize {
         let blocks = BYTES_MAX / kind.bytes();
         if blocks < self.blocks_max {
             blocks

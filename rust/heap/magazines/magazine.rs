@@ -51,14 +51,14 @@ use crate::{
 
 /// The largest number of blocks of a magazine. SUBMIT executes up to 64 operations under one hold of the session's
 /// lock, so a full magazine serves the allocations of one hold and then has 8 blocks left.
-pub(super) const BLOCKS_MAX: usize = 72;
+pub(crate) const BLOCKS_MAX: usize = 72;
 
 /// The largest number of objects that a refill takes from the heap, one of them for the caller.
 ///
 /// A refill takes one block more from the heap than a flush returns: the caller's. When the caller has freed it, the
 /// magazine has one block more than before the pair. A repeated pattern of allocations and frees that fits into a
 /// magazine therefore soon needs no lock.
-pub(super) const TRANSFER_MAX: usize = 32;
+pub(crate) const TRANSFER_MAX: usize = 32;
 
 /// A CPU's free blocks of one size, last in first out. The fields are indexes of the cache's slots.
 ///
@@ -75,27 +75,27 @@ pub(super) const TRANSFER_MAX: usize = 32;
 /// - The slots from `begin` up to `top` contain blocks of the magazine's kind that are not live, and that the heap
 ///   counts as allocated.
 #[derive(Default)]
-pub(super) struct Magazine {
-    pub(super) begin: u16,
-    pub(super) top: AtomicU16,
-    pub(super) end: AtomicU16,
-    pub(super) limit: u16,
+pub(crate) struct Magazine {
+    pub(crate) begin: u16,
+    pub(crate) top: AtomicU16,
+    pub(crate) end: AtomicU16,
+    pub(crate) limit: u16,
 }
 
 /// A place for the address of a block in a magazine.
 #[derive(Default)]
 #[repr(transparent)]
-pub struct Slot(pub(super) AtomicPtr<u8>);
+pub struct Slot(pub(crate) AtomicPtr<u8>);
 
 impl Slot {
     #[inline(always)]
-    pub(super) fn get(&self) -> Option<Block> {
+    pub(crate) fn get(&self) -> Option<Block> {
         let start = NonNull::new(self.0.load(Relaxed))?;
         Some(Block { start })
     }
 
     #[inline(always)]
-    pub(super) fn set(&self, block: Block) {
+    pub(crate) fn set(&self, block: Block) {
         self.0.store(block.start.as_ptr(), Relaxed);
     }
 }
@@ -108,28 +108,28 @@ impl Slot {
 #[repr(C, align(64))]
 pub struct CpuCache<S: ?Sized = [Slot]> {
     /// Allocations from magazines, and frees into magazines.
-    pub(super) allocations: AtomicU64,
-    pub(super) frees: AtomicU64,
+    pub(crate) allocations: AtomicU64,
+    pub(crate) frees: AtomicU64,
     /// Bytes requested by these allocations, minus those of these frees. A block may be freed on another
     /// CPU than it was allocated on, so the number wraps.
-    pub(super) requested_bytes: AtomicU64,
+    pub(crate) requested_bytes: AtomicU64,
     /// Refills, flushes and changes of a capacity, so that [`CpuCache::epoch`] changes with each.
-    pub(super) transfers: AtomicU64,
+    pub(crate) transfers: AtomicU64,
     /// The capacities of all magazines in bytes: the CPU's part of the budget of magazines
     /// ([`State::grow_magazine`](super::state::State::grow_magazine)).
-    pub(super) capacity_bytes: AtomicU64,
+    pub(crate) capacity_bytes: AtomicU64,
     /// Growths that were refused or granted only in part, since the magazines last lost their capacity or the budget
     /// was redistributed.
-    pub(super) grow_failures: AtomicU64,
-    /// The epoch when the budget was last redistributed. Any CPU writes it: see `refine/redistribution`.
-    pub(super) last_epoch: AtomicU64,
-    pub(super) magazines: [Magazine; MAGAZINE_KINDS],
-    pub(super) slots: S,
+    pub(crate) grow_failures: AtomicU64,
+    /// The epoch when the budget was last redistributed. Any CPU writes it: see `redistribution`.
+    pub(crate) last_epoch: AtomicU64,
+    pub(crate) magazines: [Magazine; MAGAZINE_KINDS],
+    pub(crate) slots: S,
 }
 
 /// Adds to a counter that only its CPU changes. The addition may wrap.
 #[inline(always)]
-pub(super) fn add(counter: &AtomicU64, amount: u64) {
+pub(crate) fn add(counter: &AtomicU64, amount: u64) {
     counter.store(counter.load(Relaxed).wrapping_add(amount), Relaxed);
 }
 
@@ -141,40 +141,40 @@ impl CpuCache {
 
     /// Returns the number of blocks of a kind.
     #[inline]
-    pub(super) fn len(&self, kind: MagazineKind) -> usize {
+    pub(crate) fn len(&self, kind: MagazineKind) -> usize {
         let magazine = self.magazine(kind);
         magazine.top.load(Relaxed).wrapping_sub(magazine.begin) as usize
     }
 
     /// Returns the capacity for blocks of a kind.
     #[inline]
-    pub(super) fn capacity(&self, kind: MagazineKind) -> usize {
+    pub(crate) fn capacity(&self, kind: MagazineKind) -> usize {
         let magazine = self.magazine(kind);
         magazine.end.load(Relaxed).wrapping_sub(magazine.begin) as usize
     }
 
     /// Returns the largest possible capacity for blocks of a kind.
     #[inline]
-    pub(super) fn limit(&self, kind: MagazineKind) -> usize {
+    pub(crate) fn limit(&self, kind: MagazineKind) -> usize {
         let magazine = self.magazine(kind);
         magazine.limit.wrapping_sub(magazine.begin) as usize
     }
 
     /// Returns the slots of a magazine up to its limit.
-    pub(super) fn slots(&self, kind: MagazineKind) -> &[Slot] {
+    pub(crate) fn slots(&self, kind: MagazineKind) -> &[Slot] {
         let magazine = self.magazine(kind);
         let slots = magazine.begin as usize..magazine.limit as usize;
         self.slots.get(slots).unwrap_or_default()
     }
 
     /// Returns the block in slot `number` of a magazine, if there is one.
-    pub(super) fn block(&self, kind: MagazineKind, number: usize) -> Option<Block> {
+    pub(crate) fn block(&self, kind: MagazineKind, number: usize) -> Option<Block> {
         let used = self.slots(kind).get(..self.len(kind))?;
         used.get(number)?.get()
     }
 
     /// Returns a number that changes with every change of the magazines.
-    pub(super) fn epoch(&self) -> u64 {
+    pub(crate) fn epoch(&self) -> u64 {
         let counters = [&self.allocations, &self.frees, &self.transfers];
         let counts = counters.map(|counter| counter.load(Relaxed));
         counts.into_iter().fold(0, u64::wrapping_add)
@@ -184,7 +184,7 @@ impl CpuCache {
 impl Exclusive<'_, CpuCache> {
     /// Allocates the block that was freed last, if there is one, for a request of `bytes` bytes.
     #[inline(always)]
-    pub(super) fn pop(&self, kind: MagazineKind, bytes: usize) -> Option<Block> {
+    pub(crate) fn pop(&self, kind: MagazineKind, bytes: usize) -> Option<Block> {
         let magazine = self.magazine(kind);
         let top = usize::from(magazine.top.load(Relaxed));
         if top == usize::from(magazine.begin) {
@@ -210,7 +210,7 @@ impl Exclusive<'_, CpuCache> {
     ///
     /// The block is live, it is of this kind, and nobody uses it any more.
     #[inline(always)]
-    pub(super) unsafe fn push(&self, kind: MagazineKind, block: Block, bytes: usize) -> bool {
+    pub(crate) unsafe fn push(&self, kind: MagazineKind, block: Block, bytes: usize) -> bool {
         let magazine = self.magazine(kind);
         let top = usize::from(magazine.top.load(Relaxed));
         if top >= usize::from(magazine.end.load(Relaxed)) {
@@ -235,7 +235,7 @@ impl Exclusive<'_, CpuCache> {
     }
 
     /// Sets the capacity of a magazine, which is at least its number of blocks. A capacity above the limit is cut.
-    pub(super) fn set_capacity(&self, kind: MagazineKind, capacity: usize) {
+    pub(crate) fn set_capacity(&self, kind: MagazineKind, capacity: usize) {
         let capacity = capacity.min(self.limit(kind));
         add(&self.transfers, 1);
         let more = capacity.wrapping_sub(self.capacity(kind));
@@ -251,7 +251,7 @@ impl Exclusive<'_, CpuCache> {
     /// # Safety
     ///
     /// The blocks are of this kind, the heap counts them as allocated, and nobody uses them.
-    pub(super) unsafe fn refill(
+    pub(crate) unsafe fn refill(
         &self,
         kind: MagazineKind,
         blocks: impl DoubleEndedIterator<Item = Block>,
@@ -265,7 +265,7 @@ impl Exclusive<'_, CpuCache> {
     }
 
     /// Removes the `count` blocks that were freed first, or all if there are fewer, and passes each to `take`.
-    pub(super) fn flush(&self, kind: MagazineKind, count: usize, take: impl FnMut(Block)) {
+    pub(crate) fn flush(&self, kind: MagazineKind, count: usize, take: impl FnMut(Block)) {
         add(&self.transfers, 1);
         let slots = self.slots(kind);
         let len = self.len(kind).min(slots.len());

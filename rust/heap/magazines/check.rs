@@ -19,12 +19,12 @@ use crate::{
         STEP,
         Walk, //
     },
-    hybrid::{
+    lock::Lock,
+    magazines::{
         engine::MagazineEngine,
         magazine::{BLOCKS_MAX, CpuCache},
         state::State,
     },
-    lock::Lock,
     per_cpu::PerCpu,
     size_class::{
         Class,
@@ -34,7 +34,7 @@ use crate::{
 };
 
 /// The part of a [`Walk`] that checks the magazines, after all parts of the heap's check.
-pub(in crate::hybrid) const MAGAZINES: usize = usize::MAX;
+pub(crate) const MAGAZINES: usize = usize::MAX;
 
 /// Returns a broken rule, with the kind of the magazine and the offset of the block.
 fn broken(rule: Rule, kind: Option<MagazineKind>, offset: Option<Offset>) -> Broken {

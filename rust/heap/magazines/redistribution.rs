@@ -17,8 +17,8 @@ use core::sync::atomic::Ordering::Relaxed;
 use super::reclaim::CpuChoice;
 use crate::{
     backing_heap::BackingHeap,
-    hybrid::{engine::MagazineEngine, magazine::CpuCache, state::State},
     lock::Lock,
+    magazines::{engine::MagazineEngine, magazine::CpuCache, state::State},
     per_cpu::{
         Exclusive,
         PerCpu, //
@@ -48,7 +48,7 @@ where
     /// Returns capacity to the budget if magazines of the current CPU have failed to grow
     /// [`GROW_FAILURES_MAX`] times: the capacity of the CPU's magazines or, if they have no capacity, the
     /// capacity of the least active CPU.
-    pub(in crate::hybrid) fn redistribute_budget(&self) {
+    pub(crate) fn redistribute_budget(&self) {
         let failures = |cache: &Exclusive<'_, CpuCache>| cache.grow_failures.load(Relaxed);
         if self
             .per_cpu

@@ -13,7 +13,7 @@
 //! 1. The caller increments [`State::reclaimers`]. While `reclaimers` is not 0, no magazine grows and no
 //!    block is prefetched, so a magazine without capacity stays empty.
 //! 2. The caller takes the blocks and the capacity from every magazine of every CPU. The caller takes the
-//!    lock once for each magazine, and so moves at most [`BLOCKS_MAX`](crate::hybrid::magazine::BLOCKS_MAX)
+//!    lock once for each magazine, and so moves at most [`BLOCKS_MAX`](crate::magazines::magazine::BLOCKS_MAX)
 //!    blocks at a time. [`PerCpu::with_remote`] interrupts another CPU to use its cache, and never waits for
 //!    its scheduler.
 //! 3. The caller takes the lock and tries once more. Now all magazines are empty. Because blocks move only
@@ -33,7 +33,8 @@ use crate::{
     Block, Cost, Offset, Refusal,
     backing_heap::BackingHeap,
     engine::Shrink,
-    hybrid::{
+    lock::Lock,
+    magazines::{
         engine::MagazineEngine,
         magazine::{
             CpuCache, //
@@ -43,7 +44,6 @@ use crate::{
             State, //
         },
     },
-    lock::Lock,
     per_cpu::{
         Exclusive,
         PerCpu, //
@@ -60,7 +60,7 @@ const ATTEMPTS: usize = 10;
 
 /// The result of a flush of magazines.
 #[derive(Clone, Copy, Debug, Default)]
-pub(in crate::hybrid) struct Flushed {
+pub(crate) struct Flushed {
     /// The number of blocks that moved to the heap.
     blocks: usize,
     /// The number of bytes by which the free pages of the heap grew.
@@ -79,7 +79,7 @@ impl Flushed {
 
 /// The CPU whose magazines are flushed.
 #[derive(Clone, Copy)]
-pub(in crate::hybrid) enum CpuChoice {
+pub(crate) enum CpuChoice {
     /// The current CPU. The task may move to another CPU between two magazines.
     Current,
     /// The CPU with this number.
@@ -89,7 +89,7 @@ pub(in crate::hybrid) enum CpuChoice {
 impl Exclusive<'_, CpuCache> {
     /// Removes all blocks of the first magazine with a capacity, from kind number `from` on, passes each
     /// block to `take`, and sets the capacity to 0. Returns the kind and the old capacity.
-    pub(in crate::hybrid) fn empty_next_magazine(
+    pub(crate) fn empty_next_magazine(
         &self,
         from: usize,
         take: impl FnMut(Block),
@@ -113,7 +113,7 @@ where
     /// Allocates a block after the heap refused the request with `refusal`. Flushes the magazines, first
     /// those of the current CPU, and then uses the fallbacks of the heap. The caller counts a refusal.
     #[cold]
-    pub(in crate::hybrid) fn allocate_under_pressure(
+    pub(crate) fn allocate_under_pressure(
         &self,
         layout: Layout,
         refusal: Refusal,
@@ -184,7 +184,7 @@ where
 
     /// Moves all blocks of a CPU's magazines to the heap and sets the capacity of the magazines to 0, one
     /// magazine at a time.
-    pub(in crate::hybrid) fn flush_cpu(&self, cpu: CpuChoice) -> Flushed {
+    pub(crate) fn flush_cpu(&self, cpu: CpuChoice) -> Flushed {
         let mut flushed = Flushed::default();
         let mut next = 0;
         while let Some(kind) =
@@ -229,7 +229,7 @@ where
     /// free memory for a copy, returns `None`. Otherwise flushes the current CPU's magazines and frees the empty slabs
     /// before the call.
     #[cold]
-    pub(in crate::hybrid) fn resize_under_pressure(
+    pub(crate) fn resize_under_pressure(
         &self,
         new: Layout,
         resize: impl FnOnce(&mut State<H>) -> Option<Cost>,

@@ -7,7 +7,7 @@
 //! capacity at once and without a budget, the utilisation is 84.1 % and 85.2 %.
 
 use crate::{
-    hybrid::{
+    magazines::{
         magazine::{
             CpuCache,
             add, //
@@ -19,20 +19,20 @@ use crate::{
 };
 
 /// The first capacity of a magazine.
-pub(in crate::hybrid) const FIRST_CAPACITY: usize = 4;
+pub(crate) const FIRST_CAPACITY: usize = 4;
 
 /// The magazines of all CPUs together hold at most 1/`BUDGET_SHARE` of the pool: the *budget* of magazines.
 const BUDGET_SHARE: usize = 16;
 
 impl<H> State<H> {
     /// Returns whether a caller is flushing all magazines.
-    pub(in crate::hybrid) fn is_reclaiming(&self) -> bool {
+    pub(crate) fn is_reclaiming(&self) -> bool {
         self.reclaimers > 0
     }
 
     /// Doubles the capacity of a magazine that is empty or full, as far as the budget allows, and returns by
     /// how many blocks the capacity grew. While any caller is reclaiming, no magazine grows.
-    pub(in crate::hybrid) fn grow_magazine(
+    pub(crate) fn grow_magazine(
         &mut self,
         cache: &Exclusive<'_, CpuCache>,
         kind: MagazineKind,
@@ -57,7 +57,7 @@ impl<H> State<H> {
     }
 
     /// Returns the capacity of a magazine to the budget.
-    pub(in crate::hybrid) fn return_capacity(&mut self, capacity: usize, kind: MagazineKind) {
+    pub(crate) fn return_capacity(&mut self, capacity: usize, kind: MagazineKind) {
         self.capacity_bytes = self.capacity_bytes.saturating_sub(capacity * kind.bytes());
         self.transfers += u64::from(capacity > 0);
     }
