@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The last check of a test on `hybrid`: an engine without live blocks can allocate its whole pool.
+//! The last check of a test: an engine without live blocks can allocate its whole pool.
 
 use crate::{
     Cost, Engine, PAGE_BYTES, Refusal,
-    hybrid::{
-        Hybrid,
+    lock::Lock,
+    magazines::{
+        CpuCache,
+        MagazineEngine,
         State, //
     },
-    lock::Lock,
-    magazines::CpuCache,
     per_cpu::PerCpu,
-    size_class::CLASSES,
     testing::{
         HostMemory,
         classes,
+        heaps::TestHeap,
         layout,
         sound,
         totals, //
@@ -24,14 +24,14 @@ use std::vec::Vec;
 
 /// Panics unless an engine without live blocks can allocate all its memory, in the smallest number of blocks
 /// that the sizes of the regions allow.
-pub(crate) fn is_whole<L, P>(engine: &Hybrid<L, P>, memories: &[HostMemory])
+pub(crate) fn is_whole<H, L, P>(engine: &MagazineEngine<H, L, P>, memories: &[HostMemory])
 where
-    L: Lock<State> + Sync,
+    H: TestHeap,
+    L: Lock<State<H>> + Sync,
     P: PerCpu<CpuCache>,
 {
     assert!(classes(engine).iter().all(|stats| stats.used_blocks == 0));
-    let borrowed = engine.state.with(|state| state.heap.borrowed);
-    assert_eq!(borrowed, [0; CLASSES]);
+    engine.state.with(|state| state.heap.is_unused());
 
     let mut cost = Cost::default();
     let mut live = Vec::new();
