@@ -3,7 +3,10 @@
 //! The heaps behind magazines, for tests that run on each of them.
 
 use core::alloc::Layout;
-use std::sync::Mutex;
+use std::{
+    sync::Mutex,
+    vec::Vec, //
+};
 
 use super::{
     Host,
@@ -27,6 +30,10 @@ pub(crate) trait TestHeap: InspectHeap + Sized + 'static {
     /// Returns whether the heap must serve a layout in a pool of one region with these live blocks and without cached
     /// memory. The rule is computed from the live blocks alone.
     fn must_serve(blocks: &ShadowMap, pages: usize, layout: Layout) -> bool;
+
+    /// Returns the pages of the fewest blocks that take all memory of regions of these numbers of pages, the largest
+    /// first.
+    fn largest_blocks(regions: &[usize]) -> Vec<usize>;
 
     /// Panics unless the heap's own state is that of a heap without live blocks.
     fn is_unused(&self);

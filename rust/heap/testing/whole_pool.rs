@@ -23,7 +23,7 @@ use crate::{
 use std::vec::Vec;
 
 /// Panics unless an engine without live blocks can allocate all its memory, in the smallest number of blocks
-/// that the sizes of the regions allow.
+/// that the heap and the sizes of the regions allow.
 pub(crate) fn is_whole<H, L, P>(engine: &MagazineEngine<H, L, P>, memories: &[HostMemory])
 where
     H: TestHeap,
@@ -35,18 +35,14 @@ where
 
     let mut cost = Cost::default();
     let mut live = Vec::new();
-    // A region of n pages is one block for each bit of n.
-    for order in (0..=20).rev() {
-        let pages = |memory: &HostMemory| memory.bytes() / PAGE_BYTES;
-        let expected = memories
-            .iter()
-            .filter(|memory| pages(memory) >> order & 1 != 0);
-        // A block of one page is an object of the class of 4096 bytes, whose slab is that page.
-        let whole = layout(PAGE_BYTES << order, PAGE_BYTES);
-        for _ in 0..expected.count() {
-            live.push((engine.allocate(whole, &mut cost).unwrap(), whole));
-            sound(engine);
-        }
+    let regions: Vec<_> = memories
+        .iter()
+        .map(|memory| memory.bytes() / PAGE_BYTES)
+        .collect();
+    for pages in H::largest_blocks(&regions) {
+        let whole = layout(pages * PAGE_BYTES, PAGE_BYTES);
+        live.push((engine.allocate(whole, &mut cost).unwrap(), whole));
+        sound(engine);
     }
     // All memory is live, and the refused request leaves no empty slab.
     let refused = engine.allocate(layout(1, 1), &mut cost);

@@ -43,5 +43,12 @@ impl TestHeap for Heap {
         gaps.into_iter().any(|gap| gap >= needed)
     }
 
+    /// A region is one block.
+    fn largest_blocks(regions: &[usize]) -> Vec<usize> {
+        let mut blocks = regions.to_vec();
+        blocks.sort_unstable_by(|first, second| second.cmp(first));
+        blocks
+    }
+
     fn is_unused(&self) {}
 }

@@ -3,7 +3,10 @@
 //! The heap of `hybrid` in the tests that run on each heap.
 
 use core::alloc::Layout;
-use std::vec;
+use std::{
+    vec,
+    vec::Vec, //
+};
 
 use crate::{
     PAGE_BYTES,
@@ -47,6 +50,18 @@ impl TestHeap for Heap {
                     .filter(own)
                     .any(|page| page.1 < class.objects())
             })
+    }
+
+    /// A region of n pages is one block for each bit of n.
+    fn largest_blocks(regions: &[usize]) -> Vec<usize> {
+        let orders = (0..=20).rev();
+        let blocks = orders.flat_map(|order| {
+            let has_block = regions
+                .iter()
+                .filter(move |pages| **pages >> order & 1 != 0);
+            has_block.map(move |_| 1 << order)
+        });
+        blocks.collect()
     }
 
     fn is_unused(&self) {
