@@ -256,6 +256,7 @@ unsafe impl BackingHeap for Heap {
 
     #[inline]
     fn free_flushed(&mut self, blocks: &[Offset], kind: MagazineKind) -> Result<usize, BadFree> {
+        self.runs.work = Work::default();
         let len = (kind.bytes() + GRANULE - 1) >> GRANULE_SHIFT;
         let Some(block) = blocks.first() else {
             return Ok(0);
