@@ -28,6 +28,10 @@ use slab_heap::{
         DebugMode, //
     },
     engine_enum,
+    extent::{
+        self,
+        ExtentEngine, //
+    },
     hybrid::{
         self,
         Hybrid, //

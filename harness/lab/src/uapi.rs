@@ -146,6 +146,8 @@ header_enum! {
         Seed = SLABLAB_ENGINE_SEED, "seed";
         /// Slabs over a buddy system, behind per-CPU magazines.
         Hybrid = SLABLAB_ENGINE_HYBRID, "hybrid";
+        /// Runs of 16-byte granules, behind per-CPU magazines: the least memory.
+        Extent = SLABLAB_ENGINE_EXTENT, "extent";
         /// Linux's own kvmalloc, on the device only.
         Slub = SLABLAB_ENGINE_SLUB, "slub";
         /// Your allocator, rust/student/lib.rs.
@@ -466,6 +468,8 @@ header_enum! {
         Nothing = SLABLAB_BENCH_NOTHING, "loop";
         /// `hybrid`, through the trait `Engine`.
         Hybrid = SLABLAB_BENCH_HYBRID, "hybrid";
+        /// `extent`, through the trait `Engine`.
+        Extent = SLABLAB_BENCH_EXTENT, "extent";
         /// `seed`, through the trait `Engine`.
         Seed = SLABLAB_BENCH_SEED, "seed";
         /// `__kmalloc` and `kfree`.
