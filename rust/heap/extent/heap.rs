@@ -265,6 +265,7 @@ unsafe impl BackingHeap for Heap {
         let Some(block) = blocks.first() else {
             return Ok(0);
         };
+        self.runs.work = Work::default();
         let run = self.find(*block, Demand { len, align: 1 })?;
         self.free_run(run);
         Ok(1)
