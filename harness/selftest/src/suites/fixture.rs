@@ -62,10 +62,14 @@ pub(super) const POOL_UNIT: u64 = 32 * KIB;
 pub(super) const POOL_BYTES: u64 = 4 * MIB;
 
 /// The engines that tests run on.
-pub(super) const ENGINES: [Engine; 3] = [Engine::Seed, Engine::Hybrid, Engine::Slub];
+pub(super) const ENGINES: [Engine; 4] =
+    [Engine::Seed, Engine::Hybrid, Engine::Extent, Engine::Slub];
 
 /// The engines that have pools.
-pub(super) const POOL_ENGINES: [Engine; 2] = [Engine::Seed, Engine::Hybrid];
+pub(super) const POOL_ENGINES: [Engine; 3] = [Engine::Seed, Engine::Hybrid, Engine::Extent];
+
+/// The engines that have magazines. These engines also support MAP and SHRINK.
+pub(super) const MAGAZINE_ENGINES: [Engine; 2] = [Engine::Hybrid, Engine::Extent];
 
 /// Returns whether an engine has pools.
 pub(super) fn has_pool(engine: Engine) -> bool {
@@ -74,7 +78,7 @@ pub(super) fn has_pool(engine: Engine) -> bool {
 
 /// Returns whether an engine supports MAP.
 pub(super) fn has_map(engine: Engine) -> bool {
-    engine == Engine::Hybrid
+    MAGAZINE_ENGINES.contains(&engine)
 }
 
 /// Opens a session, with a private pool if the engine has pools.
