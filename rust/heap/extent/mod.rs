@@ -4,6 +4,8 @@
 
 #[forbid(unsafe_code)]
 mod bins;
+#[forbid(unsafe_code)]
+mod counts;
 mod heap;
 #[forbid(unsafe_code)]
 mod inspect;
