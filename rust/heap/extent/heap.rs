@@ -115,7 +115,7 @@ impl Heap {
         self.cost = Cost::new(Path::Other).with_work(splits, merges);
     }
 
-    fn free_run(&mut self, run: Run) {
+    pub(super) fn free_run(&mut self, run: Run) {
         self.runs.free(run);
         self.allocated_blocks -= 1;
         self.blocks.remove(run.len);
