@@ -116,6 +116,12 @@ pub unsafe trait BackingHeap: Send {
     /// Returns the usable bytes of a block of this layout.
     fn usable_size(layout: Layout) -> usize;
 
+    /// Returns the usable bytes of a block of this kind.
+    #[inline]
+    fn block_bytes(kind: MagazineKind) -> usize {
+        kind.bytes()
+    }
+
     /// Allocates the requested block, and up to `blocks.len() - 1` more blocks to refill a magazine. Returns
     /// the number of allocated blocks, which is at least 1.
     ///

@@ -125,6 +125,8 @@ enum slablab_engine {
 	SLABLAB_ENGINE_SLUB = 3,
 	/* The allocator that a learner writes, rust/student; in a module built with STUDENT=1. */
 	SLABLAB_ENGINE_STUDENT = 4,
+	/* Runs of 16-byte granules and per-CPU magazines; no slabs, no buddy system. */
+	SLABLAB_ENGINE_EXTENT = 5,
 };
 
 /* Capabilities of an engine, in slablab_info.capabilities. */
@@ -267,8 +269,8 @@ struct slablab_info {
  *   the metadata of such a region (hybrid: 80 bytes  BIND, EXTEND    EDQUOT
  *     for each page), and the owner records of
  *     debug mode (3/8 of the region)
- *   the magazines of a private hybrid pool, for all  BIND            EDQUOT
- *     CPUs that the machine may have
+ *   the magazines of a private pool of hybrid or     BIND            EDQUOT
+ *     extent, for all CPUs that the machine may have
  *   the structures of a private pool                 BIND            EDQUOT
  *   pool, metadata, structures, slots, samples and   BENCH           EDQUOT
  *     magazines of a benchmark
@@ -646,6 +648,8 @@ enum slablab_bench_subject {
 	SLABLAB_BENCH_KMEM_CACHE = 4,
 	/* student, under a spinlock. EOPNOTSUPP if the module was built without STUDENT=1. */
 	SLABLAB_BENCH_STUDENT = 5,
+	/* extent, through the interface that sessions use. */
+	SLABLAB_BENCH_EXTENT = 6,
 };
 
 /* The patterns of SLABLAB_BENCH, and what counts as one operation. */

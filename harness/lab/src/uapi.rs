@@ -146,6 +146,8 @@ header_enum! {
         Seed = SLABLAB_ENGINE_SEED, "seed";
         /// Slabs over a buddy system, behind per-CPU magazines.
         Hybrid = SLABLAB_ENGINE_HYBRID, "hybrid";
+        /// Runs of 16-byte granules, behind per-CPU magazines: the least memory.
+        Extent = SLABLAB_ENGINE_EXTENT, "extent";
         /// Linux's own kvmalloc, on the device only.
         Slub = SLABLAB_ENGINE_SLUB, "slub";
         /// Your allocator, rust/student/lib.rs.
@@ -460,21 +462,29 @@ header_enum! {
 }
 
 header_enum! {
-    /// The allocators of BENCH.
+    /// The allocators of BENCH, in the order of the columns of a report. The help of the command line shows these
+    /// comments.
     BenchSubject {
+        /// The engine hybrid.
+        Hybrid = SLABLAB_BENCH_HYBRID, "hybrid";
+        /// The engine extent.
+        Extent = SLABLAB_BENCH_EXTENT, "extent";
+        /// The engine seed under its lock.
+        Seed = SLABLAB_BENCH_SEED, "seed";
+        /// Your allocator under a spinlock, if the module was built with STUDENT=1.
+        Student = SLABLAB_BENCH_STUDENT, "student";
+        /// __kmalloc and kfree.
+        Kmalloc = SLABLAB_BENCH_KMALLOC, "kmalloc";
+        /// A kmem_cache for blocks of the size.
+        KmemCache = SLABLAB_BENCH_KMEM_CACHE, "kmem_cache";
         /// An allocator that does nothing: measures the cost of the loop.
         Nothing = SLABLAB_BENCH_NOTHING, "loop";
-        /// `hybrid`, through the trait `Engine`.
-        Hybrid = SLABLAB_BENCH_HYBRID, "hybrid";
-        /// `seed`, through the trait `Engine`.
-        Seed = SLABLAB_BENCH_SEED, "seed";
-        /// `__kmalloc` and `kfree`.
-        Kmalloc = SLABLAB_BENCH_KMALLOC, "kmalloc";
-        /// `kmem_cache_alloc` and `kmem_cache_free`.
-        KmemCache = SLABLAB_BENCH_KMEM_CACHE, "kmem_cache";
-        /// `student`, through the trait `Engine`.
-        Student = SLABLAB_BENCH_STUDENT, "student";
     }
+}
+
+impl BenchSubject {
+    /// The engines of this project that every module has.
+    pub const ENGINES: [Self; 3] = [Self::Hybrid, Self::Extent, Self::Seed];
 }
 
 header_enum! {

@@ -201,6 +201,11 @@ unsafe impl BackingHeap for Heap {
     }
 
     #[inline]
+    fn block_bytes(kind: MagazineKind) -> usize {
+        kind.bytes().next_multiple_of(GRANULE)
+    }
+
+    #[inline]
     fn allocate(&mut self, layout: Layout, blocks: &mut [Offset]) -> Result<usize, Refusal> {
         self.runs.work = Work::default();
         let demand = Demand::of(&layout);
@@ -260,6 +265,7 @@ unsafe impl BackingHeap for Heap {
         let Some(block) = blocks.first() else {
             return Ok(0);
         };
+        self.runs.work = Work::default();
         let run = self.find(*block, Demand { len, align: 1 })?;
         self.free_run(run);
         Ok(1)

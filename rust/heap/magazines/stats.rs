@@ -102,7 +102,9 @@ where
     fn report_with(&self, state: &State<H>, cached: &CachedBlocks, visitor: &mut dyn Visitor) {
         let heap = state.heap.totals();
         let kinds = MagazineKind::all().zip(cached);
-        let magazine_bytes: usize = kinds.map(|(kind, cached)| cached * kind.bytes()).sum();
+        let magazine_bytes: usize = kinds
+            .map(|(kind, cached)| cached * H::block_bytes(kind))
+            .sum();
         let live = heap.allocated_bytes.saturating_sub(magazine_bytes);
         let (total, free) = (state.regions.bytes(), state.heap.free_bytes());
         let counts = self.counts(state);
