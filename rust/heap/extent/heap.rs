@@ -25,7 +25,7 @@ use super::{
     table::RegionTable,
 };
 use crate::{
-    Cost, Offset, PAGE_BYTES, Path, Refusal,
+    Cost, Offset, PAGE_BYTES, PAGE_SHIFT, Path, Refusal,
     backing_heap::BackingHeap,
     engine::BadFree,
     size_class::{
@@ -86,25 +86,36 @@ impl Heap {
     /// # Errors
     ///
     /// The rule that a free of the block would break.
+    #[inline]
     fn find(&self, block: Offset, demand: Demand) -> Result<Run, BadFree> {
+        let is_block = |start: &Granule| {
+            let desc = self.runs.tables.desc(start.region(), start.page());
+            start.index() & (demand.align - 1) == 0
+                && desc.is_some_and(|desc| desc.has_block(start.index(), demand.len))
+        };
+        let start = Granule::of(block).filter(is_block);
+        let start = start.ok_or_else(|| self.cause_of_bad_free(block))?;
+        Ok(Run {
+            start,
+            len: demand.len,
+        })
+    }
+
+    /// Returns the rule that a free breaks if no block of its demand begins at this offset.
+    #[cold]
+    fn cause_of_bad_free(&self, block: Offset) -> BadFree {
         let tables = &self.runs.tables;
-        let start = Granule::of(block).ok_or(BadFree::Interior)?;
-        let desc = tables.desc(start.region(), start.page());
-        let desc = desc.ok_or(BadFree::Foreign)?;
-        if desc.has_block(start.index(), demand.len) {
-            return Ok(Run {
-                start,
-                len: demand.len,
-            });
+        let pages = tables.pages(usize::from(block.region()));
+        if block.byte() >> PAGE_SHIFT >= pages as u64 {
+            return BadFree::Foreign;
         }
-        let begins = desc.begins(start.in_page());
-        let run = tables.start_of(start);
-        if run.is_some_and(|run| tables.begins_free(run)) {
-            Err(BadFree::NotLive)
-        } else if begins {
-            Err(BadFree::WrongSize)
-        } else {
-            Err(BadFree::Interior)
+        let Some(start) = Granule::of(block) else {
+            return BadFree::Interior;
+        };
+        match tables.run_around(start) {
+            Some(run) if tables.begins_free(run.start) => BadFree::NotLive,
+            Some(run) if run.start == start => BadFree::WrongSize,
+            _ => BadFree::Interior,
         }
     }
 

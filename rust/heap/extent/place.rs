@@ -70,12 +70,6 @@ impl Granule {
         Self::new(self.region(), self.index() + granules)
     }
 
-    /// Returns the granule before this one, in the same region.
-    #[cfg(test)]
-    pub(super) const fn before(self) -> Self {
-        Self::new(self.region(), self.index() - 1)
-    }
-
     /// Returns the offset of the granule.
     #[inline]
     pub(super) const fn offset(self) -> Offset {
@@ -104,7 +98,7 @@ pub(super) struct Run {
 }
 
 impl Run {
-    /// Returns the granule behind the run.
+    /// Returns the granule behind the run, which must not end with its region.
     #[inline]
     pub(super) const fn end(self) -> Granule {
         self.start.after(self.len)

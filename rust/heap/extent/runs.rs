@@ -130,11 +130,7 @@ impl Runs {
     /// Frees a run, which is no longer allocated, and coalesces it with its neighbours. O(1).
     pub(super) fn free(&mut self, freed: Run) {
         let Run { mut start, mut len } = freed;
-        let next = self
-            .tables
-            .run(freed.end())
-            .filter(|next| self.tables.begins_free(next.start));
-        if let Some(next) = next {
+        if let Some(next) = self.free_run_behind(freed) {
             self.remove(next);
             self.tables.clear(next.start);
             len += next.len;
@@ -151,10 +147,7 @@ impl Runs {
 
     /// Lengthens a block by the beginning of the free run behind it, and returns whether that run is long enough. O(1).
     pub(super) fn grow(&mut self, block: Run, len: usize) -> bool {
-        let next = self
-            .tables
-            .run(block.end())
-            .filter(|next| self.tables.begins_free(next.start));
+        let next = self.free_run_behind(block);
         let Some(next) = next.filter(|next| block.len + next.len >= len) else {
             return false;
         };
@@ -190,6 +183,15 @@ impl Runs {
         self.tables.set(tail, false);
         self.tables.set(head, false);
         self.free(tail);
+    }
+
+    /// Returns the free run that begins where a run ends.
+    fn free_run_behind(&self, run: Run) -> Option<Run> {
+        let end = run.start.index() + run.len;
+        let granules = self.tables.pages(run.start.region()) * PAGE_GRANULES;
+        // No granule is behind the last one of a region.
+        let next = self.tables.run((end < granules).then(|| run.end())?)?;
+        self.tables.begins_free(next.start).then_some(next)
     }
 
     /// Returns the free run that ends where a run begins.
@@ -317,7 +319,8 @@ impl Runs {
 /// Returns where a block lies in a free run: at its end if the block is short, else at its beginning. `None` if it does
 /// not fit.
 fn place(run: Run, demand: Demand) -> Option<Granule> {
-    let (first, end) = (run.start.index(), run.end().index());
+    let first = run.start.index();
+    let end = first + run.len;
     let start = if demand.len <= SHORT_BLOCK {
         end.checked_sub(demand.len)? / demand.align * demand.align
     } else {
