@@ -13,6 +13,7 @@ mod placement;
 use super::support::{
     BareHeap,
     GRANULE,
+    free_run_count,
     metadata,
     runs,
     usable, //

@@ -11,6 +11,7 @@ use std::{
 
 use super::{
     GRANULE,
+    free_run_count,
     metadata,
     runs, //
 };
@@ -214,7 +215,7 @@ impl TinyPool {
         let expected = expected.map(|(start, len, free)| (start * GRANULE, len * GRANULE, *free));
         assert_eq!(found, expected.collect::<Vec<_>>(), "{operation:?}");
         let free: Vec<_> = self.reference.free().map(|(_, run)| run.1).collect();
-        let counters = (self.runs.free_granules, self.runs.free_runs);
+        let counters = (self.runs.free_counts.granules, free_run_count(&self.runs));
         assert_eq!(counters, (free.iter().sum(), free.len()));
         true
     }
@@ -231,7 +232,10 @@ impl TinyPool {
             self.reference.free_run(*nth);
         }
         let whole = self.pages * PAGE_GRANULES;
-        assert_eq!((self.runs.free_granules, self.runs.free_runs), (whole, 1));
+        assert_eq!(
+            (self.runs.free_counts.granules, free_run_count(&self.runs)),
+            (whole, 1)
+        );
     }
 }
 

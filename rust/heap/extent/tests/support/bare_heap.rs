@@ -195,7 +195,7 @@ impl BareHeap {
         }
         let used: usize = self.blocks.values().copied().map(usable).sum();
         assert_eq!(self.heap.free_bytes(), self.pool_bytes() - used);
-        assert_eq!(self.heap.runs.free_runs, free_runs);
+        assert_eq!(free_run_count(&self.heap.runs), free_runs);
         assert_eq!(self.heap.allocated_blocks, self.blocks.len());
         assert_eq!(self.heap.allocated_granules * GRANULE, used);
     }
@@ -239,6 +239,11 @@ pub(crate) fn runs(runs: &Runs, region: usize, bytes: usize) -> Vec<(usize, usiz
         assert_eq!(runs.tables.start_of(last), Some(start));
     }
     found
+}
+
+/// Returns the number of free runs that the counters of the heap report.
+pub(crate) fn free_run_count(runs: &Runs) -> usize {
+    runs.free_counts.runs.iter().sum()
 }
 
 /// Returns the offset of a byte in the first region.

@@ -14,6 +14,7 @@ pub(crate) use bare_heap::{
     BareHeap,
     GRANULE,
     at,
+    free_run_count,
     metadata,
     runs,
     usable, //
