@@ -9,7 +9,7 @@ use std::{
     vec::Vec, //
 };
 
-use super::{
+use crate::extent::{
     place::{
         Demand,
         Granule,
