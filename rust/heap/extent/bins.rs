@@ -34,7 +34,6 @@ pub(super) const fn bin_of(len: usize) -> usize {
     }
 }
 
-
 /// A set of bins.
 pub(super) struct BinSet([u64; WORDS]);
 

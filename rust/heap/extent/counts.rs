@@ -136,7 +136,10 @@ mod tests {
         for len in [1, 2, 2, 256, 257, 512, 513] {
             counts.add(len, 1);
         }
-        assert_eq!([1, 2, 3, 256, 257].map(|len| counts.of_class(len)), [1, 2, 0, 1, 0]);
+        assert_eq!(
+            [1, 2, 3, 256, 257].map(|len| counts.of_class(len)),
+            [1, 2, 0, 1, 0]
+        );
         assert_eq!(counts.orders[..4], [0, 2, 1, 0]);
         for len in [1, 2, 2, 256, 257, 512, 513] {
             counts.remove(len);

@@ -115,7 +115,7 @@ impl Heap {
         self.cost = Cost::new(Path::Other).with_work(splits, merges);
     }
 
-    fn free_run(&mut self, run: Run) {
+    pub(super) fn free_run(&mut self, run: Run) {
         self.runs.free(run);
         self.allocated_blocks -= 1;
         self.blocks.remove(run.len);
@@ -260,6 +260,7 @@ unsafe impl BackingHeap for Heap {
 
     #[inline]
     fn free_flushed(&mut self, blocks: &[Offset], kind: MagazineKind) -> Result<usize, BadFree> {
+        self.runs.work = Work::default();
         let len = (kind.bytes() + GRANULE - 1) >> GRANULE_SHIFT;
         let Some(block) = blocks.first() else {
             return Ok(0);

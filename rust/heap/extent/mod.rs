@@ -7,7 +7,6 @@ mod bins;
 #[forbid(unsafe_code)]
 mod counts;
 mod heap;
-#[forbid(unsafe_code)]
 mod inspect;
 #[forbid(unsafe_code)]
 mod matrix;

@@ -212,7 +212,7 @@ impl Runs {
                 let first = self.long[bin - SHORT_BINS].checked_sub(1);
                 first.and_then(|first| self.tables.run(Granule::from_bits(first)))
             };
-            if let Some(run) = run.filter(|run| place(*run, demand).is_some()) {
+            if let Some(run) = run.filter(|run| self.fits(*run, demand)) {
                 return Some(run);
             }
             bin += 1;
@@ -230,13 +230,21 @@ impl Runs {
                 start: Granule::new(region, page * PAGE_GRANULES + granule),
                 len,
             });
-            let fits = |run: &Run| place(*run, demand).is_some();
+            let fits = |run: &Run| self.fits(*run, demand);
             if from_end {
                 runs.filter(fits).last()
             } else {
                 runs.find(fits)
             }
         })
+    }
+
+    /// Returns whether a block fits into a free run. A region serves alignments up to its length, because its address
+    /// need not be a multiple of more.
+    #[inline]
+    fn fits(&self, run: Run, demand: Demand) -> bool {
+        let pages = demand.align / PAGE_GRANULES;
+        pages <= self.tables.pages(run.start.region()) && place(run, demand).is_some()
     }
 
     /// Puts a free run into its bin. O(log64 pages).

@@ -127,14 +127,19 @@ impl Heap {
     /// Checks the run that must begin at a granule, in a region of so many granules.
     fn check_run(&self, walk: &mut Walk, at: Granule, granules: usize) -> Result<Run, Broken> {
         let tables = &self.runs.tables;
-        let run = tables.run(at).filter(|run| (1..=granules - at.index()).contains(&run.len));
+        let run = tables
+            .run(at)
+            .filter(|run| (1..=granules - at.index()).contains(&run.len));
         let Some(run) = run else {
             return broken(Rule::Partition, Some(at));
         };
         let last = Granule::new(at.region(), at.index() + run.len - 1);
         // The descriptor of the last page names the beginning.
         if last.page() > at.page()
-            && tables.desc(last.region(), last.page()).map(|desc| desc.head()) != Some(at.index())
+            && tables
+                .desc(last.region(), last.page())
+                .map(|desc| desc.head())
+                != Some(at.index())
         {
             return broken(Rule::Partition, Some(at));
         }
@@ -174,7 +179,9 @@ impl Heap {
         let free = &self.runs.free_counts;
         let runs = free.runs.iter().zip(&sums.free_runs);
         if (free.granules, free.short_granules) != (sums.free_granules, sums.short_granules)
-            || !runs.map(|(counted, found)| (*counted, *found as usize)).all(|(a, b)| a == b)
+            || !runs
+                .map(|(counted, found)| (*counted, *found as usize))
+                .all(|(a, b)| a == b)
         {
             return broken(Rule::FreeCounters, None);
         }
@@ -189,7 +196,11 @@ impl Heap {
         }
         let mut orders = self.blocks.orders.iter().zip(&sums.large_blocks);
         let blocks: u64 = sums.objects[..CLASSES].iter().sum();
-        let large: u64 = sums.large_blocks.iter().map(|blocks| u64::from(*blocks)).sum();
+        let large: u64 = sums
+            .large_blocks
+            .iter()
+            .map(|blocks| u64::from(*blocks))
+            .sum();
         if !orders.all(|(counted, found)| *counted == *found as usize)
             || self.allocated_blocks as u64 != blocks + large
             || self.allocated_granules != sums.allocated_granules
@@ -233,7 +244,10 @@ impl Runs {
                 let wrong = expected ^ row.get(walk.place).copied().unwrap_or(!expected);
                 if wrong != 0 {
                     let page = first + wrong.trailing_zeros() as usize;
-                    return broken(Rule::Lists, Some(Granule::new(region, page * PAGE_GRANULES)));
+                    return broken(
+                        Rule::Lists,
+                        Some(Granule::new(region, page * PAGE_GRANULES)),
+                    );
                 }
             }
             walk.place += 1;
@@ -317,7 +331,10 @@ impl Runs {
     /// Returns whether a bin has a run. O(regions).
     fn has_run(&self, bin: usize) -> bool {
         if bin >= SHORT_BINS {
-            return self.long.get(bin - SHORT_BINS).is_some_and(|first| *first != 0);
+            return self
+                .long
+                .get(bin - SHORT_BINS)
+                .is_some_and(|first| *first != 0);
         }
         (0..REGIONS_MAX).any(|region| self.tables.find(region, bin, false).is_some())
     }

@@ -14,9 +14,9 @@
 //! the page at which a call begins. The map does not check the descriptors. A map of damaged descriptors is wrong, but it
 //! ends, and all its extents lie in the region.
 
+use super::bytes;
 #[cfg(doc)]
 use crate::map::Map;
-use super::bytes;
 use crate::{
     check::STEP,
     extent::{
@@ -71,7 +71,10 @@ impl Heap {
                     index += 1;
                     continue;
                 }
-                PageUse::Whole { is_free, end: granule } => {
+                PageUse::Whole {
+                    is_free,
+                    end: granule,
+                } => {
                     let what = if is_free { Use::Free } else { Use::Large };
                     ((granule / PAGE_GRANULES).saturating_sub(index), what)
                 }
@@ -100,9 +103,7 @@ impl PageDesc {
     fn is_whole(&self, page: usize) -> bool {
         match self.next_begin(0) {
             None => true,
-            Some(0) => {
-                self.next_begin(1).is_none() && self.end() >= (page + 1) * PAGE_GRANULES
-            }
+            Some(0) => self.next_begin(1).is_none() && self.end() >= (page + 1) * PAGE_GRANULES,
             Some(_) => false,
         }
     }

@@ -4,8 +4,11 @@
 //!
 //! Nothing here changes what an allocation returns.
 
+#[forbid(unsafe_code)]
 mod check;
+#[forbid(unsafe_code)]
 mod map;
+#[forbid(unsafe_code)]
 mod stats;
 #[cfg(test)]
 mod tests;

@@ -9,7 +9,7 @@ use std::{
     vec::Vec, //
 };
 
-use super::{
+use crate::extent::{
     place::{
         Demand,
         Granule,
@@ -164,7 +164,10 @@ fn random_operations_keep_the_runs_sound() {
                 len: *len,
             });
         }
-        assert_eq!(pool.runs.free_counts.runs.iter().sum::<usize>(), regions.len());
+        assert_eq!(
+            pool.runs.free_counts.runs.iter().sum::<usize>(),
+            regions.len()
+        );
         for pages in regions.iter().rev() {
             let demand = Demand {
                 len: pages * PAGE_GRANULES,
