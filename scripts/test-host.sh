@@ -20,14 +20,15 @@ cd "$top"
 usage() { sed -n '/^# *test-host\.sh/,/^$/s/^# *//p' "$0" >&2; exit 2; }
 
 # The layers from the innermost to the outermost. "heap" and "host" name several layers.
-layers=(class buddy slab seed hybrid debug-mode doc student session trace lab command rest)
-heap=(class buddy slab seed hybrid debug-mode doc)
+layers=(class buddy slab seed hybrid extent debug-mode doc student session trace lab command rest)
+heap=(class buddy slab seed hybrid extent debug-mode doc)
 declare -A about=(
 	[class]="size classes, offsets, costs: the common code of engines"
 	[buddy]="pages and the buddy system of hybrid"
 	[slab]="slabs of hybrid, the free list of seed"
 	[seed]="the engine seed"
 	[hybrid]="the engine hybrid: heap, magazines, CPUs"
+	[extent]="the engine extent: runs of granules, and the magazines over them"
 	[debug-mode]="debug mode, on every engine"
 	[doc]="examples in the documentation of slab_heap, and its fuzz corpus"
 	[student]="the frame of the engine student: checked memory, broken rules; examples of its documentation"
@@ -44,11 +45,12 @@ crates=(slab_heap slab_heap_fuzz slab_student student slab_session slablab_trace
 tests() {
 	local lib=(-p slab_heap --lib --locked --)
 	case $1 in
-	class) cargo test "${lib[@]}" --skip seed:: --skip hybrid:: --skip debug:: ;;
+	class) cargo test "${lib[@]}" --skip seed:: --skip hybrid:: --skip extent:: --skip debug:: ;;
 	buddy) cargo test "${lib[@]}" "${inner[@]:0:3}" ;;
 	slab) cargo test "${lib[@]}" "${inner[@]:3}" ;;
 	seed) cargo test "${lib[@]}" seed::tests ;;
 	hybrid) cargo test "${lib[@]}" hybrid:: --skip debug:: "${inner[@]/#/--skip=}" ;;
+	extent) cargo test "${lib[@]}" extent:: --skip debug:: ;;
 	debug-mode) cargo test "${lib[@]}" debug:: ;;
 	doc) cargo test -p slab_heap --doc --locked --no-fail-fast && cargo test -p slab_heap_fuzz --locked ;;
 	student) cargo test -p slab_student -p student --locked --no-fail-fast ;;
