@@ -144,7 +144,8 @@ unsafe impl BackingHeap for Heap {
     const REGION_PAGES_MAX: usize = REGION_PAGES_MAX;
 
     fn metadata_bytes(pages: usize) -> usize {
-        RegionTable::bytes(pages)
+        // A program chooses the number of pages. A region of more pages is refused, whatever its metadata.
+        RegionTable::bytes(pages.min(REGION_PAGES_MAX))
     }
 
     unsafe fn add_region(

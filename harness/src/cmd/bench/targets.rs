@@ -4,9 +4,9 @@
 
 use super::{
     calls::{
-        ALLOC_FREE,
         BATCH,
         NULL_IOCTL,
+        alloc_free_of,
         batch, //
     },
     document::{
@@ -18,7 +18,10 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    uapi::BenchSubject, //
+    uapi::{
+        BenchSubject,
+        Engine, //
+    },
 };
 
 /// A target and the measured value.
@@ -119,8 +122,8 @@ pub(super) fn targets(
             "≤ 1.65",
             1.65,
             counted.iter().find_map(|document| {
-                let cost = |name| document.calls.iter().find(|call| call.name == name);
-                Some(cost(ALLOC_FREE)?.cost / (2.0 * cost(NULL_IOCTL)?.cost))
+                let cost = |name: &str| document.calls.iter().find(|call| call.name == name);
+                Some(cost(&alloc_free_of(Engine::Hybrid))?.cost / (2.0 * cost(NULL_IOCTL)?.cost))
             }),
         ),
         at_most(
