@@ -381,3 +381,148 @@ fn compared(
     let peer = format!("{} {:.1}", best.name, best.value * 100.0);
     Some((peer, standing::points(share(place)?, best.value)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        results::{
+            AllocatorDescription,
+            SmallestPool,
+            Time, //
+        },
+        space::groups,
+        statistics::SampleSummary,
+    };
+
+    /// Returns results of `hybrid`, `extent` and `buddy` without any figure.
+    fn results() -> Results {
+        let allocator = |name: &str| AllocatorDescription {
+            name: name.into(),
+            version: String::new(),
+            threads: true,
+            baseline: false,
+            ours: name != "buddy",
+            pool: true,
+        };
+        Results {
+            allocators: ["hybrid", "extent", "buddy"].map(allocator).into(),
+            ..Results::default()
+        }
+    }
+
+    /// Adds all traces of a group at alignment 16, with the bound 1 and the given utilisations of the allocators.
+    /// The first trace has the utilisations `first`.
+    fn add(results: &mut Results, group: &str, first: [f64; 3], others: [f64; 3]) {
+        let patterns = groups::patterns(&[group.into()]);
+        for (index, pattern) in patterns.iter().enumerate() {
+            let cell = |utilisation: f64| {
+                Some(SmallestPool {
+                    pool_bytes: 100_000,
+                    metadata_bytes: 1_000,
+                    cache_bytes: 2_000,
+                    utilisation,
+                    utilisation_bound: 1.0,
+                    utilisation_with_metadata: utilisation / 1.01,
+                    utilisation_with_caches: utilisation / 1.03,
+                })
+            };
+            results.space.push(Space {
+                trace: pattern.name.into(),
+                groups: groups::of(pattern).map(Into::into).collect(),
+                align: 16,
+                operations: 1,
+                peak_bytes: 1,
+                bound: 1.0,
+                cells: if index == 0 { first } else { others }.map(cell).into(),
+            });
+        }
+    }
+
+    /// Returns engine, measured value and verdict of the targets whose title contains `what`.
+    fn judged(results: &Results, what: &str) -> Vec<(String, String, bool)> {
+        let all = judge(results, true).into_iter();
+        let found = all.filter(|target| target.what.contains(what));
+        found.map(|of| (of.engine, of.measured, of.met)).collect()
+    }
+
+    #[test]
+    fn the_worst_trace_of_a_group_decides() {
+        let mut results = results();
+        add(
+            &mut results,
+            "checkerboards",
+            [0.0, 0.939, 0.5],
+            [0.0, 0.95, 0.5],
+        );
+        add(&mut results, "phases", [0.9, 0.981, 0.0], [0.5, 0.99, 0.0]);
+        let expected = ("extent".into(), "93.9 (checkerboard-96-416)".into(), false);
+        assert_eq!(judged(&results, "checkerboards"), [expected]);
+        let expected = ("extent".into(), "1.9 (phases-rising)".into(), true);
+        assert_eq!(judged(&results, "phases"), [expected]);
+        assert_eq!(judged(&results, "small"), []);
+    }
+
+    #[test]
+    fn engines_are_compared_with_peers_and_with_their_metadata() {
+        let mut results = results();
+        add(&mut results, "twelve", [0.7, 0.6, 0.61], [0.8, 0.99, 0.81]);
+        assert_eq!(
+            judged(&results, "best peer"),
+            [("extent".into(), "1.0 (random-large)".into(), true)]
+        );
+        assert_eq!(
+            judged(&results, "first"),
+            [("extent".into(), "11".into(), true)]
+        );
+        assert_eq!(
+            judged(&results, "behind buddy"),
+            [("hybrid".into(), "1.0 (sawtooth)".into(), true)]
+        );
+        let mean = 100.0 * (0.6 + 11.0 * 0.99) / 12.0 / 1.01;
+        assert_eq!(
+            judged(&results, "mean of twelve, with"),
+            [("extent".into(), format!("{mean:.1}"), mean >= 89.0)]
+        );
+        let metadata: Vec<_> = judged(&results, "% of the pool").into_iter().collect();
+        assert_eq!(metadata[0], ("extent".into(), "1.0".into(), true));
+        assert_eq!(metadata[1], ("hybrid".into(), "1.0".into(), false));
+        // Without peers, only targets that compare with no peer remain.
+        assert!(
+            judge(&results, false)
+                .iter()
+                .all(|of| !of.what.contains("behind"))
+        );
+    }
+
+    #[test]
+    fn times_are_compared_with_the_best_peer_and_with_hybrid() {
+        let mut results = results();
+        let time = |nanoseconds| {
+            Some(Time {
+                nanoseconds: SampleSummary::of(vec![nanoseconds]),
+                pairs: 1,
+                redone: 0,
+                disturbed: 0,
+            })
+        };
+        results.times.push(PatternRow {
+            pattern: "pair-64".into(),
+            title: String::new(),
+            cells: [9.0, 11.0, 10.0].map(time).into(),
+        });
+        let [hybrid, extent] = &judge(&results, true)[..] else {
+            panic!("two engines are compared")
+        };
+        assert_eq!(
+            (&*hybrid.target, hybrid.met),
+            ("≤ 0.9 × best peer = 9.00", true)
+        );
+        assert_eq!(hybrid.standing, "first, 0.90 × buddy");
+        assert_eq!(
+            (&*extent.target, extent.met),
+            ("≤ 1.3 × hybrid = 11.7", true)
+        );
+        assert_eq!(extent.standing, "behind, 1.10 × buddy");
+    }
+}
