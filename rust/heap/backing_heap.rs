@@ -47,6 +47,8 @@ pub struct HeapTotals {
     pub allocated_bytes: usize,
     /// The bytes of all regions.
     pub pool_bytes: usize,
+    /// The bytes of the largest free block, or of a free run that is almost as long as the longest one.
+    pub largest_free_bytes: usize,
 }
 
 /// The number of blocks in magazines, by [`MagazineKind::number`].

@@ -222,15 +222,15 @@ header_enum! {
         PoolBytes = SLABLAB_RULE_POOL_BYTES, "pool bytes";
         /// The live blocks equal allocations minus frees.
         LiveBlocks = SLABLAB_RULE_LIVE_BLOCKS, "live blocks";
-        /// The blocks of pages cover each region without gap or overlap.
+        /// The blocks, or the runs, cover each region without gap or overlap.
         Partition = SLABLAB_RULE_PARTITION, "partition";
         /// A free block lies at a multiple of its size.
         FreeBlocks = SLABLAB_RULE_FREE_BLOCKS, "free blocks";
-        /// No two buddies are both free.
+        /// No two buddies are both free, and no two free runs lie side by side.
         Merged = SLABLAB_RULE_MERGED, "merged";
         /// The counter of used objects of a slab equals its bitmap.
         Bitmap = SLABLAB_RULE_BITMAP, "bitmap";
-        /// Free blocks and partial slabs are in the right lists.
+        /// Free blocks, free runs and partial slabs are in the right lists or bins.
         Lists = SLABLAB_RULE_LISTS, "lists";
         /// Every block in a magazine was allocated from the heap and is in one magazine only, and the
         /// magazines are within their limits.
@@ -241,6 +241,10 @@ header_enum! {
         Poison = SLABLAB_RULE_POISON, "poison";
         /// The engine's allocator keeps its rules.
         Allocator = SLABLAB_RULE_ALLOCATOR, "allocator";
+        /// The summary bits of the search for free runs agree with the entries.
+        Summary = SLABLAB_RULE_SUMMARY, "summary";
+        /// The counters of free memory agree with the free runs.
+        FreeCounters = SLABLAB_RULE_FREE_COUNTERS, "free counters";
     }
 }
 
@@ -452,12 +456,14 @@ header_enum! {
 header_enum! {
     /// The use of a block of pages.
     ExtentKind {
-        /// The page is free, in the buddy system.
+        /// Free: a block of the buddy system, or the whole pages of a free run.
         Free = SLABLAB_EXTENT_FREE, "free";
-        /// Allocated as a block of whole pages.
+        /// Allocated: a block of whole pages, or the whole pages of a block.
         Large = SLABLAB_EXTENT_LARGE, "large";
         /// A slab: cut into objects of one size class.
         Slab = SLABLAB_EXTENT_SLAB, "slab";
+        /// One page that several blocks and free runs share.
+        Mixed = SLABLAB_EXTENT_MIXED, "mixed";
     }
 }
 

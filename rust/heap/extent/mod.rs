@@ -4,8 +4,11 @@
 
 #[forbid(unsafe_code)]
 mod bins;
-mod heap;
 #[forbid(unsafe_code)]
+mod chunks;
+#[forbid(unsafe_code)]
+mod counts;
+mod heap;
 mod inspect;
 #[forbid(unsafe_code)]
 mod matrix;
@@ -13,6 +16,8 @@ mod matrix;
 mod page;
 #[forbid(unsafe_code)]
 mod place;
+#[forbid(unsafe_code)]
+mod refusal;
 #[forbid(unsafe_code)]
 mod runs;
 mod table;

@@ -16,6 +16,7 @@ use super::{
         SHORT_BINS,
         bin_of, //
     },
+    counts::FreeCounts,
     page::Links,
     place::{
         Demand,
@@ -42,13 +43,10 @@ pub(super) struct Work {
 pub(super) struct Runs {
     pub(super) tables: Tables,
     /// The bins that have a run.
-    bins: BinSet,
+    pub(super) bins: BinSet,
     /// The first run of each list of long runs: the number of its granule plus 1.
-    long: [u32; BINS - SHORT_BINS],
-    /// The granules of all free runs.
-    pub(super) free_granules: usize,
-    /// The number of free runs.
-    pub(super) free_runs: usize,
+    pub(super) long: [u32; BINS - SHORT_BINS],
+    pub(super) free_counts: FreeCounts,
     pub(super) work: Work,
 }
 
@@ -58,8 +56,7 @@ impl Runs {
             tables: Tables::new(),
             bins: BinSet::EMPTY,
             long: [0; BINS - SHORT_BINS],
-            free_granules: 0,
-            free_runs: 0,
+            free_counts: FreeCounts::NONE,
             work: Work {
                 splits: 0,
                 merges: 0,
@@ -78,63 +75,61 @@ impl Runs {
         };
         let before = start.index() - run.start.index();
         let behind = run.len - before - demand.len;
-        for rest in [
-            Run {
-                start: run.start,
-                len: before,
-            },
-            Run {
-                start: block.end(),
-                len: behind,
-            },
-        ] {
-            if rest.len > 0 {
-                self.insert(rest);
-                self.work.splits += 1;
-            }
+        if before > 0 {
+            self.split(run.start, before);
+        }
+        if behind > 0 {
+            self.split(start.after(demand.len), behind);
         }
         self.tables.set(block, false);
         Some(block)
     }
 
-    /// Takes up to `count` blocks of the same length from the end of one free run, the lowest first, and returns the
-    /// run that consists of them. O(log64 pages + count).
-    pub(super) fn allocate_batch(&mut self, len: usize, count: usize) -> Option<Run> {
+    /// Inserts a free run that is left of a longer one.
+    fn split(&mut self, start: Granule, len: usize) {
+        self.insert(Run { start, len });
+        self.work.splits += 1;
+    }
+
+    /// Cuts `count` blocks of `len` granules from the end of a free run, and returns the run that consists of them. If no
+    /// free run is twice as long as all of them, cuts one block. O(log64 pages + count).
+    pub(super) fn cut(&mut self, len: usize, count: usize) -> Option<Run> {
         let run = self.find(Demand { len, align: 1 })?;
-        let granules = count.min(run.len / len) * len;
+        // A short run is used up, and not divided among sizes.
+        let granules = if run.len < 2 * count * len {
+            len
+        } else {
+            count * len
+        };
         self.remove(run);
         let rest = run.len - granules;
         if rest > 0 {
-            self.insert(Run {
-                start: run.start,
-                len: rest,
-            });
-            self.work.splits += 1;
+            self.split(run.start, rest);
         }
-        let batch = Run {
+        let blocks = Run {
             start: run.start.after(rest),
             len: granules,
         };
         for first in (0..granules).step_by(len) {
-            self.tables.set(
-                Run {
-                    start: batch.start.after(first),
-                    len,
-                },
-                false,
-            );
+            let start = blocks.start.after(first);
+            self.tables.set(Run { start, len }, false);
         }
-        Some(batch)
+        Some(blocks)
+    }
+
+    /// Makes one run of blocks of `len` granules that lie side by side, and frees it. O(blocks).
+    pub(super) fn uncut(&mut self, blocks: Run, len: usize) {
+        for first in (len..blocks.len).step_by(len) {
+            self.tables.clear(blocks.start.after(first));
+        }
+        self.tables.set(blocks, false);
+        self.free(blocks);
     }
 
     /// Frees a run, which is no longer allocated, and coalesces it with its neighbours. O(1).
     pub(super) fn free(&mut self, freed: Run) {
         let Run { mut start, mut len } = freed;
-        let next = self
-            .tables
-            .run(freed.end())
-            .filter(|next| self.tables.begins_free(next.start));
-        if let Some(next) = next {
+        if let Some(next) = self.free_run_behind(freed) {
             self.remove(next);
             self.tables.clear(next.start);
             len += next.len;
@@ -151,11 +146,10 @@ impl Runs {
 
     /// Lengthens a block by the beginning of the free run behind it, and returns whether that run is long enough. O(1).
     pub(super) fn grow(&mut self, block: Run, len: usize) -> bool {
-        let next = self
-            .tables
-            .run(block.end())
-            .filter(|next| self.tables.begins_free(next.start));
-        let Some(next) = next.filter(|next| block.len + next.len >= len) else {
+        let Some(next) = self
+            .free_run_behind(block)
+            .filter(|next| block.len + next.len >= len)
+        else {
             return false;
         };
         self.remove(next);
@@ -184,12 +178,24 @@ impl Runs {
             len,
         };
         let tail = Run {
-            start: head.end(),
+            start: head.start.after(len),
             len: block.len - len,
         };
         self.tables.set(tail, false);
         self.tables.set(head, false);
         self.free(tail);
+    }
+
+    /// Returns the free run that begins where a run ends.
+    fn free_run_behind(&self, run: Run) -> Option<Run> {
+        let region = run.start.region();
+        if run.end() >= self.tables.pages(region) * PAGE_GRANULES {
+            return None;
+        }
+        let next = Granule::new(region, run.end());
+        self.tables
+            .run(next)
+            .filter(|_| self.tables.begins_free(next))
     }
 
     /// Returns the free run that ends where a run begins.
@@ -215,7 +221,7 @@ impl Runs {
                 let first = self.long[bin - SHORT_BINS].checked_sub(1);
                 first.and_then(|first| self.tables.run(Granule::from_bits(first)))
             };
-            if let Some(run) = run.filter(|run| place(*run, demand).is_some()) {
+            if let Some(run) = run.filter(|run| self.fits(*run, demand)) {
                 return Some(run);
             }
             bin += 1;
@@ -233,7 +239,7 @@ impl Runs {
                 start: Granule::new(region, page * PAGE_GRANULES + granule),
                 len,
             });
-            let fits = |run: &Run| place(*run, demand).is_some();
+            let fits = |run: &Run| self.fits(*run, demand);
             if from_end {
                 runs.filter(fits).last()
             } else {
@@ -242,11 +248,18 @@ impl Runs {
         })
     }
 
+    /// Returns whether a block fits into a free run. A region serves alignments up to its length, because its address
+    /// need not be a multiple of more.
+    #[inline]
+    fn fits(&self, run: Run, demand: Demand) -> bool {
+        let pages = demand.align / PAGE_GRANULES;
+        pages <= self.tables.pages(run.start.region()) && place(run, demand).is_some()
+    }
+
     /// Puts a free run into its bin. O(log64 pages).
     fn insert(&mut self, run: Run) {
         self.tables.set(run, true);
-        self.free_granules += run.len;
-        self.free_runs += 1;
+        self.free_counts.add(run);
         let bin = bin_of(run.len);
         if run.len < LONG {
             self.tables.insert(run.start, bin);
@@ -264,8 +277,7 @@ impl Runs {
 
     /// Removes a free run from its bin. O(log64 pages).
     fn remove(&mut self, run: Run) {
-        self.free_granules -= run.len;
-        self.free_runs -= 1;
+        self.free_counts.remove(run);
         let bin = bin_of(run.len);
         let is_empty = if run.len < LONG {
             self.tables.remove(run, bin)
@@ -290,7 +302,7 @@ impl Runs {
     }
 
     /// Returns the links of the long run that a link names.
-    fn links(&self, link: u32) -> Links {
+    pub(super) fn links(&self, link: u32) -> Links {
         let start = link.checked_sub(1).map(Granule::from_bits);
         let desc = start.and_then(|start| self.tables.desc(start.region(), start.page() + 1));
         desc.map_or(Links::default(), |desc| desc.links())
@@ -309,7 +321,7 @@ impl Runs {
 /// Returns where a block lies in a free run: at its end if the block is short, else at its beginning. `None` if it does
 /// not fit.
 fn place(run: Run, demand: Demand) -> Option<Granule> {
-    let (first, end) = (run.start.index(), run.end().index());
+    let (first, end) = (run.start.index(), run.end());
     let start = if demand.len <= SHORT_BLOCK {
         end.checked_sub(demand.len)? / demand.align * demand.align
     } else {

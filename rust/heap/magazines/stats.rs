@@ -117,6 +117,7 @@ where
             cached_bytes: (total - free - live) as u64,
             magazine_bytes: magazine_bytes as u64,
             free_bytes: free as u64,
+            largest_free_bytes: heap.largest_free_bytes as u64,
             requested_bytes: counts.requested_bytes,
             live_blocks: heap.allocated_blocks.saturating_sub(cached.iter().sum()) as u64,
             regions: state.regions.count() as u32,

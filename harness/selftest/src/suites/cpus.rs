@@ -328,24 +328,24 @@ fn caches_are_flushed_while_a_cpu_goes_offline(engine: Engine) -> TestResult {
 
 fn cpus_can_be_unplugged_under_load(engine: Engine) -> TestResult {
     let guest = OfflineCpu::guest()?;
-        let observer = shared(engine)?;
-        let before = observer.stats()?.live_blocks;
-        let start = |_| Child::start(ChildRole::Stress, engine);
-        let mut children = (0..3).map(start).collect::<TestResult<Vec<_>>>()?;
-        for child in &mut children {
-            child.heard()?;
-        }
-        for _ in 0..rounds(4, 50) {
-            guest.set(false)?;
-            thread::sleep(Duration::from_millis(10));
-            guest.set(true)?;
-            thread::sleep(Duration::from_millis(10));
-        }
-        check(
-            observer.stats()?.live_blocks > before,
-            "the children have live blocks",
-        )?;
-        children.into_iter().try_for_each(Child::kill)?;
-        check_eq("live blocks", observer.stats()?.live_blocks, before)?;
-        exact(&observer)
+    let observer = shared(engine)?;
+    let before = observer.stats()?.live_blocks;
+    let start = |_| Child::start(ChildRole::Stress, engine);
+    let mut children = (0..3).map(start).collect::<TestResult<Vec<_>>>()?;
+    for child in &mut children {
+        child.heard()?;
+    }
+    for _ in 0..rounds(4, 50) {
+        guest.set(false)?;
+        thread::sleep(Duration::from_millis(10));
+        guest.set(true)?;
+        thread::sleep(Duration::from_millis(10));
+    }
+    check(
+        observer.stats()?.live_blocks > before,
+        "the children have live blocks",
+    )?;
+    children.into_iter().try_for_each(Child::kill)?;
+    check_eq("live blocks", observer.stats()?.live_blocks, before)?;
+    exact(&observer)
 }

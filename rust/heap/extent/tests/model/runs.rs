@@ -9,7 +9,7 @@ use std::{
     vec::Vec, //
 };
 
-use super::{
+use crate::extent::{
     place::{
         Demand,
         Granule,
@@ -64,7 +64,12 @@ fn check(pool: &Pool, regions: &[usize], live: &BTreeMap<Granule, usize>) {
                 !(is_free && was_free),
                 "free runs side by side at {start:?}"
             );
-            assert_eq!(pool.runs.tables.start_of(run.end().before()), Some(start));
+            assert_eq!(
+                pool.runs
+                    .tables
+                    .start_of(Granule::new(region, run.end() - 1)),
+                Some(start)
+            );
             if is_free {
                 free += run.len;
                 count += 1;
@@ -79,7 +84,10 @@ fn check(pool: &Pool, regions: &[usize], live: &BTreeMap<Granule, usize>) {
     }
     assert_eq!(
         (free, count),
-        (pool.runs.free_granules, pool.runs.free_runs)
+        (
+            pool.runs.free_counts.granules,
+            pool.runs.free_counts.runs.iter().sum()
+        )
     );
     assert_eq!(allocated, live.len());
 }
@@ -133,7 +141,7 @@ fn random_operations_keep_the_runs_sound() {
                 }
                 4 => {
                     let len = 1 + next(64);
-                    if let Some(batch) = pool.runs.allocate_batch(len, 1 + next(20)) {
+                    if let Some(batch) = pool.runs.cut(len, 1 + next(20)) {
                         for first in (0..batch.len).step_by(len) {
                             assert_eq!(live.insert(batch.start.after(first), len), None);
                         }
@@ -161,7 +169,10 @@ fn random_operations_keep_the_runs_sound() {
                 len: *len,
             });
         }
-        assert_eq!(pool.runs.free_runs, regions.len());
+        assert_eq!(
+            pool.runs.free_counts.runs.iter().sum::<usize>(),
+            regions.len()
+        );
         for pages in regions.iter().rev() {
             let demand = Demand {
                 len: pages * PAGE_GRANULES,
