@@ -27,7 +27,7 @@ unsafe impl Peer for Buddy {
             description: "a buddy system for blocks of 8 bytes and more",
             metadata_bytes: size_of::<Self>(),
             align_max: None,
-            cannot: Some("resize a block in place"),
+            cannot: Some("resize a block in place, so a session moves it"),
         }
     }
 
@@ -51,7 +51,7 @@ unsafe impl Peer for Buddy {
     }
 
     /// The size of a block is a power of two, and at least a word and the alignment.
-    fn usable_bytes(&self, layout: Layout) -> Option<usize> {
+    fn usable_bytes(layout: Layout) -> Option<usize> {
         let least = layout.align().max(size_of::<usize>());
         Some(layout.size().checked_next_power_of_two()?.max(least))
     }

@@ -27,7 +27,7 @@ unsafe impl Peer for LinkedList {
             description: "first fit in one free list, sorted by address",
             metadata_bytes: size_of::<Self>(),
             align_max: None,
-            cannot: Some("resize a block in place"),
+            cannot: Some("resize a block in place, so a session moves it"),
         }
     }
 

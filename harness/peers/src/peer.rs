@@ -106,8 +106,11 @@ pub unsafe trait Peer: Send {
         unsafe { reallocate_by_copy(self, block, layout, new_bytes) }
     }
 
-    /// Returns the number of usable bytes of a block, or `None` if the allocator cannot say.
-    fn usable_bytes(&self, layout: Layout) -> Option<usize> {
+    /// Returns the number of usable bytes of a block, or `None` if the layout does not determine this number.
+    fn usable_bytes(layout: Layout) -> Option<usize>
+    where
+        Self: Sized,
+    {
         let _ = layout;
         None
     }
@@ -137,10 +140,11 @@ pub unsafe fn reallocate_by_copy<P: Peer + ?Sized>(
     Some(new)
 }
 
-/// An allocator as a type of peers: its facts and its constructor.
+/// A type of peers: the functions of [`Peer`] that need no allocator.
 #[derive(Clone, Copy, Debug)]
 pub struct PeerKind {
     facts: fn() -> Facts,
+    usable_bytes: fn(Layout) -> Option<usize>,
     new: unsafe fn(NonNull<[u8]>) -> Option<Box<dyn Peer>>,
 }
 
@@ -159,6 +163,7 @@ impl PeerKind {
         }
         Self {
             facts: P::facts,
+            usable_bytes: P::usable_bytes,
             new: boxed::<P>,
         }
     }
@@ -167,6 +172,18 @@ impl PeerKind {
     #[must_use]
     pub fn facts(&self) -> Facts {
         (self.facts)()
+    }
+
+    /// Returns the number of usable bytes of a block, or `None` if the layout does not determine this number.
+    #[must_use]
+    pub fn usable_bytes(&self, layout: Layout) -> Option<usize> {
+        (self.usable_bytes)(layout)
+    }
+
+    /// Returns whether [`PeerKind::usable_bytes`] returns a number.
+    #[must_use]
+    pub fn knows_usable_bytes(&self) -> bool {
+        self.usable_bytes(Layout::new::<u64>()).is_some()
     }
 
     /// Constructs the allocator in a pool. Returns `None` if the allocator refuses the pool.

@@ -28,7 +28,9 @@ unsafe impl Peer for Rlsf {
             description: "two-level segregated fit (TLSF) with headers",
             metadata_bytes: size_of::<Self>(),
             align_max: None,
-            cannot: Some("say whether a block can grow in place"),
+            cannot: Some(
+                "be asked to grow a block only in place, so a session moves a block that grows",
+            ),
         }
     }
 
