@@ -279,9 +279,9 @@ class PageMap {
 	describe(page) {
 		const block = this.run.pages.block(page), length = bytes(block.pages * PAGE_BYTES);
 		const words = {
-			free: () => `free, a block of ${length}`,
-			large: () => `in a live block of ${length}`,
-			// An engine without classes reports the live granules of 8 bytes.
+			free: () => (this.run.peer ? `in ${length} without a live block` : `free, a block of ${length}`),
+			large: () => (this.run.peer ? `in ${length} that one live block covers` : `in a live block of ${length}`),
+			// The map of an engine without classes, or of a peer, has the live granules of 8 bytes.
 			slab: () => `${block.class in this.run.timeline.class_bytes ? "a slab of" : "live and free memory in"} ${length}: ` +
 				`${block.used} of ${block.objects} objects of ${bytes(this.run.timeline.class_bytes[block.class] || 8)} are live`,
 		};

@@ -140,12 +140,15 @@ pub unsafe fn reallocate_by_copy<P: Peer + ?Sized>(
     Some(new)
 }
 
+/// A function that constructs an allocator in a pool, with the requirements of [`Peer::new`].
+type Constructor = unsafe fn(NonNull<[u8]>) -> Option<Box<dyn Peer>>;
+
 /// A type of peers: the functions of [`Peer`] that need no allocator.
 #[derive(Clone, Copy, Debug)]
 pub struct PeerKind {
     facts: fn() -> Facts,
     usable_bytes: fn(Layout) -> Option<usize>,
-    new: unsafe fn(NonNull<[u8]>) -> Option<Box<dyn Peer>>,
+    new: Constructor,
 }
 
 impl PeerKind {
