@@ -41,8 +41,8 @@ unsafe impl Peer for Bump {
     fn facts() -> Facts {
         Facts {
             name: "bump",
-            package: "docs/extending.md",
-            version: "1",
+            package: "slablab_peers",
+            version: "0.1.0",
             description: "blocks one behind the other",
             metadata_bytes: size_of::<Self>(),
             align_max: None,
