@@ -16,13 +16,13 @@ pub struct Facts {
     pub package: &'static str,
     /// The version. A test compares it with Cargo.lock.
     pub version: &'static str,
-    /// What the allocator is, as a fragment of a sentence.
+    /// The kind of allocator, as a fragment of a sentence.
     pub description: &'static str,
     /// The size of the metadata outside of the pool, in bytes.
     pub metadata_bytes: usize,
     /// The largest alignment in bytes, or `None` if every alignment is possible.
     pub align_max: Option<usize>,
-    /// What the allocator cannot do, as the rest of a sentence that begins with "It cannot".
+    /// A function that the allocator lacks, as the rest of a sentence that begins with "It cannot".
     pub cannot: Option<&'static str>,
 }
 
