@@ -22,17 +22,18 @@ use kernel::{
 };
 use slab_heap::{
     Engine,
+    backing_heap::InspectHeap,
     debug::{
         self,
         Caller,
         DebugMode, //
     },
-    engine_enum,
-    hybrid::{
+    engine_enum, extent, hybrid,
+    magazines::{
         self,
-        Hybrid, //
+        CacheSize,
+        MagazineEngine, //
     },
-    magazines::CacheSize,
     seed::{
         self,
         Seed, //
@@ -52,6 +53,7 @@ use crate::{
     signals,
     slub::Slub,
     uapi::{
+        SLABLAB_ENGINE_EXTENT,
         SLABLAB_ENGINE_HYBRID,
         SLABLAB_ENGINE_SEED,
         SLABLAB_ENGINE_SLUB, //
@@ -84,20 +86,39 @@ impl PooledEngine for SeedEngine {
     }
 }
 
-/// `hybrid` with a spinlock, and with per-CPU caches whose size depends on the size of the pool.
-pub(crate) type HybridEngine = Hybrid<BoxedSpinLock<hybrid::State>, CpuCaches>;
+/// An engine with magazines, with a spinlock around the heap `H`, and with per-CPU caches whose size depends on
+/// the size of the pool.
+type CachedEngine<H> = MagazineEngine<H, BoxedSpinLock<magazines::State<H>>, CpuCaches>;
 
-impl PooledEngine for HybridEngine {
+/// A heap that [`CachedEngine`] uses.
+trait CachedHeap: InspectHeap + Sized + Unpin {
+    /// Creates the lock around the state of an engine without memory.
+    fn new_state() -> Result<BoxedSpinLock<magazines::State<Self>>>;
+}
+
+impl<H: CachedHeap> PooledEngine for CachedEngine<H> {
     fn new(pool_bytes: usize) -> Result<Self> {
-        let state = init_from_constant(|| const { hybrid::State::new() });
-        let state = BoxedSpinLock::new(new_spinlock!(state, "slablab_hybrid"))?;
         let caches = CpuCaches::new(CacheSize::for_pool(pool_bytes))?;
-        Ok(Hybrid::new(state, caches))
+        Ok(Self::new(H::new_state()?, caches))
     }
 
     fn allocated_bytes(pool_bytes: usize) -> usize {
-        vmalloc::kmalloc_bytes(size_of::<SpinLock<hybrid::State>>())
+        vmalloc::kmalloc_bytes(size_of::<SpinLock<magazines::State<H>>>())
             + CpuCaches::charge(CacheSize::for_pool(pool_bytes))
+    }
+}
+
+impl CachedHeap for hybrid::Heap {
+    fn new_state() -> Result<BoxedSpinLock<hybrid::State>> {
+        let state = init_from_constant(|| const { hybrid::State::new() });
+        BoxedSpinLock::new(new_spinlock!(state, "slablab_hybrid"))
+    }
+}
+
+impl CachedHeap for extent::Heap {
+    fn new_state() -> Result<BoxedSpinLock<extent::State>> {
+        let state = init_from_constant(|| const { extent::State::new() });
+        BoxedSpinLock::new(new_spinlock!(state, "slablab_extent"))
     }
 }
 
@@ -246,7 +267,9 @@ engines! {
     /// The design of `docs/seed-design.md`: `Slab<N>`s over `buddy_system_allocator`.
     Seed(SeedEngine) = SLABLAB_ENGINE_SEED, "seed";
     /// Size classes and per-CPU magazines over a buddy system; all metadata is outside the pool.
-    Hybrid(HybridEngine) = SLABLAB_ENGINE_HYBRID, "hybrid";
+    Hybrid(CachedEngine<hybrid::Heap>) = SLABLAB_ENGINE_HYBRID, "hybrid";
+    /// Runs of 16-byte granules behind per-CPU magazines; all metadata is outside the pool.
+    Extent(CachedEngine<extent::Heap>) = SLABLAB_ENGINE_EXTENT, "extent";
     /// The allocator that a learner writes.
     #[cfg(SLABLAB_STUDENT)]
     Student(StudentEngine) = SLABLAB_ENGINE_STUDENT, "student";
@@ -301,15 +324,6 @@ impl AnyEngine {
         // SAFETY: The closure has initialised the slot when it returns `Ok`. The functions that write an
         // engine fail before they write, so the slot is uninitialised when the closure returns an error.
         unsafe { pin_init::init_from_closure(init) }
-    }
-
-    /// Returns the engine if it is `hybrid` and not in debug mode.
-    #[inline(always)]
-    pub(crate) fn hybrid(&self) -> Option<&KasanEngine<HybridEngine>> {
-        match self {
-            Self::Hybrid(engine) => Some(engine),
-            _ => None,
-        }
     }
 
     /// Returns the engine if it is in debug mode.

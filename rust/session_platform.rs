@@ -23,6 +23,7 @@ use kernel::{
     prelude::*,
     sync::Arc, //
 };
+use slab_heap::Engine as _;
 use slab_session::{
     Event,
     EventContext,
@@ -37,10 +38,7 @@ use crate::{
         Budget,
         Lease, //
     },
-    engines::{
-        HybridEngine,
-        KasanEngine, //
-    },
+    engines::AnyEngine,
     lock::BoxedSpinLock,
     pool::PoolRef,
     signals,
@@ -152,19 +150,18 @@ impl KernelPlatform {
 // SAFETY:
 // - A `PoolRef` derefs to the engine of its pool, and neither the pool nor the engine is ever replaced.
 // - A `BoxedSpinLock` cannot be cloned, and each session is created with a new state.
-// - `AnyEngine::hybrid` returns the engine that the variant `Hybrid` contains, to which the variant forwards
-//   all calls, and which is never replaced.
+// - `quick` returns the engine of the pool itself.
 // - A `SessionArray` owns its memory, which nothing else changes, and derefs to all `len` entries in it.
 unsafe impl Platform for KernelPlatform {
     type Engine = PoolRef;
-    type Quick = KasanEngine<HybridEngine>;
+    type Quick = AnyEngine;
     type Lock = BoxedSpinLock<SessionState<Self>>;
     type Chunk = SessionArray<HandleEntry>;
     type Ring = Ring;
 
     #[inline(always)]
-    fn quick(engine: &PoolRef) -> Option<&Self::Quick> {
-        engine.hybrid()
+    fn quick(engine: &PoolRef) -> Option<&AnyEngine> {
+        engine.capabilities().quick.then_some(engine)
     }
 
     fn chunk(&self, entries: usize) -> Option<Self::Chunk> {

@@ -21,7 +21,7 @@ import shutil
 import subprocess
 import sys
 
-ENGINES = ["hybrid", "seed"]
+ENGINES = ["hybrid", "extent", "seed"]
 CALLS = ["allocate", "free"]
 
 LOCKED = re.compile(r"\t(lock\b|xchg[bwlq]?\s.*\()")
@@ -34,9 +34,9 @@ PANIC = re.compile(r"panic|index_fail|4core6option.*(unwrap|expect)_failed")
 
 def bench_function(engine, call):
     """Returns the pattern of the mangled name of call_allocate or call_free for an engine."""
-    # Each part of a mangled name is preceded by its length.
-    parts = [f"call_{call}", f"slab_heap {engine}"]
-    parts = ["".join(f"{len(word)}{word}" for word in part.split()) for part in parts]
+    # Each part of a mangled name is preceded by its length. The engine is the module that contains the heap or the
+    # engine.
+    parts = [f"{len(name)}{name}" for name in [f"call_{call}", engine]]
     return re.compile(f"_RINv.*{'.*'.join(parts)}.*")
 
 

@@ -49,10 +49,11 @@ run() {
 # stage_stray: loads a module that makes stray accesses to pools on purpose. KASAN must report each access once,
 # with the right kind.
 stage_stray() {
-	local engine bytes reported=$logs/debug-stray.reported
+	local engine engines bytes reported=$logs/debug-stray.reported
 	build_image "$build/debug/stray.cpio" STRAY=1
 	boot stray "$build/debug/stray.cpio" -e -t "${stages[stray]}" true
-	for engine in seed hybrid; do
+	engines=$(sed -n 's/.* = SLABLAB_ENGINE_[A-Z]*, "\([a-z]*\)";/\1/p' rust/engines.rs | grep -v student)
+	for engine in $engines; do
 		for bytes in 64 8192; do
 			printf '%s\n' "stray: $engine $bytes: behind a block" "BUG: KASAN: slab-out-of-bounds" \
 				"stray: $engine $bytes: a freed block" "BUG: KASAN: slab-use-after-free" \

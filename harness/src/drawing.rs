@@ -55,7 +55,7 @@ pub(crate) enum DrawingError {
          the offsets of blocks; use the shell without --debug"
     )]
     Debug,
-    #[error("{0} has no pool and no map: use --engine hybrid or --engine seed")]
+    #[error("{0} has no pool and no map: choose another engine with --engine")]
     NoPool(Engine),
     #[error("the pool can no longer be drawn: {0}")]
     ModelMismatch(ModelMismatch),

@@ -28,10 +28,14 @@ use serde_json::Value;
 use crate::{
     cli::Cli,
     isolation::PATIENCE_VARIABLE,
-    sim::wrong::{
-        EngineFault,
-        VARIABLE, //
+    sim::{
+        Pool,
+        wrong::{
+            EngineFault,
+            VARIABLE, //
+        },
     },
+    uapi::Engine,
     workload::WORKLOADS, //
 };
 
@@ -206,24 +210,29 @@ fn every_workload_ends(fault: EngineFault, engine: &str) {
 
 /// Defines a test of each fault on each engine.
 macro_rules! every_workload_ends {
-    ($($name:ident: $fault:ident,)*) => {
-        mod seed {
+    ([$($engine:ident)*] $tests:tt) => {
+        $(every_workload_ends!(@engine $engine $tests);)*
+        every_workload_ends!(@list [$($engine)*] $tests);
+    };
+    (@engine $engine:ident {$($name:ident: $fault:ident,)*}) => {
+        mod $engine {
             use super::*;
-            $(#[test] fn $name() { every_workload_ends(EngineFault::$fault, "seed"); })*
+            $(#[test] fn $name() {
+                every_workload_ends(EngineFault::$fault, stringify!($engine));
+            })*
         }
-        mod hybrid {
-            use super::*;
-            $(#[test] fn $name() { every_workload_ends(EngineFault::$fault, "hybrid"); })*
-        }
-
+    };
+    (@list [$($engine:ident)*] {$($name:ident: $fault:ident,)*}) => {
         #[test]
-        fn every_fault_is_tried() {
+        fn every_fault_is_tried_on_every_engine() {
             assert_eq!(EngineFault::ALL, [$(EngineFault::$fault,)*]);
+            let engines = Pool::ENGINES.map(Engine::name);
+            assert_eq!(engines, [$(stringify!($engine),)*]);
         }
     };
 }
 
-every_workload_ends! {
+every_workload_ends! { [seed hybrid extent] {
     blocks_that_overlap_end_in_a_verdict: Overlap,
     a_block_outside_of_the_pool_ends_in_a_verdict: OutOfPool,
     a_wrong_offset_ends_in_a_verdict: WrongOffset,
@@ -244,7 +253,7 @@ every_workload_ends! {
     an_engine_that_injects_every_refusal_ends_in_a_verdict: InjectsEveryRefusal,
     an_engine_that_forgets_frees_ends_in_a_verdict: Leak,
     links_longer_than_the_engine_says_end_in_a_verdict: LongLinks,
-}
+} }
 
 #[test]
 fn commands_other_than_stress_say_how_an_engine_died() {

@@ -35,7 +35,7 @@ use kernel::{
 };
 use slab_heap::{
     Block, Cost, Engine, Refusal,
-    backing_heap::BackingHeap,
+    backing_heap::InspectHeap,
     check::{
         Check,
         Progress,
@@ -45,11 +45,12 @@ use slab_heap::{
         AddRegion,
         BadFree, //
     },
-    hybrid::{
+    extent, hybrid,
+    magazines::{
         self,
-        Hybrid, //
+        CacheSize,
+        MagazineEngine, //
     },
-    magazines::CacheSize,
     seed::{
         self,
         Seed, //
@@ -65,10 +66,7 @@ use super::{
         Counted,
         CountingLock, //
     },
-    request::{
-        AllocatorKind,
-        BenchRequest, //
-    },
+    request::BenchRequest,
 };
 use crate::{
     cpu_caches::CpuCaches,
@@ -124,6 +122,19 @@ pub(super) unsafe trait Allocator: Sync {
     /// Returns the first byte of a block.
     fn start(block: Self::Block) -> NonNull<u8>;
 
+    /// Creates an allocator for a bench.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`].
+    fn create(request: &BenchRequest) -> Result<KBox<Self>>
+    where
+        Self: Sized;
+
+    /// Returns the bytes of an allocator in addition to its blocks: the state, metadata and CPU caches of an engine,
+    /// or the structures and per-CPU slabs of a `kmem_cache`.
+    fn bytes(request: &BenchRequest) -> usize;
+
     /// Returns the number of acquisitions of the engine's lock.
     fn acquisitions(&self) -> u64 {
         0
@@ -149,6 +160,14 @@ unsafe impl Allocator for BaselineAllocator {
 
     const HAS_MEMORY: bool = false;
 
+    fn create(_request: &BenchRequest) -> Result<KBox<Self>> {
+        boxed(Self)
+    }
+
+    fn bytes(_request: &BenchRequest) -> usize {
+        0
+    }
+
     #[inline(always)]
     fn allocate(&self, layout: Layout, _cost: &mut Cost) -> Option<NonNull<u8>> {
         black_box(layout);
@@ -173,6 +192,14 @@ pub(super) struct Kmalloc;
 // alignment of all layouts of a bench.
 unsafe impl Allocator for Kmalloc {
     type Block = NonNull<u8>;
+
+    fn create(_request: &BenchRequest) -> Result<KBox<Self>> {
+        boxed(Self)
+    }
+
+    fn bytes(_request: &BenchRequest) -> usize {
+        0
+    }
 
     #[inline(always)]
     fn allocate(&self, layout: Layout, _cost: &mut Cost) -> Option<NonNull<u8>> {
@@ -214,7 +241,7 @@ impl KmemCache {
     /// # Errors
     ///
     /// [`ENOMEM`].
-    pub(super) fn new(size: usize) -> Result<KBox<Self>> {
+    fn new(size: usize) -> Result<KBox<Self>> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         // Linux warns about two caches of the same name.
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -240,7 +267,7 @@ impl KmemCache {
             cache: NonNull::new(request.cache).ok_or(ENOMEM)?,
             size,
         };
-        Ok(KBox::new(cache, GFP_KERNEL_ACCOUNT)?)
+        boxed(cache)
     }
 }
 
@@ -290,6 +317,14 @@ impl Drop for KmemCache {
 unsafe impl Allocator for KmemCache {
     type Block = NonNull<u8>;
 
+    fn create(request: &BenchRequest) -> Result<KBox<Self>> {
+        Self::new(request.layout.size())
+    }
+
+    fn bytes(_request: &BenchRequest) -> usize {
+        CACHE_BYTES * (1 + possible_cpus())
+    }
+
     #[inline(always)]
     fn allocate(&self, layout: Layout, _cost: &mut Cost) -> Option<NonNull<u8>> {
         if layout.size() > self.size {
@@ -313,49 +348,13 @@ unsafe impl Allocator for KmemCache {
     }
 }
 
-/// The engine `hybrid` with a lock that counts its acquisitions.
-type CountedHybrid = Hybrid<CountingLock<hybrid::State>, CpuCaches>;
-
-/// The engine `seed` with a lock that counts its acquisitions.
-type CountedSeed = Seed<CountingLock<seed::State>>;
-
-/// The state of the engine `student`.
-#[cfg(SLABLAB_STUDENT)]
-type StudentState = slab_student::State<student::Student>;
-
-/// The engine `student` with a lock that counts its acquisitions.
-#[cfg(SLABLAB_STUDENT)]
-type CountedStudent = slab_student::StudentEngine<student::Student, CountingLock<StudentState>>;
-
-/// Returns the bytes of an allocator in addition to its blocks: the state, metadata and CPU caches of an engine,
-/// or the structures and per-CPU slabs of a `kmem_cache`.
-pub(super) fn allocator_bytes(request: &BenchRequest) -> usize {
-    let pool_bytes = request.pool_bytes;
-    match request.kind {
-        AllocatorKind::Baseline | AllocatorKind::Kmalloc => 0,
-        AllocatorKind::Hybrid => {
-            kmalloc_bytes(size_of::<HybridAllocator>())
-                + CountingLock::<hybrid::State>::charge()
-                + VmallocMemory::charge(hybrid::Heap::metadata_bytes(pool_bytes / PAGE_SIZE))
-                + CpuCaches::charge(CacheSize::FULL)
-        }
-        AllocatorKind::Seed => {
-            kmalloc_bytes(size_of::<SeedAllocator>())
-                + CountingLock::<seed::State>::charge()
-                + VmallocMemory::charge(0)
-        }
-        AllocatorKind::KmemCache => CACHE_BYTES * (1 + possible_cpus()),
-        #[cfg(SLABLAB_STUDENT)]
-        AllocatorKind::Student => {
-            kmalloc_bytes(size_of::<StudentAllocator>())
-                + CountingLock::<StudentState>::charge()
-                + VmallocMemory::charge(slab_student::table_bytes(pool_bytes))
-        }
-    }
-}
-
 /// The maximum number of bytes of a `kmem_cache`, and of its slab for one CPU (`slub_max_order` is 3).
 const CACHE_BYTES: usize = 8 * PAGE_SIZE;
+
+/// Boxes an allocator.
+fn boxed<A>(allocator: A) -> Result<KBox<A>> {
+    Ok(KBox::new(allocator, GFP_KERNEL_ACCOUNT)?)
+}
 
 /// An engine with one region, called through the trait [`Engine`].
 ///
@@ -363,69 +362,135 @@ const CACHE_BYTES: usize = 8 * PAGE_SIZE;
 ///
 /// Nobody but `engine` accesses `memory` and `table`.
 #[repr(C)]
-pub(super) struct EngineAllocator<E, T> {
+pub(super) struct EngineAllocator<E: BenchEngine> {
     // The engine is the first field, so that it has the address of the structure and a call of the engine
     // computes no offset.
     engine: E,
     /// A second reference to the engine's lock.
-    lock: CountingLock<T>,
+    lock: CountingLock<E::State>,
     memory: VmallocMemory,
     table: VmallocMemory,
 }
 
-/// The engine `hybrid`.
-pub(super) type HybridAllocator = EngineAllocator<CountedHybrid, hybrid::State>;
+/// An engine that a bench can create, with a lock that counts its acquisitions.
+pub(super) trait BenchEngine: Engine + AddRegion + Check + Sized {
+    /// The state behind the lock.
+    type State: Send;
 
-/// The engine `seed`.
-pub(super) type SeedAllocator = EngineAllocator<CountedSeed, seed::State>;
-
-impl HybridAllocator {
-    /// Creates a `hybrid` with a pool of `bytes` bytes.
+    /// Creates the lock, and returns two references to it.
     ///
     /// # Errors
     ///
     /// [`ENOMEM`].
-    #[inline(never)]
-    pub(super) fn new(bytes: usize) -> Result<KBox<Self>> {
-        let state = Counted::init(init_from_constant(|| const { hybrid::State::new() }));
-        let (lock, ours) = CountingLock::pair(new_spinlock!(state, "slablab_bench_hybrid"))?;
-        let caches = CpuCaches::new(CacheSize::FULL)?;
-        Self::with_pool(Hybrid::new(lock, caches), ours, bytes)
+    fn new_lock() -> Result<LockPair<Self::State>>;
+
+    /// Creates an engine without regions.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`].
+    fn new(lock: CountingLock<Self::State>) -> Result<Self>;
+
+    /// Returns the bytes of the engine's metadata and CPU caches for a pool of `pool_bytes` bytes.
+    fn metadata_bytes(pool_bytes: usize) -> usize;
+}
+
+/// Two references to a lock.
+type LockPair<T> = (CountingLock<T>, CountingLock<T>);
+
+/// The engine `seed`.
+pub(super) type CountedSeed = Seed<CountingLock<seed::State>>;
+
+impl BenchEngine for CountedSeed {
+    type State = seed::State;
+
+    fn new_lock() -> Result<LockPair<seed::State>> {
+        let state = Counted::init(init_from_constant(|| const { seed::State::new() }));
+        CountingLock::pair(new_spinlock!(state, "slablab_bench_seed"))
+    }
+
+    #[inline(always)]
+    fn new(lock: CountingLock<seed::State>) -> Result<Self> {
+        Ok(Self::new(lock))
+    }
+
+    fn metadata_bytes(_pool_bytes: usize) -> usize {
+        VmallocMemory::charge(0)
     }
 }
 
-impl SeedAllocator {
-    /// Creates a `seed` with a pool of `bytes` bytes.
+/// An engine with magazines, over the heap `H`.
+pub(super) type CountedMagazines<H> =
+    MagazineEngine<H, CountingLock<magazines::State<H>>, CpuCaches>;
+
+/// A heap of [`CountedMagazines`].
+pub(super) trait BenchHeap: InspectHeap + Sized + Unpin {
+    /// Creates the lock around the state of an engine without memory.
     ///
     /// # Errors
     ///
     /// [`ENOMEM`].
-    #[inline(never)]
-    pub(super) fn new(bytes: usize) -> Result<KBox<Self>> {
-        let state = Counted::init(init_from_constant(|| const { seed::State::new() }));
-        let (lock, ours) = CountingLock::pair(new_spinlock!(state, "slablab_bench_seed"))?;
-        Self::with_pool(Seed::new(lock), ours, bytes)
+    fn new_lock() -> Result<LockPair<magazines::State<Self>>>;
+}
+
+impl BenchHeap for hybrid::Heap {
+    fn new_lock() -> Result<LockPair<hybrid::State>> {
+        let state = Counted::init(init_from_constant(|| const { hybrid::State::new() }));
+        CountingLock::pair(new_spinlock!(state, "slablab_bench_hybrid"))
+    }
+}
+
+impl BenchHeap for extent::Heap {
+    fn new_lock() -> Result<LockPair<extent::State>> {
+        let state = Counted::init(init_from_constant(|| const { extent::State::new() }));
+        CountingLock::pair(new_spinlock!(state, "slablab_bench_extent"))
+    }
+}
+
+impl<H: BenchHeap> BenchEngine for CountedMagazines<H> {
+    type State = magazines::State<H>;
+
+    fn new_lock() -> Result<LockPair<Self::State>> {
+        H::new_lock()
+    }
+
+    #[inline(always)]
+    fn new(lock: CountingLock<Self::State>) -> Result<Self> {
+        Ok(Self::new(lock, CpuCaches::new(CacheSize::FULL)?))
+    }
+
+    fn metadata_bytes(pool_bytes: usize) -> usize {
+        VmallocMemory::charge(H::metadata_bytes(pool_bytes / PAGE_SIZE))
+            + CpuCaches::charge(CacheSize::FULL)
     }
 }
 
 /// The engine `student`.
 #[cfg(SLABLAB_STUDENT)]
-pub(super) type StudentAllocator = EngineAllocator<CountedStudent, StudentState>;
+pub(super) type CountedStudent =
+    slab_student::StudentEngine<student::Student, CountingLock<StudentState>>;
+
+/// The state of the engine `student`.
+#[cfg(SLABLAB_STUDENT)]
+type StudentState = slab_student::State<student::Student>;
 
 #[cfg(SLABLAB_STUDENT)]
-impl StudentAllocator {
-    /// Creates a `student` with a pool of `bytes` bytes.
-    ///
-    /// # Errors
-    ///
-    /// [`ENOMEM`].
-    #[inline(never)]
-    pub(super) fn new(bytes: usize) -> Result<KBox<Self>> {
+impl BenchEngine for CountedStudent {
+    type State = StudentState;
+
+    fn new_lock() -> Result<LockPair<StudentState>> {
         let state =
             init_from_constant(|| const { StudentState::with_cpus(crate::engines::current_cpu) });
-        let state = Counted::init(state);
-        let (lock, ours) = CountingLock::pair(new_spinlock!(state, "slablab_bench_student"))?;
-        Self::with_pool(slab_student::StudentEngine::new(lock), ours, bytes)
+        CountingLock::pair(new_spinlock!(Counted::init(state), "slablab_bench_student"))
+    }
+
+    #[inline(always)]
+    fn new(lock: CountingLock<StudentState>) -> Result<Self> {
+        Ok(Self::new(lock))
+    }
+
+    fn metadata_bytes(pool_bytes: usize) -> usize {
+        VmallocMemory::charge(slab_student::table_bytes(pool_bytes))
     }
 }
 
@@ -456,33 +521,7 @@ unsafe fn call_free<E: Engine>(
     unsafe { engine.free(block, layout, cost) }
 }
 
-impl<E: Engine + AddRegion + Check, T> EngineAllocator<E, T> {
-    /// Adds a region of `bytes` bytes to an engine that has no regions.
-    ///
-    /// # Errors
-    ///
-    /// [`ENOMEM`].
-    #[inline(always)]
-    fn with_pool(engine: E, lock: CountingLock<T>, bytes: usize) -> Result<KBox<Self>> {
-        let table_bytes = engine.table_bytes(bytes);
-        // INVARIANT: The memory is new, and the engine has no regions yet.
-        let allocator = Self {
-            engine,
-            lock,
-            memory: VmallocMemory::new(bytes)?,
-            table: VmallocMemory::zeroed(table_bytes)?,
-        };
-        let allocator = KBox::new(allocator, GFP_KERNEL_ACCOUNT)?;
-        let (start, bytes) = (allocator.memory.start(), allocator.memory.bytes());
-        let table = allocator.table.start();
-        // SAFETY: `add_region` requires memory and a zeroed table that nobody else uses and that outlive the
-        // engine. By the type invariant nobody else uses them; `engine` is the first field, so it is dropped
-        // before them; `VmallocMemory::zeroed` zeroed the table, and vmalloc memory is page-aligned.
-        let added = unsafe { allocator.engine.add_region(start, bytes, table) };
-        added.map_err(|_| EINVAL)?;
-        Ok(allocator)
-    }
-
+impl<E: BenchEngine> EngineAllocator<E> {
     /// Returns the number of live blocks.
     #[inline(never)]
     fn live_blocks(&self) -> u64 {
@@ -516,9 +555,38 @@ impl<E: Engine + AddRegion + Check, T> EngineAllocator<E, T> {
 // SAFETY: By the contract of `Engine` a block is aligned to `layout.align()` and valid for at least
 // `layout.size()` bytes until it is freed, as long as the memory of its region is valid. `memory` is dropped
 // after the engine.
-unsafe impl<E: Engine + AddRegion + Check, T: Send> Allocator for EngineAllocator<E, T> {
+unsafe impl<E: BenchEngine> Allocator for EngineAllocator<E> {
     /// The block that `Engine::allocate` returned.
     type Block = Block;
+
+    /// Creates an engine, and adds a region.
+    #[inline(never)]
+    fn create(request: &BenchRequest) -> Result<KBox<Self>> {
+        let (lock, ours) = E::new_lock()?;
+        let engine = E::new(lock)?;
+        let table_bytes = engine.table_bytes(request.pool_bytes);
+        // INVARIANT: The memory is new, and the engine has no regions yet.
+        let allocator = boxed(Self {
+            engine,
+            lock: ours,
+            memory: VmallocMemory::new(request.pool_bytes)?,
+            table: VmallocMemory::zeroed(table_bytes)?,
+        })?;
+        let (start, bytes) = (allocator.memory.start(), allocator.memory.bytes());
+        let table = allocator.table.start();
+        // SAFETY: `add_region` requires memory and a zeroed table that nobody else uses and that outlive the
+        // engine. By the type invariant nobody else uses them; `engine` is the first field, so it is dropped
+        // before them; `VmallocMemory::zeroed` zeroed the table, and vmalloc memory is page-aligned.
+        let added = unsafe { allocator.engine.add_region(start, bytes, table) };
+        added.map_err(|_| EINVAL)?;
+        Ok(allocator)
+    }
+
+    fn bytes(request: &BenchRequest) -> usize {
+        kmalloc_bytes(size_of::<Self>())
+            + CountingLock::<E::State>::charge()
+            + E::metadata_bytes(request.pool_bytes)
+    }
 
     #[inline(always)]
     fn allocate(&self, layout: Layout, cost: &mut Cost) -> Option<Block> {

@@ -19,6 +19,30 @@
 // Lock order: barrier.rs states the order of `Bench::pending` and the barrier's lock, and context.rs that of a
 // buffer's lock. `BenchRun::verifying` is taken before the engine's lock.
 
+/// Declares items for all allocators: calls the macro `$declare` with the variant, the type and the number in the
+/// ABI of each allocator. This is the only list of allocators.
+macro_rules! for_all_allocators {
+    ($declare:ident) => {
+        $declare! {
+            /// No allocator, to measure the cost of the loop.
+            Baseline(BaselineAllocator) = SLABLAB_BENCH_NOTHING;
+            /// The engine `hybrid`.
+            Hybrid(EngineAllocator<CountedMagazines<hybrid::Heap>>) = SLABLAB_BENCH_HYBRID;
+            /// The engine `extent`.
+            Extent(EngineAllocator<CountedMagazines<extent::Heap>>) = SLABLAB_BENCH_EXTENT;
+            /// The engine `seed`.
+            Seed(EngineAllocator<CountedSeed>) = SLABLAB_BENCH_SEED;
+            /// `__kmalloc` and `kfree`.
+            Kmalloc(Kmalloc) = SLABLAB_BENCH_KMALLOC;
+            /// `kmem_cache_alloc` and `kmem_cache_free`.
+            KmemCache(KmemCache) = SLABLAB_BENCH_KMEM_CACHE;
+            /// The engine `student`.
+            #[cfg(SLABLAB_STUDENT)]
+            Student(EngineAllocator<CountedStudent>) = SLABLAB_BENCH_STUDENT;
+        }
+    };
+}
+
 mod allocator;
 #[forbid(unsafe_code)]
 mod barrier;
@@ -43,6 +67,10 @@ use kernel::{
         Mutex, //
     }, //
 };
+use slab_heap::{
+    extent,
+    hybrid, //
+};
 
 use crate::{
     argument::IoctlArg,
@@ -57,14 +85,15 @@ use crate::{
     },
 };
 #[cfg(SLABLAB_STUDENT)]
-use allocator::StudentAllocator;
+use allocator::CountedStudent;
 use allocator::{
+    Allocator,
     BaselineAllocator,
-    HybridAllocator,
+    CountedMagazines,
+    CountedSeed,
+    EngineAllocator,
     Kmalloc,
-    KmemCache,
-    SeedAllocator,
-    allocator_bytes, //
+    KmemCache, //
 };
 use barrier::{
     Barrier,
@@ -100,31 +129,85 @@ enum PendingRun {
     Waiting(Arc<BenchRun>),
 }
 
-/// The context of an allocator of any kind.
-enum AnyContext {
-    Baseline(BenchContext<BaselineAllocator>),
-    Hybrid(BenchContext<HybridAllocator>),
-    Seed(BenchContext<SeedAllocator>),
-    Kmalloc(BenchContext<Kmalloc>),
-    KmemCache(BenchContext<KmemCache>),
-    #[cfg(SLABLAB_STUDENT)]
-    Student(BenchContext<StudentAllocator>),
-}
+/// Declares the enum of the contexts of all allocators.
+macro_rules! contexts {
+    ($(
+        $(#[doc = $doc:literal])*
+        $(#[cfg($cfg:meta)])?
+        $variant:ident($allocator:ty) = $number:path;
+    )+) => {
+        /// The context of an allocator of any kind.
+        enum AnyContext {
+            $(
+                $(#[doc = $doc])*
+                $(#[cfg($cfg)])?
+                $variant(BenchContext<$allocator>),
+            )+
+        }
 
-/// Evaluates an expression with the context of an allocator of any kind.
-macro_rules! with_context {
-    ($any:expr, $context:ident => $do:expr) => {
-        match $any {
-            AnyContext::Baseline($context) => $do,
-            AnyContext::Hybrid($context) => $do,
-            AnyContext::Seed($context) => $do,
-            AnyContext::Kmalloc($context) => $do,
-            AnyContext::KmemCache($context) => $do,
-            #[cfg(SLABLAB_STUDENT)]
-            AnyContext::Student($context) => $do,
+        impl AnyContext {
+            /// Creates the allocator of a request, and its context.
+            ///
+            /// # Errors
+            ///
+            /// [`ENOMEM`].
+            fn new(request: &BenchRequest) -> Result<Self> {
+                let buffer = match request.pattern {
+                    LoopPattern::Handover => request.slots,
+                    _ => 0,
+                };
+                Ok(match request.kind {
+                    $(
+                        $(#[cfg($cfg)])?
+                        AllocatorKind::$variant => {
+                            let allocator = <$allocator>::create(request)?;
+                            Self::$variant(BenchContext::new(allocator, buffer)?)
+                        }
+                    )+
+                })
+            }
+
+            /// Returns the bytes of the allocator of a request in addition to its blocks.
+            fn allocator_bytes(request: &BenchRequest) -> usize {
+                match request.kind {
+                    $(
+                        $(#[cfg($cfg)])?
+                        AllocatorKind::$variant => <$allocator>::bytes(request),
+                    )+
+                }
+            }
+
+            /// Runs the pattern of the request.
+            fn run(
+                &self,
+                request: &BenchRequest,
+                participant: &Participant<'_>,
+                timer: &mut Timer,
+            ) -> Result<PassResult> {
+                match self {
+                    $(
+                        $(#[cfg($cfg)])?
+                        Self::$variant(context) => {
+                            patterns::run(context, request, participant, timer)
+                        }
+                    )+
+                }
+            }
+
+            /// Checks the allocator's metadata: see [`Allocator::verify`].
+            fn verify(&self, check_interrupted: &dyn Fn() -> Result) -> Result<u32> {
+                match self {
+                    $(
+                        $(#[cfg($cfg)])?
+                        Self::$variant(context) => context.allocator().verify(check_interrupted),
+                    )+
+                }
+            }
         }
     };
 }
+
+for_all_allocators!(contexts);
 
 /// The state that all threads of a bench share.
 #[pin_data]
@@ -238,7 +321,7 @@ impl BenchRun {
         let slots = kmalloc_bytes(request.slots * SLOT_BYTES);
         let samples = kmalloc_bytes(request.samples() * size_of::<u32>());
         let records = (slots + samples) * request.threads as usize;
-        let fixed_bytes = kmalloc_bytes(size_of::<Self>()) + allocator_bytes(request);
+        let fixed_bytes = kmalloc_bytes(size_of::<Self>()) + AnyContext::allocator_bytes(request);
         let charge = VmallocMemory::charge(request.pool_bytes) + fixed_bytes + records;
         let lease = Lease::new(budget, charge).ok_or(EDQUOT)?;
         let context = AnyContext::new(request)?;
@@ -294,62 +377,12 @@ impl BenchRun {
 
     /// Checks the engine's metadata when no block is live, and returns the broken rule.
     fn verify(&self, participant: &Participant<'_>) -> Result<u32> {
-        use allocator::Allocator as _;
-
         // No thread has a live block once all threads have passed this barrier.
         participant.wait()?;
         let verifying = self.verifying.lock();
-        let rule = with_context!(&self.context, context => {
-            context.allocator().verify(&|| participant.check_interrupted())
-        });
+        let rule = (self.context).verify(&|| participant.check_interrupted());
         drop(verifying);
         participant.wait()?;
         rule
-    }
-}
-
-/// Boxes an allocator.
-fn boxed<A>(allocator: A) -> Result<KBox<A>> {
-    Ok(KBox::new(allocator, GFP_KERNEL_ACCOUNT)?)
-}
-
-impl AnyContext {
-    /// Creates the allocator of a request, and its context. No other function creates allocators.
-    fn new(request: &BenchRequest) -> Result<Self> {
-        let buffer = match request.pattern {
-            LoopPattern::Handover => request.slots,
-            _ => 0,
-        };
-        let bytes = request.pool_bytes;
-        Ok(match request.kind {
-            AllocatorKind::Baseline => {
-                Self::Baseline(BenchContext::new(boxed(BaselineAllocator)?, buffer)?)
-            }
-            AllocatorKind::Hybrid => {
-                Self::Hybrid(BenchContext::new(HybridAllocator::new(bytes)?, buffer)?)
-            }
-            AllocatorKind::Seed => {
-                Self::Seed(BenchContext::new(SeedAllocator::new(bytes)?, buffer)?)
-            }
-            AllocatorKind::Kmalloc => Self::Kmalloc(BenchContext::new(boxed(Kmalloc)?, buffer)?),
-            AllocatorKind::KmemCache => {
-                let cache = KmemCache::new(request.layout.size())?;
-                Self::KmemCache(BenchContext::new(cache, buffer)?)
-            }
-            #[cfg(SLABLAB_STUDENT)]
-            AllocatorKind::Student => {
-                Self::Student(BenchContext::new(StudentAllocator::new(bytes)?, buffer)?)
-            }
-        })
-    }
-
-    /// Runs the pattern of the request.
-    fn run(
-        &self,
-        request: &BenchRequest,
-        participant: &Participant<'_>,
-        timer: &mut Timer,
-    ) -> Result<PassResult> {
-        with_context!(self, context => patterns::run(context, request, participant, timer))
     }
 }

@@ -20,18 +20,42 @@ const ALIGN: usize = 8;
 /// The number of operations between two checks for signals.
 pub(super) const ROUND: usize = SLABLAB_BENCH_ROUND as usize;
 
-/// The measured allocator.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum AllocatorKind {
-    /// No allocator, to measure the cost of the loop.
-    Baseline,
-    Hybrid,
-    Seed,
-    Kmalloc,
-    KmemCache,
-    #[cfg(SLABLAB_STUDENT)]
-    Student,
+/// Declares the enum of the kinds of allocators.
+macro_rules! kinds {
+    ($(
+        $(#[doc = $doc:literal])*
+        $(#[cfg($cfg:meta)])?
+        $variant:ident($allocator:ty) = $number:path;
+    )+) => {
+        /// The measured allocator.
+        #[derive(Clone, Copy, PartialEq, Eq)]
+        pub(super) enum AllocatorKind {
+            $(
+                $(#[doc = $doc])*
+                $(#[cfg($cfg)])?
+                $variant,
+            )+
+        }
+
+        impl AllocatorKind {
+            /// Returns the allocator with a number of the ABI.
+            ///
+            /// # Errors
+            ///
+            /// [`EOPNOTSUPP`] for an allocator that the module does not have, [`EINVAL`] for other numbers.
+            fn of(subject: u32) -> Result<Self> {
+                match subject {
+                    $($(#[cfg($cfg)])? $number => Ok(Self::$variant),)+
+                    #[cfg(not(SLABLAB_STUDENT))]
+                    SLABLAB_BENCH_STUDENT => Err(EOPNOTSUPP),
+                    _ => Err(EINVAL),
+                }
+            }
+        }
+    };
 }
+
+for_all_allocators!(kinds);
 
 /// The measured loop.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -80,18 +104,7 @@ impl BenchRequest {
     /// not fit into the pool, [`EOPNOTSUPP`] for a pattern that the allocator does not support, or for an allocator that
     /// the module does not have.
     pub(super) fn new(bench: &slablab_bench) -> Result<Self> {
-        let kind = match bench.subject {
-            SLABLAB_BENCH_NOTHING => AllocatorKind::Baseline,
-            SLABLAB_BENCH_HYBRID => AllocatorKind::Hybrid,
-            SLABLAB_BENCH_SEED => AllocatorKind::Seed,
-            SLABLAB_BENCH_KMALLOC => AllocatorKind::Kmalloc,
-            SLABLAB_BENCH_KMEM_CACHE => AllocatorKind::KmemCache,
-            #[cfg(SLABLAB_STUDENT)]
-            SLABLAB_BENCH_STUDENT => AllocatorKind::Student,
-            #[cfg(not(SLABLAB_STUDENT))]
-            SLABLAB_BENCH_STUDENT => return Err(EOPNOTSUPP),
-            _ => return Err(EINVAL),
-        };
+        let kind = AllocatorKind::of(bench.subject)?;
         let pattern = match bench.pattern {
             SLABLAB_BENCH_PAIR => LoopPattern::Pair,
             SLABLAB_BENCH_LIFO => LoopPattern::Lifo,

@@ -47,6 +47,8 @@ pub struct HeapTotals {
     pub allocated_bytes: usize,
     /// The bytes of all regions.
     pub pool_bytes: usize,
+    /// The bytes of the largest free block, or of a free run that is almost as long as the longest one.
+    pub largest_free_bytes: usize,
 }
 
 /// The number of blocks in magazines, by [`MagazineKind::number`].
@@ -115,6 +117,12 @@ pub unsafe trait BackingHeap: Send {
 
     /// Returns the usable bytes of a block of this layout.
     fn usable_size(layout: Layout) -> usize;
+
+    /// Returns the usable bytes of a block of this kind.
+    #[inline]
+    fn block_bytes(kind: MagazineKind) -> usize {
+        kind.bytes()
+    }
 
     /// Allocates the requested block, and up to `blocks.len() - 1` more blocks to refill a magazine. Returns
     /// the number of allocated blocks, which is at least 1.

@@ -42,11 +42,11 @@ pub enum Rule {
     Partition,
     /// A free block of the buddy system lies at a multiple of its size.
     FreeBlocks,
-    /// No two buddies are both free.
+    /// No two buddies are both free, and no two free runs lie side by side.
     Merged,
     /// The counter of allocated objects of a slab equals the number of set bits of its bitmap.
     Bitmap,
-    /// Every free block and every partial slab is in its list, and the lists have no other entries.
+    /// Every free block, free run and partial slab is in its list or bin, and the lists and bins have no other entries.
     Lists,
     /// A block in a magazine is allocated in the heap and in no other magazine, and no magazine holds
     /// more blocks than its capacity.
@@ -57,6 +57,10 @@ pub enum Rule {
     Poison,
     /// The allocator keeps the rules of [`violation::Rule`](crate::violation::Rule).
     Allocator,
+    /// In the structures in which free runs are searched, a summary bit is set if and only if there is an entry below it.
+    Summary,
+    /// The counters of free memory agree with the free runs.
+    FreeCounters,
 }
 
 /// A broken rule, and the place where it is broken.
@@ -149,7 +153,10 @@ pub(crate) struct Zones {
     pub(crate) last: usize,
 }
 
-/// Sums over the blocks of pages that a walk visited.
+/// The number of logarithms of lengths of free runs in [`Sums`].
+pub(crate) const RUN_LOGS: usize = 29;
+
+/// Sums over the blocks of pages, or over the runs, that a walk visited.
 #[derive(Debug, Default)]
 pub(crate) struct Sums {
     pub(crate) free_blocks: usize,
@@ -165,6 +172,14 @@ pub(crate) struct Sums {
     pub(crate) objects: [u64; CLASSES_MAX],
     /// Visited entries of lists.
     pub(crate) listed: usize,
+    /// Free runs, by the logarithm of their lengths in granules.
+    pub(crate) free_runs: [u32; RUN_LOGS],
+    /// Free runs that belong into lists.
+    pub(crate) long_runs: usize,
+    /// Granules of free runs, of free runs shorter than a page, and of blocks.
+    pub(crate) free_granules: usize,
+    pub(crate) short_granules: usize,
+    pub(crate) allocated_granules: usize,
 }
 
 impl Walk {

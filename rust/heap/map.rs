@@ -2,37 +2,40 @@
 
 //! Maps: the use of each page of a region.
 //!
-//! An engine with page descriptors reports the use of pages as extents, one for each block of pages. Each
+//! An engine with page descriptors reports the use of pages as extents: one for each block of pages, or, if blocks
+//! begin inside of pages, one for each page with several runs and one for the whole pages of a longer run. Each
 //! call reports a bounded number of extents, and the engine releases its lock between calls. If the pool
 //! changes while a map is read, the parts of the map show the pool at different moments. No page is in the
 //! map twice, because each part begins where the part before ended.
 
-/// The class of a page with live and free memory of an engine that knows neither slabs nor blocks: its objects are
-/// granules of 8 bytes.
-pub const GRANULES: u8 = u8::MAX;
-
 /// The use of a block of pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Use {
-    /// A free block of the buddy system.
-    Free {
-        /// log2 of the block's pages.
-        order: u8,
-    },
-    /// A live block of whole pages.
+    /// Free: a block of the buddy system, or the whole pages of a free run.
+    Free,
+    /// Live, or in a magazine: a block of whole pages, or the whole pages of a block.
     Large,
     /// A slab.
     Slab {
-        /// The size class, as numbered by [`Visitor::class`](crate::stats::Visitor::class), or [`GRANULES`].
+        /// The size class, as numbered by [`Visitor::class`](crate::stats::Visitor::class).
         class: u8,
         /// The number of objects of the slab.
         objects: u16,
         /// The number of objects that are live or in magazines.
         used: u16,
     },
+    /// One page that several blocks and free runs share.
+    Mixed {
+        /// The number of blocks that begin in the page and are live or in magazines. 0 if the engine does not know it.
+        blocks: u16,
+        /// The bytes of the page in blocks that are live or in magazines.
+        used_bytes: u16,
+        /// The bytes of the longest free run in the page, of which only the part in the page counts.
+        largest_free_bytes: u16,
+    },
 }
 
-/// A block of pages.
+/// Pages that follow each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Extent {
     /// The index of the first page in the region.
@@ -73,9 +76,9 @@ pub struct NoMap;
 pub trait Map {
     /// Reports the use of the pages of a region from `page` on.
     ///
-    /// Writes an extent for each block of pages that begins at `page` or after it to `out`, in the order of
-    /// the pages, until `out` is full or a bounded number of pages was visited. A block that begins before
-    /// `page` has no extent. A call that visits only the interior of a block writes no extent.
+    /// Writes each extent that begins at `page` or after it to `out`, in the order of the pages, until `out` is full or a
+    /// bounded number of pages was visited. An extent that begins before `page` is not written. A call that visits only
+    /// the interior of an extent writes no extent.
     ///
     /// To read a whole map, the caller calls the method again with `page` set to [`Mapped::next`], until
     /// `next` is [`Mapped::end`]. Before the end of the region, `next` is larger than `page`. A `page` after

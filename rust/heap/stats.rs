@@ -36,8 +36,11 @@ pub struct Totals {
     pub cached_bytes: u64,
     /// Bytes of blocks in magazines.
     pub magazine_bytes: u64,
-    /// Free bytes of the buddy system.
+    /// Free bytes of the buddy system, or of the free runs of `extent`.
     pub free_bytes: u64,
+    /// The bytes of the largest free block. In `extent`, the longest free run has less than a sixteenth more, or, if it
+    /// is shorter than 8 KiB, less than an eighth more. 0 if the engine does not know it.
+    pub largest_free_bytes: u64,
 
     /// The sum of the requested sizes of all live blocks.
     pub requested_bytes: u64,
@@ -70,15 +73,25 @@ pub struct ClassStats {
 }
 
 /// The statistics of the blocks of order n. A live block, or a block in a magazine, has at most 2ⁿ and more
-/// than 2ⁿ⁻¹ pages. A free block has exactly 2ⁿ pages.
+/// than 2ⁿ⁻¹ pages. A free block of a buddy system has exactly 2ⁿ pages. In an engine whose free memory consists of runs,
+/// a free block is a run of at least 2ⁿ and less than 2ⁿ⁺¹ pages, and a live block in a size class has no order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OrderStats {
     /// Live blocks of whole pages.
     pub used_blocks: u64,
     /// Blocks in magazines.
     pub magazine_blocks: u64,
-    /// Free blocks.
+    /// Free blocks or free runs.
     pub free_blocks: u64,
+}
+
+/// The statistics of the free runs that are shorter than a page.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ShortRunStats {
+    /// Free runs.
+    pub runs: u64,
+    /// Their bytes.
+    pub bytes: u64,
 }
 
 /// The statistics of the buddy system.
@@ -118,6 +131,11 @@ pub trait Visitor {
     /// Receives the statistics of blocks of 2^`order` pages, in the order of `order`, from 0.
     fn order(&mut self, order: u8, stats: &OrderStats) {
         let _ = (order, stats);
+    }
+
+    /// Receives the statistics of short free runs, if the free memory of the engine consists of runs.
+    fn short_runs(&mut self, stats: &ShortRunStats) {
+        let _ = stats;
     }
 
     /// Receives the statistics of the buddy system.

@@ -34,6 +34,7 @@ use slab_heap::{
         DebugStats,
         ORDERS_MAX,
         OrderStats,
+        ShortRunStats,
         Totals,
         Visitor, //
     },
@@ -281,6 +282,8 @@ pub(crate) fn check_reply(broken: Option<Broken>, walked_blocks: u64) -> slablab
         Some(Rule::RedZones) => SLABLAB_RULE_RED_ZONES,
         Some(Rule::Poison) => SLABLAB_RULE_POISON,
         Some(Rule::Allocator) => SLABLAB_RULE_ALLOCATOR,
+        Some(Rule::Summary) => SLABLAB_RULE_SUMMARY,
+        Some(Rule::FreeCounters) => SLABLAB_RULE_FREE_COUNTERS,
     };
     let class = broken.and_then(|broken| broken.class);
     slablab_check {
@@ -299,13 +302,11 @@ impl From<Extent> for slablab_extent {
             page: extent.page,
             pages: extent.pages,
             class_index: SLABLAB_NO_CLASS as u8,
-            order: SLABLAB_NO_ORDER as u8,
             ..Self::default()
         };
         match extent.what {
-            Use::Free { order } => Self {
+            Use::Free => Self {
                 kind: SLABLAB_EXTENT_FREE as u8,
-                order,
                 ..unclassified
             },
             Use::Large => Self {
@@ -321,6 +322,17 @@ impl From<Extent> for slablab_extent {
                 class_index: class,
                 objects,
                 used,
+                ..unclassified
+            },
+            Use::Mixed {
+                blocks,
+                used_bytes,
+                largest_free_bytes,
+            } => Self {
+                kind: SLABLAB_EXTENT_MIXED as u8,
+                objects: blocks,
+                used: used_bytes,
+                largest_free: largest_free_bytes,
                 ..unclassified
             },
         }
@@ -422,6 +434,7 @@ impl Visitor for slablab_stats {
         self.cached_bytes = totals.cached_bytes;
         self.magazine_bytes = totals.magazine_bytes;
         self.free_bytes = totals.free_bytes;
+        self.largest_free_bytes = totals.largest_free_bytes;
         self.requested_bytes = totals.requested_bytes;
         self.live_blocks = totals.live_blocks;
         self.allocations = totals.allocations;
@@ -452,6 +465,11 @@ impl Visitor for slablab_stats {
                 free_blocks: stats.free_blocks,
             };
         }
+    }
+
+    fn short_runs(&mut self, stats: &ShortRunStats) {
+        self.short_free_runs = stats.runs;
+        self.short_free_bytes = stats.bytes;
     }
 
     fn buddy(&mut self, buddy: &BuddyStats) {

@@ -125,6 +125,8 @@ enum slablab_engine {
 	SLABLAB_ENGINE_SLUB = 3,
 	/* The allocator that a learner writes, rust/student; in a module built with STUDENT=1. */
 	SLABLAB_ENGINE_STUDENT = 4,
+	/* Runs of 16-byte granules and per-CPU magazines; no slabs, no buddy system. */
+	SLABLAB_ENGINE_EXTENT = 5,
 };
 
 /* Capabilities of an engine, in slablab_info.capabilities. */
@@ -267,8 +269,8 @@ struct slablab_info {
  *   the metadata of such a region (hybrid: 80 bytes  BIND, EXTEND    EDQUOT
  *     for each page), and the owner records of
  *     debug mode (3/8 of the region)
- *   the magazines of a private hybrid pool, for all  BIND            EDQUOT
- *     CPUs that the machine may have
+ *   the magazines of a private pool of hybrid or     BIND            EDQUOT
+ *     extent, for all CPUs that the machine may have
  *   the structures of a private pool                 BIND            EDQUOT
  *   pool, metadata, structures, slots, samples and   BENCH           EDQUOT
  *     magazines of a benchmark
@@ -372,11 +374,19 @@ struct slablab_class_stats {
 };
 #define SLABLAB_CLASSES_MAX 40
 
-/* Blocks with more than 2^(n-1) and at most 2^n pages. */
+/*
+ * Blocks with more than 2^(n-1) and at most 2^n pages. In SLABLAB_ENGINE_EXTENT,
+ * blocks of up to 4096 bytes are in the statistics of the classes only.
+ */
 struct slablab_order_stats {
 	__u64 used_blocks;	/* (out) live */
 	__u64 magazine_blocks;	/* (out) in magazines */
-	__u64 free_blocks;	/* (out) of 2^n pages, in the buddy system */
+	/*
+	 * (out) in a buddy system, the free blocks of 2^n pages. In
+	 * SLABLAB_ENGINE_EXTENT, the free runs of at least 2^n and less than
+	 * 2^(n+1) pages.
+	 */
+	__u64 free_blocks;
 };
 #define SLABLAB_ORDERS_MAX 24
 
@@ -396,7 +406,16 @@ struct slablab_stats {
 	__u64 live_bytes;	/* (out) in live blocks, whole blocks */
 	__u64 cached_bytes;	/* (out) in free objects of slabs and in magazines */
 	__u64 magazine_bytes;	/* (out) the part of cached_bytes in magazines */
-	__u64 free_bytes;	/* (out) in the buddy system */
+	__u64 free_bytes;	/* (out) in the buddy system, or in free runs */
+	/*
+	 * The largest free block. In SLABLAB_ENGINE_EXTENT, the longest free run
+	 * has less than 1/16 more, and less than 1/8 more if it is shorter than
+	 * 8 KiB. 0 if the engine does not know it.
+	 */
+	__u64 largest_free_bytes;	/* (out) */
+	/* In SLABLAB_ENGINE_EXTENT, the free runs shorter than a page. */
+	__u64 short_free_runs;	/* (out) */
+	__u64 short_free_bytes;	/* (out) */
 
 	__u64 requested_bytes;	/* (out) requested sizes of the live blocks */
 	__u64 live_blocks;	/* (out) */
@@ -423,10 +442,10 @@ struct slablab_stats {
 	__u64 session_refusals[SLABLAB_CAUSES];	/* (out) by the session or the engine */
 
 	struct slablab_class_stats classes[SLABLAB_CLASSES_MAX];	/* (out) */
-	/* Entry i is for blocks of 2^i pages; zeros if the engine has no such counts. */
+	/* Entry i is for blocks of order i; zeros if the engine has no such counts. */
 	struct slablab_order_stats orders[SLABLAB_ORDERS_MAX];	/* (out) */
 };
-#define SLABLAB_STATS_SIZE_VER1 2656
+#define SLABLAB_STATS_SIZE_VER1 2680
 
 /* The rules that SLABLAB_CHECK checks. */
 enum slablab_rule {
@@ -445,15 +464,15 @@ enum slablab_rule {
 	SLABLAB_RULE_POOL_BYTES = 6,
 	/* The counters of live blocks agree. */
 	SLABLAB_RULE_LIVE_BLOCKS = 7,
-	/* The blocks of pages cover each region without gap or overlap. */
+	/* The blocks, or the runs, cover each region without gap or overlap. */
 	SLABLAB_RULE_PARTITION = 8,
 	/* A free block of the buddy system is aligned to its size. */
 	SLABLAB_RULE_FREE_BLOCKS = 9,
-	/* No two buddies are both free. */
+	/* No two buddies are both free; no two free runs lie side by side. */
 	SLABLAB_RULE_MERGED = 10,
 	/* The counter of used objects of a slab equals its bitmap. */
 	SLABLAB_RULE_BITMAP = 11,
-	/* Free blocks and partial slabs are in the right lists. */
+	/* Free blocks, free runs and partial slabs are in the right lists or bins. */
 	SLABLAB_RULE_LISTS = 12,
 	/* Each block in a magazine was allocated from the heap once, within the limits. */
 	SLABLAB_RULE_MAGAZINES = 13,
@@ -463,6 +482,10 @@ enum slablab_rule {
 	SLABLAB_RULE_POISON = 15,
 	/* The allocator of the engine keeps the rules of enum slablab_allocator_rule. */
 	SLABLAB_RULE_ALLOCATOR = 16,
+	/* The summary bits of the search for free runs agree with the entries. */
+	SLABLAB_RULE_SUMMARY = 17,
+	/* The counters of free memory agree with the free runs. */
+	SLABLAB_RULE_FREE_COUNTERS = 18,
 };
 
 /*
@@ -514,36 +537,45 @@ struct slablab_shrink {
 };
 #define SLABLAB_SHRINK_SIZE_VER1 24
 
-/* The state of a block of pages. */
+/* The use of pages that follow each other. */
 enum slablab_extent_kind {
-	/* Free, in the buddy system. */
+	/* Free: a block of the buddy system, or the whole pages of a free run. */
 	SLABLAB_EXTENT_FREE = 1,
-	/* Live as one block, or in a magazine. */
-	SLABLAB_EXTENT_LARGE = 2,
 	/*
-	 * A slab: cut into objects of a class. SLABLAB_ENGINE_STUDENT reports a
-	 * page with live and free memory as a slab of SLABLAB_NO_CLASS, whose
-	 * objects have 8 bytes, and all live pages as SLABLAB_EXTENT_LARGE.
+	 * Live, or in a magazine: a block of whole pages, or the whole pages of
+	 * a block. SLABLAB_ENGINE_STUDENT reports all live pages, of any blocks.
 	 */
+	SLABLAB_EXTENT_LARGE = 2,
+	/* A slab: cut into objects of a class. */
 	SLABLAB_EXTENT_SLAB = 3,
+	/* One page that several blocks and free runs share. */
+	SLABLAB_EXTENT_MIXED = 4,
 };
 
-/* A block of pages. */
+/* Pages that follow each other and have one use. */
 struct slablab_extent {
 	__u32 page;		/* index of the first page in the region */
 	__u32 pages;		/* number of pages */
 	__u8 kind;		/* enum slablab_extent_kind */
 	__u8 class_index;	/* of a slab, or SLABLAB_NO_CLASS */
-	__u8 order;		/* of a free block: log2 of its pages; else SLABLAB_NO_ORDER */
-	__u8 reserved;		/* 0 */
-	__u16 objects;		/* of a slab */
-	__u16 used;		/* objects that are live or in a magazine */
+	/*
+	 * Of a slab: the number of its objects. Of a mixed page: the number of
+	 * blocks that begin in the page, or 0 if the engine does not know it.
+	 */
+	__u16 objects;
+	/*
+	 * Of a slab: the number of objects that are live or in a magazine. Of a
+	 * mixed page: the bytes that are live or in a magazine.
+	 */
+	__u16 used;
+	__u16 largest_free;	/* of a mixed page: the bytes of the longest free run in the page */
 };
 #define SLABLAB_EXTENT_SIZE_VER1 16
 
 /*
- * Writes one extent for each block of pages of a region that begins at .page or
- * behind it, in order. ENXIO if there is no such region, EOPNOTSUPP without
+ * Writes the extents of a region that begin at .page or behind it, in order: one
+ * for each block of pages. In engines whose blocks begin inside of pages, one for
+ * the whole pages of a run, and one for each page of several runs. ENXIO if there is no such region, EOPNOTSUPP without
  * SLABLAB_CAP_MAP. In a shared pool MAP needs CAP_SYS_ADMIN, in the session's
  * private pool it does not.
  *
@@ -646,6 +678,8 @@ enum slablab_bench_subject {
 	SLABLAB_BENCH_KMEM_CACHE = 4,
 	/* student, under a spinlock. EOPNOTSUPP if the module was built without STUDENT=1. */
 	SLABLAB_BENCH_STUDENT = 5,
+	/* extent, through the interface that sessions use. */
+	SLABLAB_BENCH_EXTENT = 6,
 };
 
 /* The patterns of SLABLAB_BENCH, and what counts as one operation. */

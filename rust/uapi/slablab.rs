@@ -27,7 +27,7 @@ pub const SLABLAB_REALLOC_SIZE_VER1: u32 = 40;
 pub const SLABLAB_FAULTS: u32 = 16;
 pub const SLABLAB_CLASSES_MAX: u32 = 40;
 pub const SLABLAB_ORDERS_MAX: u32 = 24;
-pub const SLABLAB_STATS_SIZE_VER1: u32 = 2656;
+pub const SLABLAB_STATS_SIZE_VER1: u32 = 2680;
 pub const SLABLAB_CHECK_SIZE_VER1: u32 = 32;
 pub const SLABLAB_EXTEND_SIZE_VER1: u32 = 32;
 pub const SLABLAB_REGIONS_MAX: u32 = 16;
@@ -64,7 +64,7 @@ pub const SLABLAB_BIND: u32 = 3223370497;
 pub const SLABLAB_ALLOC: u32 = 3224419074;
 pub const SLABLAB_FREE: u32 = 47875;
 pub const SLABLAB_REALLOC: u32 = 3223894788;
-pub const SLABLAB_STATS: u32 = 3395336965;
+pub const SLABLAB_STATS: u32 = 3396909829;
 pub const SLABLAB_CHECK: u32 = 3223370502;
 pub const SLABLAB_EXTEND: u32 = 3223370503;
 pub const SLABLAB_SHRINK: u32 = 3222846217;
@@ -104,6 +104,7 @@ pub const SLABLAB_ENGINE_SEED: slablab_engine = 1;
 pub const SLABLAB_ENGINE_HYBRID: slablab_engine = 2;
 pub const SLABLAB_ENGINE_SLUB: slablab_engine = 3;
 pub const SLABLAB_ENGINE_STUDENT: slablab_engine = 4;
+pub const SLABLAB_ENGINE_EXTENT: slablab_engine = 5;
 pub type slablab_engine = ::core::ffi::c_uint;
 pub const SLABLAB_PATH_NONE: slablab_path = 0;
 pub const SLABLAB_PATH_SLAB: slablab_path = 1;
@@ -359,6 +360,9 @@ pub struct slablab_stats {
     pub cached_bytes: __u64,
     pub magazine_bytes: __u64,
     pub free_bytes: __u64,
+    pub largest_free_bytes: __u64,
+    pub short_free_runs: __u64,
+    pub short_free_bytes: __u64,
     pub requested_bytes: __u64,
     pub live_blocks: __u64,
     pub allocations: __u64,
@@ -381,7 +385,7 @@ pub struct slablab_stats {
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
-    ["Size of slablab_stats"][::core::mem::size_of::<slablab_stats>() - 2656usize];
+    ["Size of slablab_stats"][::core::mem::size_of::<slablab_stats>() - 2680usize];
     ["Alignment of slablab_stats"][::core::mem::align_of::<slablab_stats>() - 8usize];
     ["Offset of field: slablab_stats::flags"]
         [::core::mem::offset_of!(slablab_stats, flags) - 0usize];
@@ -407,44 +411,50 @@ const _: () = {
         [::core::mem::offset_of!(slablab_stats, magazine_bytes) - 64usize];
     ["Offset of field: slablab_stats::free_bytes"]
         [::core::mem::offset_of!(slablab_stats, free_bytes) - 72usize];
+    ["Offset of field: slablab_stats::largest_free_bytes"]
+        [::core::mem::offset_of!(slablab_stats, largest_free_bytes) - 80usize];
+    ["Offset of field: slablab_stats::short_free_runs"]
+        [::core::mem::offset_of!(slablab_stats, short_free_runs) - 88usize];
+    ["Offset of field: slablab_stats::short_free_bytes"]
+        [::core::mem::offset_of!(slablab_stats, short_free_bytes) - 96usize];
     ["Offset of field: slablab_stats::requested_bytes"]
-        [::core::mem::offset_of!(slablab_stats, requested_bytes) - 80usize];
+        [::core::mem::offset_of!(slablab_stats, requested_bytes) - 104usize];
     ["Offset of field: slablab_stats::live_blocks"]
-        [::core::mem::offset_of!(slablab_stats, live_blocks) - 88usize];
+        [::core::mem::offset_of!(slablab_stats, live_blocks) - 112usize];
     ["Offset of field: slablab_stats::allocations"]
-        [::core::mem::offset_of!(slablab_stats, allocations) - 96usize];
+        [::core::mem::offset_of!(slablab_stats, allocations) - 120usize];
     ["Offset of field: slablab_stats::frees"]
-        [::core::mem::offset_of!(slablab_stats, frees) - 104usize];
+        [::core::mem::offset_of!(slablab_stats, frees) - 128usize];
     ["Offset of field: slablab_stats::refusals"]
-        [::core::mem::offset_of!(slablab_stats, refusals) - 112usize];
+        [::core::mem::offset_of!(slablab_stats, refusals) - 136usize];
     ["Offset of field: slablab_stats::buddy_user_bytes"]
-        [::core::mem::offset_of!(slablab_stats, buddy_user_bytes) - 192usize];
+        [::core::mem::offset_of!(slablab_stats, buddy_user_bytes) - 216usize];
     ["Offset of field: slablab_stats::buddy_actual_bytes"]
-        [::core::mem::offset_of!(slablab_stats, buddy_actual_bytes) - 200usize];
+        [::core::mem::offset_of!(slablab_stats, buddy_actual_bytes) - 224usize];
     ["Offset of field: slablab_stats::buddy_total_bytes"]
-        [::core::mem::offset_of!(slablab_stats, buddy_total_bytes) - 208usize];
+        [::core::mem::offset_of!(slablab_stats, buddy_total_bytes) - 232usize];
     ["Offset of field: slablab_stats::reports"]
-        [::core::mem::offset_of!(slablab_stats, reports) - 216usize];
+        [::core::mem::offset_of!(slablab_stats, reports) - 240usize];
     ["Offset of field: slablab_stats::quarantined_blocks"]
-        [::core::mem::offset_of!(slablab_stats, quarantined_blocks) - 344usize];
+        [::core::mem::offset_of!(slablab_stats, quarantined_blocks) - 368usize];
     ["Offset of field: slablab_stats::quarantined_bytes"]
-        [::core::mem::offset_of!(slablab_stats, quarantined_bytes) - 352usize];
+        [::core::mem::offset_of!(slablab_stats, quarantined_bytes) - 376usize];
     ["Offset of field: slablab_stats::session_blocks"]
-        [::core::mem::offset_of!(slablab_stats, session_blocks) - 360usize];
+        [::core::mem::offset_of!(slablab_stats, session_blocks) - 384usize];
     ["Offset of field: slablab_stats::session_bytes"]
-        [::core::mem::offset_of!(slablab_stats, session_bytes) - 368usize];
+        [::core::mem::offset_of!(slablab_stats, session_bytes) - 392usize];
     ["Offset of field: slablab_stats::session_allocations"]
-        [::core::mem::offset_of!(slablab_stats, session_allocations) - 376usize];
+        [::core::mem::offset_of!(slablab_stats, session_allocations) - 400usize];
     ["Offset of field: slablab_stats::session_frees"]
-        [::core::mem::offset_of!(slablab_stats, session_frees) - 384usize];
+        [::core::mem::offset_of!(slablab_stats, session_frees) - 408usize];
     ["Offset of field: slablab_stats::session_reallocations"]
-        [::core::mem::offset_of!(slablab_stats, session_reallocations) - 392usize];
+        [::core::mem::offset_of!(slablab_stats, session_reallocations) - 416usize];
     ["Offset of field: slablab_stats::session_refusals"]
-        [::core::mem::offset_of!(slablab_stats, session_refusals) - 400usize];
+        [::core::mem::offset_of!(slablab_stats, session_refusals) - 424usize];
     ["Offset of field: slablab_stats::classes"]
-        [::core::mem::offset_of!(slablab_stats, classes) - 480usize];
+        [::core::mem::offset_of!(slablab_stats, classes) - 504usize];
     ["Offset of field: slablab_stats::orders"]
-        [::core::mem::offset_of!(slablab_stats, orders) - 2080usize];
+        [::core::mem::offset_of!(slablab_stats, orders) - 2104usize];
 };
 impl Default for slablab_stats {
     fn default() -> Self {
@@ -472,6 +482,8 @@ pub const SLABLAB_RULE_MAGAZINES: slablab_rule = 13;
 pub const SLABLAB_RULE_RED_ZONES: slablab_rule = 14;
 pub const SLABLAB_RULE_POISON: slablab_rule = 15;
 pub const SLABLAB_RULE_ALLOCATOR: slablab_rule = 16;
+pub const SLABLAB_RULE_SUMMARY: slablab_rule = 17;
+pub const SLABLAB_RULE_FREE_COUNTERS: slablab_rule = 18;
 pub type slablab_rule = ::core::ffi::c_uint;
 #[repr(C)]
 #[derive(Debug, Default, Copy, Clone)]
@@ -547,6 +559,7 @@ const _: () = {
 pub const SLABLAB_EXTENT_FREE: slablab_extent_kind = 1;
 pub const SLABLAB_EXTENT_LARGE: slablab_extent_kind = 2;
 pub const SLABLAB_EXTENT_SLAB: slablab_extent_kind = 3;
+pub const SLABLAB_EXTENT_MIXED: slablab_extent_kind = 4;
 pub type slablab_extent_kind = ::core::ffi::c_uint;
 #[repr(C)]
 #[derive(Debug, Default, Copy, Clone)]
@@ -555,10 +568,9 @@ pub struct slablab_extent {
     pub pages: __u32,
     pub kind: __u8,
     pub class_index: __u8,
-    pub order: __u8,
-    pub reserved: __u8,
     pub objects: __u16,
     pub used: __u16,
+    pub largest_free: __u16,
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
@@ -572,14 +584,12 @@ const _: () = {
         [::core::mem::offset_of!(slablab_extent, kind) - 8usize];
     ["Offset of field: slablab_extent::class_index"]
         [::core::mem::offset_of!(slablab_extent, class_index) - 9usize];
-    ["Offset of field: slablab_extent::order"]
-        [::core::mem::offset_of!(slablab_extent, order) - 10usize];
-    ["Offset of field: slablab_extent::reserved"]
-        [::core::mem::offset_of!(slablab_extent, reserved) - 11usize];
     ["Offset of field: slablab_extent::objects"]
-        [::core::mem::offset_of!(slablab_extent, objects) - 12usize];
+        [::core::mem::offset_of!(slablab_extent, objects) - 10usize];
     ["Offset of field: slablab_extent::used"]
-        [::core::mem::offset_of!(slablab_extent, used) - 14usize];
+        [::core::mem::offset_of!(slablab_extent, used) - 12usize];
+    ["Offset of field: slablab_extent::largest_free"]
+        [::core::mem::offset_of!(slablab_extent, largest_free) - 14usize];
 };
 #[repr(C)]
 #[derive(Debug, Default, Copy, Clone)]
@@ -669,6 +679,7 @@ pub const SLABLAB_BENCH_SEED: slablab_bench_subject = 2;
 pub const SLABLAB_BENCH_KMALLOC: slablab_bench_subject = 3;
 pub const SLABLAB_BENCH_KMEM_CACHE: slablab_bench_subject = 4;
 pub const SLABLAB_BENCH_STUDENT: slablab_bench_subject = 5;
+pub const SLABLAB_BENCH_EXTENT: slablab_bench_subject = 6;
 pub type slablab_bench_subject = ::core::ffi::c_uint;
 pub const SLABLAB_BENCH_PAIR: slablab_bench_pattern = 0;
 pub const SLABLAB_BENCH_LIFO: slablab_bench_pattern = 1;

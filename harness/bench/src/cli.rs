@@ -22,6 +22,7 @@ use crate::{
     machine,
     museum,
     plot,
+    pool::PAGE_BYTES,
     run::{
         self,
         BenchPlan, //
@@ -62,6 +63,16 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "WORD", value_delimiter = ',')]
     pattern: Vec<String>,
 
+    /// Measure only the space of traces that belong to one of the groups (twelve, classic, newer, small,
+    /// checkerboards, phases) or whose name contains one of the words
+    #[arg(long, value_name = "WORD", value_delimiter = ',')]
+    trace: Vec<String>,
+
+    /// Align the requests of the traces to this many bytes
+    #[arg(long, value_name = "BYTES", value_delimiter = ',', default_values_t = [8, 16])]
+    #[arg(value_parser = alignment)]
+    align: Vec<usize>,
+
     /// Run this many rounds of five repetitions for each allocator and pattern
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
     rounds: Option<u32>,
@@ -91,6 +102,13 @@ pub(crate) struct Cli {
     exhibit: Option<Vec<String>>,
 }
 
+/// Parses an alignment: a power of two from 8 to the size of a page.
+fn alignment(text: &str) -> Result<usize, String> {
+    let align = text.parse::<usize>().ok();
+    let align = align.filter(|align| align.is_power_of_two() && (8..=PAGE_BYTES).contains(align));
+    align.ok_or_else(|| "an alignment is a power of two from 8 to 4096".into())
+}
+
 impl Cli {
     /// Runs the benchmark as the arguments say.
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
@@ -102,7 +120,13 @@ impl Cli {
         let plan = BenchPlan {
             quick: self.quick,
             heaps: self.heap,
-            patterns: self.pattern,
+            // A selection of traces alone selects the space stage alone.
+            patterns: match self.pattern.is_empty() && !self.trace.is_empty() {
+                true => vec!["space".into()],
+                false => self.pattern,
+            },
+            traces: self.trace,
+            aligns: self.align,
             rounds: self.rounds.map(|rounds| rounds as usize),
             seed: self.seed,
             callgrind: !self.no_callgrind,
@@ -113,9 +137,13 @@ impl Cli {
             return Ok(ExitCode::SUCCESS);
         }
         if !plan.measures() {
+            let words = match plan.traces.is_empty() {
+                true => ("pattern", &plan.patterns),
+                false => ("trace", &plan.traces),
+            };
             let why = format!(
-                "no pattern has a name that contains one of {:?}, so nothing would be measured\n",
-                plan.patterns
+                "no {} has a name that contains one of {:?}, so nothing would be measured\n",
+                words.0, words.1
             );
             clap::Error::raw(ErrorKind::ValueValidation, why).exit();
         }

@@ -42,8 +42,13 @@ pub(crate) trait BenchHeap {
         size
     }
 
-    /// Returns the size of the metadata outside the pool, in bytes.
+    /// Returns the size of the metadata outside the pool without the caches of CPUs, in bytes.
     fn metadata_bytes(&self) -> usize {
+        0
+    }
+
+    /// Returns the size of the cache of one CPU outside the pool, in bytes.
+    fn cache_bytes(&self) -> usize {
         0
     }
 }

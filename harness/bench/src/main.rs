@@ -23,6 +23,7 @@ mod results;
 mod run;
 mod show;
 mod space;
+mod standing;
 mod statistics;
 mod targets;
 #[cfg(test)]

@@ -133,12 +133,16 @@ pub(crate) struct Instructions {
 pub(crate) struct Space {
     /// The trace's name.
     pub(crate) trace: String,
-    /// `classic` or `newer`.
-    pub(crate) family: String,
+    /// The groups of traces that the trace belongs to.
+    pub(crate) groups: Vec<String>,
+    /// The alignment of all requests in bytes.
+    pub(crate) align: usize,
     /// The number of operations.
     pub(crate) operations: usize,
     /// The peak of live bytes.
     pub(crate) peak_bytes: usize,
+    /// The upper bound of the utilisation that follows from rounding sizes to the alignment, and the pool to pages.
+    pub(crate) bound: f64,
     /// The result of each allocator; `None` where it was not measured.
     pub(crate) cells: Vec<Option<SmallestPool>>,
 }
@@ -148,13 +152,15 @@ pub(crate) struct Space {
 pub(crate) struct SmallestPool {
     /// The size of the pool in bytes.
     pub(crate) pool_bytes: usize,
-    /// The size of the metadata outside the pool, in bytes.
+    /// The size of the metadata outside the pool without the caches of CPUs, in bytes.
     pub(crate) metadata_bytes: usize,
+    /// The size of the cache of one CPU outside the pool, in bytes.
+    pub(crate) cache_bytes: usize,
     /// The peak divided by the size of the pool.
     pub(crate) utilisation: f64,
-    /// The upper bound of the utilisation that follows from the rounding of sizes alone.
+    /// The upper bound of the utilisation that follows from the allocator's own rounding of sizes alone.
     pub(crate) utilisation_bound: f64,
-    /// The peak divided by the size of pool and metadata.
+    /// The peak divided by the size of the pool, the metadata and the cache of one CPU.
     pub(crate) utilisation_with_metadata: f64,
 }
 

@@ -47,7 +47,11 @@ use crate::{
         Space,
         Time, //
     },
-    space,
+    space::{
+        self,
+        TraceRun,
+        groups, //
+    },
     statistics::quantile,
     targets,
     timing::{
@@ -64,6 +68,11 @@ pub(crate) struct BenchPlan {
     pub(crate) heaps: Vec<String>,
     /// The words that select patterns by a part of the name. An empty list selects all.
     pub(crate) patterns: Vec<String>,
+    /// The words that select traces of the space stage by their group or a part of the name. An empty list selects
+    /// all.
+    pub(crate) traces: Vec<String>,
+    /// The alignments of the space stage in bytes.
+    pub(crate) aligns: Vec<usize>,
     /// The number of rounds, or `None` for the default.
     pub(crate) rounds: Option<usize>,
     /// The seed of all random numbers.
@@ -84,8 +93,13 @@ impl BenchPlan {
     pub(crate) fn measures(&self) -> bool {
         !self.timed().is_empty()
             || !self.freed().is_empty()
-            || self.wants("space")
+            || self.wants_space()
             || self.exhibits().next().is_some()
+    }
+
+    /// Returns whether the space stage runs.
+    fn wants_space(&self) -> bool {
+        self.wants("space") && !groups::patterns(&self.traces).is_empty()
     }
 
     /// Returns the selected allocators. The baseline and hybrid are always selected.
@@ -156,7 +170,7 @@ pub(crate) fn all(plan: &BenchPlan) -> anyhow::Result<Results> {
     };
     times(plan, &peers, &mut results)?;
     frees(plan, &peers, &mut results)?;
-    if plan.wants("space") {
+    if plan.wants_space() {
         spaces(plan, &peers, &mut results)?;
     }
     exhibits(plan, &peers, &mut results)?;
@@ -288,43 +302,45 @@ fn summarize(repetitions: Vec<Vec<f64>>) -> FreeTimes {
     }
 }
 
-/// Measures the memory that traces need. Only thread-safe variants are measured, because a lock makes no
-/// difference.
+/// Measures the memory that traces need.
 fn spaces(plan: &BenchPlan, peers: &[Peer], results: &mut Results) -> anyhow::Result<()> {
     let percent = if plan.quick { 10 } else { 100 };
-    let traces: Vec<_> = space::patterns()
+    let traces: Vec<_> = (groups::patterns(&plan.traces).into_iter())
         .map(|pattern| (pattern, pattern.make(plan.seed, percent)))
         .collect();
-    let pool = MappedPool::new(space::pool_bytes(traces.iter().map(|(_, trace)| trace)))?;
-    let stage = Stage::new("space", traces.len() * peers.len());
-    for (pattern, trace) in &traces {
-        let mut cells = Vec::with_capacity(peers.len());
-        for peer in peers {
-            stage.doing(&format!("{} {}", trace.name, peer.name));
-            stage.step();
-            if !peer.threads {
-                cells.push(None);
-                continue;
-            }
-            let required = space::smallest(peer, &pool, trace)
-                .with_context(|| format!("{} with the trace '{}'", peer.name, trace.name))?;
-            cells.push(required.map(|required| {
-                let share = |bytes: usize| trace.peak_bytes() as f64 / bytes as f64;
-                results::SmallestPool {
-                    pool_bytes: required.pool_bytes,
-                    metadata_bytes: required.metadata_bytes,
-                    utilisation: share(required.pool_bytes),
-                    utilisation_bound: share(required.usable_peak_bytes),
-                    utilisation_with_metadata: share(required.pool_bytes + required.metadata_bytes),
-                }
-            }));
-        }
+    let runs: Vec<_> = (plan.aligns.iter())
+        .flat_map(|align| traces.iter().map(move |(_, trace)| (*align, trace)))
+        .map(|(align, trace)| TraceRun { trace, align })
+        .collect();
+    let stage = Stage::new("space", runs.len() * peers.len());
+    let found = space::measure(&runs, peers, |what| {
+        stage.doing(what);
+        stage.step();
+    })?;
+    let patterns = traces.iter().map(|(pattern, _)| pattern).cycle();
+    for ((run, required), pattern) in runs.iter().zip(found).zip(patterns) {
+        let share = |bytes: usize| run.trace.peak_bytes() as f64 / bytes as f64;
+        let cells = required.into_iter().map(|required| {
+            let of = required?;
+            Some(results::SmallestPool {
+                pool_bytes: of.pool_bytes,
+                metadata_bytes: of.metadata_bytes,
+                cache_bytes: of.cache_bytes,
+                utilisation: share(of.pool_bytes),
+                utilisation_bound: share(of.usable_peak_bytes),
+                utilisation_with_metadata: share(
+                    of.pool_bytes + of.metadata_bytes + of.cache_bytes,
+                ),
+            })
+        });
         results.space.push(Space {
-            trace: trace.name.clone(),
-            family: pattern.family.name().into(),
-            operations: trace.ops().len(),
-            peak_bytes: trace.peak_bytes() as usize,
-            cells,
+            trace: run.trace.name.clone(),
+            groups: groups::of(pattern).map(Into::into).collect(),
+            align: run.align,
+            operations: run.trace.ops().len(),
+            peak_bytes: run.trace.peak_bytes() as usize,
+            bound: space::bound(run.trace, run.align),
+            cells: cells.collect(),
         });
     }
     Ok(())

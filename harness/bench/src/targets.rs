@@ -7,13 +7,10 @@
 
 use slablab_report::figure;
 
-use crate::{
-    results::{
-        PatternRow,
-        Results,
-        TargetComparison, //
-    },
-    statistics::mean,
+use crate::results::{
+    PatternRow,
+    Results,
+    TargetComparison, //
 };
 
 /// The engine that the targets are for.
@@ -119,13 +116,13 @@ fn freed(results: &Results, pattern: &str, what: &str) -> Option<TargetCompariso
 fn used(results: &Results, family: &str, what: &str, min_share: f64) -> Option<TargetComparison> {
     let percent = |share: f64| format!("{:.1} %", share * 100.0);
     let ours = results.place(OURS)?;
-    let hybrid = utilisation(results, family, ours)?;
+    let hybrid = mean_of(results, family, ours)?;
     let others = (0..results.allocators.len()).filter(|place| {
         let of = &results.allocators[*place];
         of.threads && !of.baseline && *place != ours
     });
     let best = others
-        .filter_map(|place| Some((utilisation(results, family, place)?.0, place)))
+        .filter_map(|place| Some((mean_of(results, family, place)?.0, place)))
         .max_by(|one, other| one.0.total_cmp(&other.0));
     Some(TargetComparison {
         what: what.into(),
@@ -144,28 +141,7 @@ fn used(results: &Results, family: &str, what: &str, min_share: f64) -> Option<T
     })
 }
 
-/// Returns an allocator's mean utilisation in a family, without and with its metadata outside the pool.
-/// Returns `None` when a trace has no result.
-pub(crate) fn utilisation(results: &Results, family: &str, place: usize) -> Option<(f64, f64)> {
-    let rows = results.space.iter().filter(|space| space.family == family);
-    let pools: Option<Vec<_>> = rows.map(|space| space.cells[place].as_ref()).collect();
-    let pools = pools.filter(|pools| !pools.is_empty())?;
-    let over = |share: fn(&crate::results::SmallestPool) -> f64| {
-        mean(&pools.iter().map(|pool| share(pool)).collect::<Vec<_>>())
-    };
-    Some((
-        over(|pool| pool.utilisation),
-        over(|pool| pool.utilisation_with_metadata),
-    ))
-}
-
-/// Returns the upper bound of an allocator's mean utilisation, which follows from the rounding of sizes
-/// alone, without fragmentation and metadata.
-pub(crate) fn utilisation_bound(results: &Results, family: &str, place: usize) -> Option<f64> {
-    let rows = results.space.iter().filter(|space| space.family == family);
-    let shares = rows.map(|space| Some(space.cells[place].as_ref()?.utilisation_bound));
-    let shares: Option<Vec<_>> = shares.collect();
-    shares
-        .filter(|shares| !shares.is_empty())
-        .map(|shares| mean(&shares))
+fn mean_of(results: &Results, family: &str, place: usize) -> Option<(f64, f64)> {
+    let means = crate::space::means::of(results, family, 16, place)?;
+    Some((means.utilisation, means.utilisation_with_metadata))
 }

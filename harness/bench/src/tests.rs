@@ -21,8 +21,11 @@ use crate::{
     heap::BenchHeap,
     pattern,
     peers,
-    pool::MappedPool,
-    space,
+    space::{
+        self,
+        SpaceRequired,
+        TraceRun, //
+    },
     timing, //
 };
 
@@ -198,25 +201,29 @@ fn every_allocator_passes_every_pattern() {
 
 #[test]
 fn a_trace_is_replayed_completely() {
-    let trace = space::patterns().next().unwrap().make(1, 10);
+    let trace = slablab_trace::pattern::named("coalescing")
+        .unwrap()
+        .make(1, 10);
     let faulty = FaultyHeap::new(HeapFault::None);
     let checked = CheckedHeap::new(&faulty);
-    assert!(space::replay(&trace, &checked));
+    assert!(space::replay(&trace, 8, &checked));
     assert_eq!(checked.result(), Ok(trace.blocks() as u64));
-    assert_eq!(space::patterns().count(), 11 + 16);
 }
 
 #[test]
 fn the_smallest_pool_is_no_smaller_than_the_peak() {
-    let trace = space::patterns().next().unwrap().make(1, 10);
-    let pool = MappedPool::new(space::pool_bytes([&trace])).unwrap();
+    let trace = slablab_trace::pattern::named("coalescing")
+        .unwrap()
+        .make(1, 10);
     let peers = peers::all();
-    for peer in peers.iter().filter(|peer| peer.threads && peer.has_pool()) {
-        let required = space::smallest(peer, &pool, &trace).unwrap().unwrap();
-        assert!(
-            required.pool_bytes as u64 >= trace.peak_bytes(),
-            "{}",
-            peer.name
-        );
+    let runs = [8, 16].map(|align| TraceRun {
+        trace: &trace,
+        align,
+    });
+    let found = space::measure(&runs, &peers, |_| ()).unwrap();
+    for (peer, required) in found.iter().flat_map(|cells| peers.iter().zip(cells)) {
+        assert_eq!(required.is_some(), peer.threads && peer.has_pool());
+        let enough = |of: &SpaceRequired| of.pool_bytes as u64 >= trace.peak_bytes();
+        assert!(required.as_ref().is_none_or(enough), "{}", peer.name);
     }
 }

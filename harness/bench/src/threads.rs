@@ -111,6 +111,9 @@ pub(crate) struct Threads {
 }
 
 impl Threads {
+    /// The size of the cache of one thread, in bytes.
+    pub(crate) const CACHE_BYTES: usize = size_of::<CpuCache<[Slot; CacheSize::FULL_SLOTS]>>();
+
     /// Allocates the caches.
     pub(crate) fn new() -> Self {
         membarrier(MembarrierCommand::RegisterPrivateExpedited)

@@ -12,44 +12,40 @@ use crate::{
     },
 };
 
-/// The class of a page with live and free memory, of which the engine knows no more. Its objects are granules of
-/// [`GRANULE_BYTES`] bytes.
-pub const GRANULES: u8 = uapi::SLABLAB_NO_CLASS as u8;
-
-/// The bytes of a granule.
-pub const GRANULE_BYTES: u64 = 8;
-
 /// Returns the bytes of the objects of a class; `classes` are those of the engine's classes.
 #[must_use]
 pub fn object_bytes(classes: &[u64], class: u8) -> u64 {
-    match class {
-        GRANULES => GRANULE_BYTES,
-        class => classes.get(usize::from(class)).copied().unwrap_or(0),
-    }
+    classes.get(usize::from(class)).copied().unwrap_or(0)
 }
 
-/// The use of a block of pages.
+/// The use of pages that follow each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Use {
-    /// Free in the buddy system.
-    Free {
-        /// log2 of the pages.
-        order: u8,
-    },
-    /// Allocated as a block of whole pages.
+    /// Free: a block of the buddy system, or the whole pages of a free run.
+    Free,
+    /// Allocated: a block of whole pages, or the whole pages of a block.
     Large,
     /// A slab: cut into objects of one size class.
     Slab {
-        /// The index of the size class, or [`GRANULES`].
+        /// The index of the size class.
         class: u8,
         /// The number of objects.
         objects: u16,
         /// The number of allocated objects.
         used: u16,
     },
+    /// One page that several blocks and free runs share.
+    Mixed {
+        /// The number of allocated blocks that begin in the page; 0 if the engine does not know it.
+        blocks: u16,
+        /// The allocated bytes.
+        used_bytes: u16,
+        /// The bytes of the longest free run in the page.
+        largest_free_bytes: u16,
+    },
 }
 
-/// A block of pages.
+/// Pages that follow each other and have one use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Extent {
     /// The index of the first page within the region.
@@ -60,7 +56,7 @@ pub struct Extent {
     pub what: Use,
 }
 
-/// The blocks of a region, in order.
+/// The extents of a region, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RegionMap {
     /// The number of pages.
@@ -81,13 +77,16 @@ pub struct PoolMap {
 impl From<&slablab_extent> for Extent {
     fn from(extent: &slablab_extent) -> Self {
         let what = match ExtentKind::from_raw(u32::from(extent.kind)) {
-            Some(ExtentKind::Free) => Use::Free {
-                order: extent.order,
-            },
+            Some(ExtentKind::Free) => Use::Free,
             Some(ExtentKind::Slab) => Use::Slab {
                 class: extent.class_index,
                 objects: extent.objects,
                 used: extent.used,
+            },
+            Some(ExtentKind::Mixed) => Use::Mixed {
+                blocks: extent.objects,
+                used_bytes: extent.used,
+                largest_free_bytes: extent.largest_free,
             },
             // An unknown kind is not free.
             Some(ExtentKind::Large) | None => Use::Large,
@@ -136,7 +135,7 @@ impl PoolMap {
         Self::read_in_parts(target, uapi::SLABLAB_MAP_EXTENTS_MAX as usize)
     }
 
-    /// Returns all blocks of pages.
+    /// Returns all extents.
     pub fn extents(&self) -> impl DoubleEndedIterator<Item = &Extent> {
         self.regions.iter().flat_map(|region| &region.extents)
     }

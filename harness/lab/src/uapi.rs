@@ -146,6 +146,8 @@ header_enum! {
         Seed = SLABLAB_ENGINE_SEED, "seed";
         /// Slabs over a buddy system, behind per-CPU magazines.
         Hybrid = SLABLAB_ENGINE_HYBRID, "hybrid";
+        /// Runs of 16-byte granules, behind per-CPU magazines: the least memory.
+        Extent = SLABLAB_ENGINE_EXTENT, "extent";
         /// Linux's own kvmalloc, on the device only.
         Slub = SLABLAB_ENGINE_SLUB, "slub";
         /// Your allocator, rust/student/lib.rs.
@@ -220,15 +222,15 @@ header_enum! {
         PoolBytes = SLABLAB_RULE_POOL_BYTES, "pool bytes";
         /// The live blocks equal allocations minus frees.
         LiveBlocks = SLABLAB_RULE_LIVE_BLOCKS, "live blocks";
-        /// The blocks of pages cover each region without gap or overlap.
+        /// The blocks, or the runs, cover each region without gap or overlap.
         Partition = SLABLAB_RULE_PARTITION, "partition";
         /// A free block lies at a multiple of its size.
         FreeBlocks = SLABLAB_RULE_FREE_BLOCKS, "free blocks";
-        /// No two buddies are both free.
+        /// No two buddies are both free, and no two free runs lie side by side.
         Merged = SLABLAB_RULE_MERGED, "merged";
         /// The counter of used objects of a slab equals its bitmap.
         Bitmap = SLABLAB_RULE_BITMAP, "bitmap";
-        /// Free blocks and partial slabs are in the right lists.
+        /// Free blocks, free runs and partial slabs are in the right lists or bins.
         Lists = SLABLAB_RULE_LISTS, "lists";
         /// Every block in a magazine was allocated from the heap and is in one magazine only, and the
         /// magazines are within their limits.
@@ -239,6 +241,10 @@ header_enum! {
         Poison = SLABLAB_RULE_POISON, "poison";
         /// The engine's allocator keeps its rules.
         Allocator = SLABLAB_RULE_ALLOCATOR, "allocator";
+        /// The summary bits of the search for free runs agree with the entries.
+        Summary = SLABLAB_RULE_SUMMARY, "summary";
+        /// The counters of free memory agree with the free runs.
+        FreeCounters = SLABLAB_RULE_FREE_COUNTERS, "free counters";
     }
 }
 
@@ -450,31 +456,41 @@ header_enum! {
 header_enum! {
     /// The use of a block of pages.
     ExtentKind {
-        /// The page is free, in the buddy system.
+        /// Free: a block of the buddy system, or the whole pages of a free run.
         Free = SLABLAB_EXTENT_FREE, "free";
-        /// Allocated as a block of whole pages.
+        /// Allocated: a block of whole pages, or the whole pages of a block.
         Large = SLABLAB_EXTENT_LARGE, "large";
         /// A slab: cut into objects of one size class.
         Slab = SLABLAB_EXTENT_SLAB, "slab";
+        /// One page that several blocks and free runs share.
+        Mixed = SLABLAB_EXTENT_MIXED, "mixed";
     }
 }
 
 header_enum! {
-    /// The allocators of BENCH.
+    /// The allocators of BENCH, in the order of the columns of a report. The help of the command line shows these
+    /// comments.
     BenchSubject {
+        /// The engine hybrid.
+        Hybrid = SLABLAB_BENCH_HYBRID, "hybrid";
+        /// The engine extent.
+        Extent = SLABLAB_BENCH_EXTENT, "extent";
+        /// The engine seed under its lock.
+        Seed = SLABLAB_BENCH_SEED, "seed";
+        /// Your allocator under a spinlock, if the module was built with STUDENT=1.
+        Student = SLABLAB_BENCH_STUDENT, "student";
+        /// __kmalloc and kfree.
+        Kmalloc = SLABLAB_BENCH_KMALLOC, "kmalloc";
+        /// A kmem_cache for blocks of the size.
+        KmemCache = SLABLAB_BENCH_KMEM_CACHE, "kmem_cache";
         /// An allocator that does nothing: measures the cost of the loop.
         Nothing = SLABLAB_BENCH_NOTHING, "loop";
-        /// `hybrid`, through the trait `Engine`.
-        Hybrid = SLABLAB_BENCH_HYBRID, "hybrid";
-        /// `seed`, through the trait `Engine`.
-        Seed = SLABLAB_BENCH_SEED, "seed";
-        /// `__kmalloc` and `kfree`.
-        Kmalloc = SLABLAB_BENCH_KMALLOC, "kmalloc";
-        /// `kmem_cache_alloc` and `kmem_cache_free`.
-        KmemCache = SLABLAB_BENCH_KMEM_CACHE, "kmem_cache";
-        /// `student`, through the trait `Engine`.
-        Student = SLABLAB_BENCH_STUDENT, "student";
     }
+}
+
+impl BenchSubject {
+    /// The engines of this project that every module has.
+    pub const ENGINES: [Self; 3] = [Self::Hybrid, Self::Extent, Self::Seed];
 }
 
 header_enum! {

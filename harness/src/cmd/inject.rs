@@ -200,9 +200,7 @@ pub(crate) fn run(args: InjectArgs) -> anyhow::Result<ExitCode> {
 fn inject_all(args: &InjectArgs) -> anyhow::Result<ExitCode> {
     let engine = args.engine;
     if engine == Engine::Slub {
-        bail!(
-            "slub has no pools and therefore no debug mode: use --engine hybrid or --engine seed"
-        );
+        bail!("slub has no pools and therefore no debug mode: choose another engine with --engine");
     }
     // Some misuses need the freed block again: it is in the cache of the CPU that freed it.
     let _here = CpuPin::current().context("cannot pin the thread to one CPU")?;

@@ -78,6 +78,9 @@ pub(crate) struct Stats {
     cached_bytes: u64,
     magazine_bytes: u64,
     free_bytes: u64,
+    largest_free_bytes: u64,
+    short_free_runs: u64,
+    short_free_bytes: u64,
     requested_bytes: u64,
     live_blocks: u64,
     allocations: u64,
@@ -202,6 +205,9 @@ impl From<&slablab_stats> for Stats {
             cached_bytes: stats.cached_bytes,
             magazine_bytes: stats.magazine_bytes,
             free_bytes: stats.free_bytes,
+            largest_free_bytes: stats.largest_free_bytes,
+            short_free_runs: stats.short_free_runs,
+            short_free_bytes: stats.short_free_bytes,
             requested_bytes: stats.requested_bytes,
             live_blocks: stats.live_blocks,
             allocations: stats.allocations,
@@ -252,27 +258,23 @@ impl Stats {
         let mut line = |name: &str, value: String| text += &format!("{name:<13} {value}\n");
         line("engine", engine.to_owned());
         if self.pool_bytes > 0 {
+            // The engine `student` does not know whether an allocator has slabs or magazines.
+            let mut parts = vec![format!("{} live", bytes(self.live_bytes))];
+            if self.engine != Some(Engine::Student) {
+                parts.push(format!("{} in magazines", bytes(self.magazine_bytes)));
+            }
+            if self.has_slabs() {
+                let in_slabs = self.cached_bytes - self.magazine_bytes;
+                parts.push(format!("{} in slabs", bytes(in_slabs)));
+            }
+            parts.push(format!("{} free", bytes(self.free_bytes)));
             line(
                 "pool",
-                if self.engine == Some(Engine::Student) {
-                    // The engine does not know whether an allocator has slabs or magazines.
-                    format!(
-                        "{} = {} live + {} free",
-                        bytes(self.pool_bytes),
-                        bytes(self.live_bytes),
-                        bytes(self.pool_bytes - self.live_bytes)
-                    )
-                } else {
-                    format!(
-                        "{} = {} live + {} in magazines + {} in slabs + {} free",
-                        bytes(self.pool_bytes),
-                        bytes(self.live_bytes),
-                        bytes(self.magazine_bytes),
-                        bytes(self.cached_bytes - self.magazine_bytes),
-                        bytes(self.free_bytes)
-                    )
-                },
+                format!("{} = {}", bytes(self.pool_bytes), parts.join(" + ")),
             );
+            if self.largest_free_bytes > 0 {
+                line("largest free", bytes(self.largest_free_bytes));
+            }
             line(
                 "engine counts",
                 format!(
@@ -334,14 +336,30 @@ impl Stats {
             text.push('\n');
             text += &self.class_table();
         }
-        if !self.orders.is_empty() {
+        if !self.orders.is_empty() || self.short_free_runs > 0 {
             text.push('\n');
             text += &self.order_table();
         }
         text
     }
 
+    /// Returns whether the engine has slabs.
+    fn has_slabs(&self) -> bool {
+        matches!(
+            self.engine,
+            Some(Engine::Seed | Engine::Hybrid | Engine::Slub)
+        )
+    }
+
+    /// Returns whether the free memory of the engine consists of runs of any length.
+    fn has_runs(&self) -> bool {
+        !self.has_slabs() && self.engine != Some(Engine::Student)
+    }
+
     fn order_table(&self) -> String {
+        if self.has_runs() {
+            return self.large_table() + &self.run_table();
+        }
         let mut table = Table::new([
             ("page block", Side::Right),
             ("used", Side::Right),
@@ -359,22 +377,74 @@ impl Stats {
         report::plain(&table.to_string())
     }
 
-    fn class_table(&self) -> String {
+    /// Returns the blocks that are larger than those of the size classes, by size rounded up to a power of two.
+    fn large_table(&self) -> String {
         let mut table = Table::new([
-            ("class", Side::Right),
-            ("blocks", Side::Right),
+            ("blocks up to", Side::Right),
             ("used", Side::Right),
             ("magazines", Side::Right),
-            ("growths", Side::Right),
         ]);
-        for class in &self.classes {
+        let has_blocks = |order: &&OrderFigures| order.used_blocks + order.magazine_blocks > 0;
+        if !self.orders.iter().any(|order| has_blocks(&order)) {
+            return String::new();
+        }
+        for order in self.orders.iter().filter(has_blocks) {
             table.row([
-                bytes(class.block_bytes).into(),
-                count(class.total_blocks).into(),
-                count(class.used_blocks).into(),
-                count(class.magazine_blocks).into(),
-                count(class.growths).into(),
+                bytes(order.block_bytes).into(),
+                count(order.used_blocks).into(),
+                count(order.magazine_blocks).into(),
             ]);
+        }
+        report::plain(&table.to_string()) + "\n"
+    }
+
+    /// Returns the free runs, by length rounded down to a power of two.
+    fn run_table(&self) -> String {
+        let mut table = Table::new([("free runs", Side::Right), ("number", Side::Right)]);
+        if self.short_free_runs > 0 {
+            table.row([
+                format!("below {}", bytes(uapi::PAGE_BYTES)).into(),
+                format!(
+                    "{} ({})",
+                    count(self.short_free_runs),
+                    bytes(self.short_free_bytes)
+                )
+                .into(),
+            ]);
+        }
+        for order in self.orders.iter().filter(|order| order.free_blocks > 0) {
+            table.row([
+                format!("from {}", bytes(order.block_bytes)).into(),
+                count(order.free_blocks).into(),
+            ]);
+        }
+        report::plain(&table.to_string())
+    }
+
+    fn class_table(&self) -> String {
+        let mut table = Table::new(
+            [
+                ("class", Side::Right),
+                ("blocks", Side::Right),
+                ("used", Side::Right),
+                ("magazines", Side::Right),
+            ]
+            .into_iter()
+            // Only slabs grow.
+            .chain(self.has_slabs().then_some(("growths", Side::Right))),
+        );
+        for class in &self.classes {
+            let counts = [
+                class.total_blocks,
+                class.used_blocks,
+                class.magazine_blocks,
+                class.growths,
+            ];
+            let counts = counts.iter().take(if self.has_slabs() { 4 } else { 3 });
+            table.row(
+                core::iter::once(bytes(class.block_bytes).into())
+                    .chain(counts.map(|number| count(*number).into())),
+            );
         }
         report::plain(&table.to_string())
     }

@@ -31,7 +31,7 @@ fn free_bytes(map: &PoolMap) -> u64 {
         for extent in &region.extents {
             assert_eq!(extent.page, page, "a gap, or an overlap");
             page += extent.pages;
-            if let Use::Free { .. } = extent.what {
+            if extent.what == Use::Free {
                 free += u64::from(extent.pages) * u64::from(map.page_bytes);
             }
         }

@@ -45,6 +45,7 @@ use crate::{
         ClassStats,
         DebugStats,
         OrderStats,
+        ShortRunStats,
         Statistics,
         Totals,
         Visitor, //
@@ -86,6 +87,10 @@ impl Visitor for StatsAdapter<'_> {
 
     fn order(&mut self, order: u8, stats: &OrderStats) {
         self.visitor.order(order, stats);
+    }
+
+    fn short_runs(&mut self, stats: &ShortRunStats) {
+        self.visitor.short_runs(stats);
     }
 
     fn buddy(&mut self, buddy: &BuddyStats) {

@@ -63,6 +63,22 @@ impl BinSet {
         }
         None
     }
+
+    /// Returns the last bin of the set. O(1): at most 6 words.
+    pub(super) fn last(&self) -> Option<usize> {
+        let words = self.0.iter().enumerate().rev();
+        let mut set = words.filter(|(_, word)| **word != 0);
+        let (index, word) = set.next()?;
+        Some(index * 64 + 63 - word.leading_zeros() as usize).filter(|bin| *bin < BINS)
+    }
+
+    /// Returns whether the set consists of the bins for which `is_member` returns `true`.
+    pub(super) fn equals(&self, is_member: impl Fn(usize) -> bool) -> bool {
+        self.0.iter().enumerate().all(|(index, word)| {
+            let bit = |bit: usize| index * 64 + bit < BINS && is_member(index * 64 + bit);
+            (0..64).all(|number| bit(number) == (word >> number & 1 != 0))
+        })
+    }
 }
 
 #[cfg(test)]

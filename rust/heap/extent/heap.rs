@@ -8,6 +8,7 @@ use core::{
 };
 
 use super::{
+    counts::BlockCounts,
     page::PageDesc,
     place::{
         Demand,
@@ -40,7 +41,8 @@ pub struct Heap {
     /// Allocated blocks, and their granules.
     pub(super) allocated_blocks: usize,
     pub(super) allocated_granules: usize,
-    live: [usize; 65],
+    /// Allocated blocks by size.
+    pub(super) blocks: BlockCounts,
     /// Granules of all regions.
     pub(super) granules: usize,
     /// Granules of the largest region.
@@ -60,7 +62,7 @@ impl Heap {
             allocated_blocks: 0,
             allocated_granules: 0,
             granules: 0,
-            live: [0; 65],
+            blocks: BlockCounts::NONE,
             largest_region: 0,
             align_max: usize::MAX,
             cost: Cost::new(Path::None),
@@ -74,7 +76,7 @@ impl Heap {
             Refusal::TooBig
         } else if demand.align << GRANULE_SHIFT > self.align_max {
             Refusal::Unsupported
-        } else if demand.len > self.runs.free_granules {
+        } else if demand.len > self.runs.free_counts.granules {
             Refusal::Exhausted
         } else {
             Refusal::Fragmented
@@ -113,12 +115,10 @@ impl Heap {
         self.cost = Cost::new(Path::Other).with_work(splits, merges);
     }
 
-    fn free_run(&mut self, run: Run) {
+    pub(super) fn free_run(&mut self, run: Run) {
         self.runs.free(run);
         self.allocated_blocks -= 1;
-        if let Some(live) = self.live.get_mut(run.len) {
-            *live = live.saturating_sub(1);
-        }
+        self.blocks.remove(run.len);
         self.allocated_granules -= run.len;
     }
 }
@@ -201,6 +201,11 @@ unsafe impl BackingHeap for Heap {
     }
 
     #[inline]
+    fn block_bytes(kind: MagazineKind) -> usize {
+        kind.bytes().next_multiple_of(GRANULE)
+    }
+
+    #[inline]
     fn allocate(&mut self, layout: Layout, blocks: &mut [Offset]) -> Result<usize, Refusal> {
         self.runs.work = Work::default();
         let demand = Demand::of(&layout);
@@ -208,9 +213,9 @@ unsafe impl BackingHeap for Heap {
             return Err(self.refusal(demand));
         }
         let batch = if demand.align == 1 {
-            let live = self.live.get(demand.len).copied().unwrap_or(0) * demand.len;
+            let live = self.blocks.of_class(demand.len) * demand.len;
             let chunk = (live / 16).clamp(32, 256) / demand.len;
-            let scarce = self.runs.free_granules < self.granules / 16;
+            let scarce = self.runs.free_counts.granules < self.granules / 16;
             let count = if scarce {
                 1
             } else {
@@ -228,9 +233,7 @@ unsafe impl BackingHeap for Heap {
             *block = batch.start.after(first).offset();
             allocated += 1;
         }
-        if let Some(live) = self.live.get_mut(demand.len) {
-            *live += allocated;
-        }
+        self.blocks.add(demand.len, allocated);
         self.allocated_blocks += allocated;
         self.allocated_granules += batch.len;
         self.set_cost();
@@ -256,10 +259,12 @@ unsafe impl BackingHeap for Heap {
 
     #[inline]
     fn free_flushed(&mut self, blocks: &[Offset], kind: MagazineKind) -> Result<usize, BadFree> {
+        self.runs.work = Work::default();
         let len = (kind.bytes() + GRANULE - 1) >> GRANULE_SHIFT;
         let Some(block) = blocks.first() else {
             return Ok(0);
         };
+        self.runs.work = Work::default();
         let run = self.find(*block, Demand { len, align: 1 })?;
         self.free_run(run);
         Ok(1)
@@ -285,6 +290,8 @@ unsafe impl BackingHeap for Heap {
             return false;
         }
         self.allocated_granules = self.allocated_granules - run.len + new.len;
+        self.blocks.remove(run.len);
+        self.blocks.add(new.len, 1);
         let Work { splits, merges } = self.runs.work;
         self.cost = Cost::new(Path::InPlace).with_work(splits, merges);
         true
@@ -299,6 +306,6 @@ unsafe impl BackingHeap for Heap {
     }
 
     fn free_bytes(&self) -> usize {
-        self.runs.free_granules << GRANULE_SHIFT
+        self.runs.free_counts.granules << GRANULE_SHIFT
     }
 }

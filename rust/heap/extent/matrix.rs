@@ -101,4 +101,31 @@ impl Shape {
         }
         Some(index)
     }
+
+    /// Returns the words of a level of a row, which are few if `words` are not those of this shape.
+    pub(super) fn level(self, words: &[u64], bin: usize, level: usize) -> &[u64] {
+        let start = |level: usize| match self.level.get(level) {
+            Some(first) if level < self.levels => self.row(bin) + first,
+            _ => self.row(bin) + self.row,
+        };
+        words.get(start(level)..start(level + 1)).unwrap_or(&[])
+    }
+
+    /// Returns word `index` among the words of a row above the lowest level, and the up to 64 words that it summarizes.
+    pub(super) fn summary(self, words: &[u64], bin: usize, index: usize) -> Option<(u64, &[u64])> {
+        let mut index = index;
+        (1..self.levels).find_map(|level| {
+            let above = self.level(words, bin, level);
+            match above.get(index) {
+                Some(word) => {
+                    let mut below = self.level(words, bin, level - 1).chunks(64);
+                    Some((*word, below.nth(index)?))
+                }
+                None => {
+                    index -= above.len();
+                    None
+                }
+            }
+        })
+    }
 }

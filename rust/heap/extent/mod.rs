@@ -4,8 +4,9 @@
 
 #[forbid(unsafe_code)]
 mod bins;
-mod heap;
 #[forbid(unsafe_code)]
+mod counts;
+mod heap;
 mod inspect;
 #[forbid(unsafe_code)]
 mod matrix;

@@ -16,7 +16,7 @@ pub(super) const GRANULE: usize = 1 << GRANULE_SHIFT;
 pub(super) const PAGE_GRANULES: usize = PAGE_BYTES / GRANULE;
 
 /// log2 of the largest number of granules of a region: 4 GiB.
-const REGION_SHIFT: u32 = 28;
+pub(super) const REGION_SHIFT: u32 = 28;
 
 /// The largest number of pages of a region.
 pub(super) const REGION_PAGES_MAX: usize = 1 << (REGION_SHIFT + GRANULE_SHIFT - PAGE_SHIFT);

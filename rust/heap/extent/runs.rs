@@ -16,6 +16,7 @@ use super::{
         SHORT_BINS,
         bin_of, //
     },
+    counts::FreeCounts,
     page::Links,
     place::{
         Demand,
@@ -42,13 +43,10 @@ pub(super) struct Work {
 pub(super) struct Runs {
     pub(super) tables: Tables,
     /// The bins that have a run.
-    bins: BinSet,
+    pub(super) bins: BinSet,
     /// The first run of each list of long runs: the number of its granule plus 1.
-    long: [u32; BINS - SHORT_BINS],
-    /// The granules of all free runs.
-    pub(super) free_granules: usize,
-    /// The number of free runs.
-    pub(super) free_runs: usize,
+    pub(super) long: [u32; BINS - SHORT_BINS],
+    pub(super) free_counts: FreeCounts,
     pub(super) work: Work,
 }
 
@@ -58,8 +56,7 @@ impl Runs {
             tables: Tables::new(),
             bins: BinSet::EMPTY,
             long: [0; BINS - SHORT_BINS],
-            free_granules: 0,
-            free_runs: 0,
+            free_counts: FreeCounts::NONE,
             work: Work {
                 splits: 0,
                 merges: 0,
@@ -215,7 +212,7 @@ impl Runs {
                 let first = self.long[bin - SHORT_BINS].checked_sub(1);
                 first.and_then(|first| self.tables.run(Granule::from_bits(first)))
             };
-            if let Some(run) = run.filter(|run| place(*run, demand).is_some()) {
+            if let Some(run) = run.filter(|run| self.fits(*run, demand)) {
                 return Some(run);
             }
             bin += 1;
@@ -233,7 +230,7 @@ impl Runs {
                 start: Granule::new(region, page * PAGE_GRANULES + granule),
                 len,
             });
-            let fits = |run: &Run| place(*run, demand).is_some();
+            let fits = |run: &Run| self.fits(*run, demand);
             if from_end {
                 runs.filter(fits).last()
             } else {
@@ -242,11 +239,18 @@ impl Runs {
         })
     }
 
+    /// Returns whether a block fits into a free run. A region serves alignments up to its length, because its address
+    /// need not be a multiple of more.
+    #[inline]
+    fn fits(&self, run: Run, demand: Demand) -> bool {
+        let pages = demand.align / PAGE_GRANULES;
+        pages <= self.tables.pages(run.start.region()) && place(run, demand).is_some()
+    }
+
     /// Puts a free run into its bin. O(log64 pages).
     fn insert(&mut self, run: Run) {
         self.tables.set(run, true);
-        self.free_granules += run.len;
-        self.free_runs += 1;
+        self.free_counts.add(run);
         let bin = bin_of(run.len);
         if run.len < LONG {
             self.tables.insert(run.start, bin);
@@ -264,8 +268,7 @@ impl Runs {
 
     /// Removes a free run from its bin. O(log64 pages).
     fn remove(&mut self, run: Run) {
-        self.free_granules -= run.len;
-        self.free_runs -= 1;
+        self.free_counts.remove(run);
         let bin = bin_of(run.len);
         let is_empty = if run.len < LONG {
             self.tables.remove(run, bin)
@@ -290,7 +293,7 @@ impl Runs {
     }
 
     /// Returns the links of the long run that a link names.
-    fn links(&self, link: u32) -> Links {
+    pub(super) fn links(&self, link: u32) -> Links {
         let start = link.checked_sub(1).map(Granule::from_bits);
         let desc = start.and_then(|start| self.tables.desc(start.region(), start.page() + 1));
         desc.map_or(Links::default(), |desc| desc.links())

@@ -226,4 +226,10 @@ impl Tables {
         let table = self.0.get(region).filter(|table| table.pages != 0)?;
         table.shape.find(table.words(), bin, from_end)
     }
+
+    /// Returns the words of the matrix of a region, and their shape.
+    pub(super) fn rows(&self, region: usize) -> Option<(Shape, &[u64])> {
+        let table = self.0.get(region).filter(|table| table.pages != 0)?;
+        Some((table.shape, table.words()))
+    }
 }

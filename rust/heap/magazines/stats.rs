@@ -102,7 +102,9 @@ where
     fn report_with(&self, state: &State<H>, cached: &CachedBlocks, visitor: &mut dyn Visitor) {
         let heap = state.heap.totals();
         let kinds = MagazineKind::all().zip(cached);
-        let magazine_bytes: usize = kinds.map(|(kind, cached)| cached * kind.bytes()).sum();
+        let magazine_bytes: usize = kinds
+            .map(|(kind, cached)| cached * H::block_bytes(kind))
+            .sum();
         let live = heap.allocated_bytes.saturating_sub(magazine_bytes);
         let (total, free) = (state.regions.bytes(), state.heap.free_bytes());
         let counts = self.counts(state);
@@ -115,6 +117,7 @@ where
             cached_bytes: (total - free - live) as u64,
             magazine_bytes: magazine_bytes as u64,
             free_bytes: free as u64,
+            largest_free_bytes: heap.largest_free_bytes as u64,
             requested_bytes: counts.requested_bytes,
             live_blocks: heap.allocated_blocks.saturating_sub(cached.iter().sum()) as u64,
             regions: state.regions.count() as u32,

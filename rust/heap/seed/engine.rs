@@ -433,6 +433,8 @@ impl<L: Lock<State> + Sync> Statistics for Seed<L> {
                 magazine_bytes: 0,
                 cached_bytes: slab_free_bytes as u64,
                 free_bytes: heap.buddy_free_bytes() as u64,
+                // The buddy system reports no free blocks.
+                largest_free_bytes: 0,
                 requested_bytes: state.requested_bytes as u64,
                 live_blocks: state.allocations - state.frees,
                 regions: state.regions.count() as u32,

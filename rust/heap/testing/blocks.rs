@@ -21,6 +21,7 @@ use crate::{
     stats::{
         ClassStats,
         OrderStats,
+        ShortRunStats,
         Totals,
         Visitor, //
     },
@@ -166,6 +167,8 @@ pub(crate) struct ReportedStatistics {
     pub(crate) classes: Vec<ClassStats>,
     /// The statistics of each order, from order 0 on. Empty if the engine does not report orders.
     pub(crate) orders: Vec<OrderStats>,
+    /// The free runs shorter than a page, if the engine has free runs.
+    pub(crate) short_runs: Option<ShortRunStats>,
 }
 
 impl Visitor for ReportedStatistics {
@@ -181,6 +184,10 @@ impl Visitor for ReportedStatistics {
     fn order(&mut self, order: u8, stats: &OrderStats) {
         assert_eq!(usize::from(order), self.orders.len());
         self.orders.push(*stats);
+    }
+
+    fn short_runs(&mut self, stats: &ShortRunStats) {
+        self.short_runs = Some(*stats);
     }
 }
 
@@ -208,12 +215,61 @@ impl ReportedStatistics {
         assert_eq!(all, totals.pool_bytes);
         let by_class = |class| blocks.iter().filter(move |live| live.class == Some(class));
         for (class, stats) in (0..).zip(&self.classes) {
-            assert_eq!(stats.used_blocks as usize, by_class(class).count());
+            // An engine with free runs counts a block in the class of its usable size.
+            if self.short_runs.is_none() {
+                assert_eq!(stats.used_blocks as usize, by_class(class).count());
+            }
             assert!(stats.used_blocks + stats.magazine_blocks <= stats.total_blocks);
         }
-        if !self.orders.is_empty() {
+        if let Some(short_runs) = self.short_runs {
+            self.agree_by_run(blocks, short_runs);
+        } else if !self.orders.is_empty() {
             self.agree_by_order(blocks);
         }
+    }
+
+    /// Compares the statistics of an engine with free runs with `blocks`.
+    #[track_caller]
+    fn agree_by_run(&self, blocks: &ShadowMap, short_runs: ShortRunStats) {
+        let totals = &self.totals;
+        let usable: usize = blocks.iter().map(|live| live.usable).sum();
+        assert_eq!(totals.live_bytes, usable as u64);
+        // All memory that is neither free nor live is in magazines.
+        assert_eq!(totals.cached_bytes, totals.magazine_bytes);
+        let sum = |used: fn(&OrderStats) -> u64| self.orders.iter().map(used).sum::<u64>();
+        let mut smaller = 0;
+        for stats in &self.classes {
+            let is_of_class = |live: &&ShadowBlock| {
+                smaller < live.usable && live.usable <= stats.block_bytes as usize
+            };
+            let used = blocks.iter().filter(is_of_class).count();
+            assert_eq!(
+                stats.used_blocks as usize, used,
+                "class of {} bytes",
+                stats.block_bytes
+            );
+            smaller = stats.block_bytes as usize;
+        }
+        let in_classes: u64 = self.classes.iter().map(|stats| stats.used_blocks).sum();
+        assert_eq!(
+            totals.live_blocks,
+            in_classes + sum(|stats| stats.used_blocks)
+        );
+        let (mut fewest, mut most) = (short_runs.bytes, short_runs.bytes);
+        for (order, stats) in self.orders.iter().enumerate() {
+            let is_of_order = |live: &&ShadowBlock| {
+                live.usable > PAGE_BYTES
+                    && live.usable.div_ceil(PAGE_BYTES).next_power_of_two() == 1 << order
+            };
+            let used = blocks.iter().filter(is_of_order).count();
+            assert_eq!(stats.used_blocks as usize, used, "order {order}");
+            fewest += stats.free_blocks << order << PAGE_SHIFT;
+            most += stats.free_blocks << order << PAGE_SHIFT << 1;
+        }
+        assert!((fewest..=most).contains(&totals.free_bytes));
+        assert!(short_runs.bytes <= short_runs.runs * PAGE_BYTES as u64);
+        assert!(totals.largest_free_bytes <= totals.free_bytes);
+        assert!((totals.largest_free_bytes > 0) == (totals.free_bytes > 0));
     }
 
     /// Compares the statistics by order with `blocks`, exact to the byte.

@@ -16,15 +16,21 @@
 #[cfg(test)]
 pub(crate) mod atomic;
 pub(crate) mod blocks;
+#[cfg(test)]
+pub(crate) mod checked_machine;
 pub mod conformance;
 #[cfg(test)]
 pub(crate) mod growth;
+#[cfg(test)]
+pub(crate) mod heaps;
 pub(crate) mod map;
 pub(crate) mod model;
 #[cfg(test)]
 pub(crate) mod numbers;
 #[cfg(test)]
 pub(crate) mod weaknesses;
+#[cfg(test)]
+pub(crate) mod whole_pool;
 #[cfg(test)]
 pub(crate) mod wrong_engine;
 
@@ -68,10 +74,6 @@ use crate::{
         Progress,
         Walk, //
     },
-    hybrid::{
-        self,
-        Hybrid, //
-    },
     lock::Lock,
     magazines::{
         CacheSize,
@@ -80,7 +82,6 @@ use crate::{
     },
     per_cpu::{
         Exclusive,
-        NoPerCpu,
         PerCpu, //
     },
     region::RegionError,
@@ -168,10 +169,20 @@ unsafe impl PerCpu<CpuCache> for Host {
 pub(crate) type HostSeed = Seed<Mutex<seed::State>>;
 
 /// `hybrid` on simulated CPUs, with magazines.
-pub(crate) type HostHybrid = Hybrid<Mutex<hybrid::State>, Host>;
+#[cfg(test)]
+pub(crate) type HostHybrid = heaps::OnHost<crate::hybrid::Heap>;
 
 /// `hybrid` without magazines: every request takes the lock.
-pub(crate) type LockedHybrid = Hybrid<Mutex<hybrid::State>, NoPerCpu>;
+#[cfg(test)]
+pub(crate) type LockedHybrid = heaps::Locked<crate::hybrid::Heap>;
+
+/// `extent` on simulated CPUs, with magazines.
+#[cfg(test)]
+pub(crate) type HostExtent = heaps::OnHost<crate::extent::Heap>;
+
+/// `extent` without magazines: every request takes the lock.
+#[cfg(test)]
+pub(crate) type LockedExtent = heaps::Locked<crate::extent::Heap>;
 
 /// An engine that tests can construct.
 pub(crate) trait TestEngine: Engine + Sized {
@@ -192,21 +203,10 @@ impl TestEngine for HostSeed {
     }
 }
 
-impl TestEngine for HostHybrid {
-    fn empty() -> Self {
-        with_cpus(1)
-    }
-}
-
-impl TestEngine for LockedHybrid {
-    fn empty() -> Self {
-        Hybrid::new(Mutex::default(), NoPerCpu)
-    }
-}
-
 /// Constructs `hybrid` without regions, on `cpus` simulated CPUs.
+#[cfg(test)]
 pub(crate) fn with_cpus(cpus: usize) -> HostHybrid {
-    Hybrid::new(Mutex::default(), Host::new(cpus))
+    heaps::on_cpus(cpus)
 }
 
 /// Zeroed memory of the host, which is freed on drop.

@@ -41,6 +41,30 @@ impl LiveMap {
         live.sum()
     }
 
+    /// Returns the length of the longest sequence of granules of a page that belong to no live block.
+    pub(crate) fn longest_free_in_page(&self, page: usize) -> u32 {
+        const WORDS: usize = PAGE_BYTES / GRANULE / u64::BITS as usize;
+        let (mut longest, mut here) = (0, 0);
+        for index in page * WORDS..(page + 1) * WORDS {
+            let mut word = self.0.get(index).unwrap_or(0);
+            let mut left = u64::BITS;
+            while left > 0 {
+                let free = word.trailing_zeros().min(left);
+                here += free;
+                longest = here.max(longest);
+                left -= free;
+                word = word.checked_shr(free).unwrap_or(0);
+                let live = word.trailing_ones();
+                if live > 0 {
+                    here = 0;
+                }
+                left -= live;
+                word = word.checked_shr(live).unwrap_or(0);
+            }
+        }
+        longest
+    }
+
     /// Returns the offset of the first granule from `begin` up to `end`, both in bytes, that belongs to a live block.
     pub(crate) fn first_live(&self, begin: usize, end: usize) -> Option<usize> {
         let (mut granule, end) = (begin / GRANULE, end / GRANULE);

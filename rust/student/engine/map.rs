@@ -7,11 +7,11 @@
 //!
 //! ```text
 //!  pages    │ live │ live │ live │ both │ free │ free │ free │ free │
-//!  extents  │    large    │large │ slab │           free           │
+//!  extents  │    large    │large │mixed │           free           │
 //! ```
 //!
-//! So the extents depend only on the use of the pages, and not on the page at which a call begins. The map reports a
-//! page with live and free granules as a slab of the class [`GRANULES`].
+//! So the extents depend only on the use of the pages, and not on the page at which a call begins. A page with live and
+//! free granules is mixed.
 
 use slab_heap::{
     PAGE_BYTES,
@@ -19,7 +19,6 @@ use slab_heap::{
     lock::Lock,
     map::{
         Extent,
-        GRANULES,
         Map,
         Mapped,
         NoMap,
@@ -96,12 +95,13 @@ fn extent(live: &LiveMap, end: usize, page: usize) -> Extent {
         }
     }
     let what = match used {
-        0 => Use::Free { order: order as u8 },
+        0 => Use::Free,
         PAGE_GRANULES => Use::Large,
-        used => Use::Slab {
-            class: GRANULES,
-            objects: PAGE_GRANULES as u16,
-            used: used as u16,
+        used => Use::Mixed {
+            // The engine does not know where the blocks of a page begin.
+            blocks: 0,
+            used_bytes: (used as usize * GRANULE) as u16,
+            largest_free_bytes: (live.longest_free_in_page(page) as usize * GRANULE) as u16,
         },
     };
     Extent {
@@ -137,6 +137,16 @@ mod tests {
         extents
     }
 
+    /// Returns the most free granules in a row in a page.
+    fn longest_free(live: &LiveMap, page: usize) -> usize {
+        let (mut longest, mut here) = (0, 0);
+        for granule in page * 512..(page + 1) * 512 {
+            here = if live.is_live(granule) { 0 } else { here + 1 };
+            longest = longest.max(here);
+        }
+        longest
+    }
+
     #[test]
     fn a_map_has_every_page_once_with_its_use() {
         let mut live = LiveMap::new(Words::leaked(PAGES * 8));
@@ -159,16 +169,19 @@ mod tests {
             for page in extent.page..next {
                 let used = live.live_in_page(page as usize);
                 let is_right = match extent.what {
-                    Use::Free { order } => used == 0 && extent.pages == 1 << order,
+                    Use::Free => used == 0 && extent.pages.is_power_of_two(),
                     Use::Large => used == 512,
-                    Use::Slab {
-                        class,
-                        objects,
-                        used: found,
+                    Use::Mixed {
+                        blocks: 0,
+                        used_bytes,
+                        largest_free_bytes,
                     } => {
-                        (class, objects, u32::from(found)) == (GRANULES, 512, used)
+                        u32::from(used_bytes) == used * 8
                             && (1..512).contains(&used)
+                            && usize::from(largest_free_bytes)
+                                == longest_free(&live, page as usize) * 8
                     }
+                    _ => false,
                 };
                 assert!(is_right, "page {page}: {extent:?}");
             }

@@ -27,17 +27,19 @@ use crate::{
 /// An engine with one region and its metadata.
 pub(super) struct EngineHeap<E> {
     engine: E,
+    /// The size of the cache of one CPU, in bytes.
+    cache_bytes: usize,
     /// The metadata of the region. Fields are dropped in order, so the table outlives the engine.
     table: Box<[u64]>,
 }
 
 impl<E: Engine + AddRegion> EngineHeap<E> {
-    /// Adds `memory` to an engine that has no region yet.
+    /// Adds `memory` to an engine that has no region yet. A CPU has a cache of `cache_bytes` bytes.
     ///
     /// # Safety
     ///
     /// The memory is valid for reads and writes, and nobody else accesses it, until the engine is dropped.
-    pub(super) unsafe fn new(engine: E, memory: MemoryRange) -> Self {
+    pub(super) unsafe fn new(engine: E, cache_bytes: usize, memory: MemoryRange) -> Self {
         let mut table =
             vec![0_u64; engine.table_bytes(memory.bytes).div_ceil(8)].into_boxed_slice();
         // The table is written here, so that no page fault happens during a measurement.
@@ -48,7 +50,11 @@ impl<E: Engine + AddRegion> EngineHeap<E> {
         // aligned to 8, lies outside of `memory`, and outlives the engine, which is dropped first.
         let region = unsafe { engine.add_region(memory.start, memory.bytes, place) };
         assert_eq!(region, Ok(0), "the engine refused its pool");
-        Self { engine, table }
+        Self {
+            engine,
+            cache_bytes,
+            table,
+        }
     }
 }
 
@@ -99,5 +105,9 @@ impl<E: Engine> BenchHeap for EngineHeap<E> {
 
     fn metadata_bytes(&self) -> usize {
         size_of::<E>() + size_of_val(&*self.table)
+    }
+
+    fn cache_bytes(&self) -> usize {
+        self.cache_bytes
     }
 }

@@ -23,5 +23,5 @@ use crate::{
 pub(super) unsafe fn new<L: NewLock<State> + 'static>(memory: MemoryRange) -> Box<dyn BenchHeap> {
     let engine = Hybrid::new(L::new(State::new()), Threads::new());
     // SAFETY: Both functions have the same contract.
-    Box::new(unsafe { EngineHeap::new(engine, memory) })
+    Box::new(unsafe { EngineHeap::new(engine, Threads::CACHE_BYTES, memory) })
 }

@@ -22,5 +22,5 @@ use crate::{
 pub(super) unsafe fn new<L: NewLock<State> + 'static>(memory: MemoryRange) -> Box<dyn BenchHeap> {
     let engine = Seed::new(L::new(State::new()));
     // SAFETY: Both functions have the same contract.
-    Box::new(unsafe { EngineHeap::new(engine, memory) })
+    Box::new(unsafe { EngineHeap::new(engine, 0, memory) })
 }

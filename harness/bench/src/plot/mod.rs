@@ -43,7 +43,7 @@ use crate::{
         PatternRow,
         Results, //
     },
-    targets::utilisation,
+    space::means,
 };
 
 /// The picture or a part of it.
@@ -134,11 +134,14 @@ fn draw_to(svg: &mut String, results: &Results) -> Result<(), DrawError> {
     let (wide, narrow) = last.split_horizontally(WIDTH * 2 / 3);
     lines::draw(&wide, results)?;
     let utilisations = [
-        ("classic", "Utilisation: 11 classic traces, mean, %", 0.92),
-        ("newer", "Utilisation: 16 newer traces, mean, %", 0.80),
+        (
+            "twelve",
+            "Utilisation: twelve patterns at alignment 16, mean, %",
+        ),
+        ("small", "Utilisation: small pools at alignment 16, mean, %"),
     ];
-    for (area, (family, title, target)) in narrow.split_evenly((2, 1)).iter().zip(utilisations) {
-        used(results, family, title, target).draw(area)?;
+    for (area, (group, title)) in narrow.split_evenly((2, 1)).iter().zip(utilisations) {
+        used(results, group, title).draw(area)?;
     }
     root.present()
 }
@@ -157,7 +160,7 @@ fn draw_head(area: &Area<'_>, results: &Results) -> Result<(), DrawError> {
     );
     let legend = "Bars: thread-safe allocators, including the loop. Black marks: the same without a lock \
                   (utilisation: with metadata outside the pool). Grey lines: the loop alone (utilisation: \
-                  the target). »: the bar is cut off.";
+                  the bound). »: the bar is cut off.";
     let title = ("sans-serif", 26).into_font().style(FontStyle::Bold);
     area.draw(&Text::new(TITLE, (24, 18), title.color(&BLACK)))?;
     for (text, y) in [(&*facts, 56), (legend, 78)] {
@@ -209,23 +212,26 @@ fn panel(results: &Results, title: String, value: impl Fn(usize) -> Option<f64>)
     }
 }
 
-/// Returns a panel of mean utilisations in per cent, with the target as a line.
-fn used(results: &Results, family: &str, title: &str, target: f64) -> Bars {
+/// Returns a panel of mean utilisations in per cent at alignment 16, with the bound as a line.
+fn used(results: &Results, group: &str, title: &str) -> Bars {
     let pools = results.allocators.iter().enumerate();
     let pools = pools.filter(|(_, of)| of.threads && of.pool);
     let bars = pools.map(|(place, of)| {
-        let used = utilisation(results, family, place);
+        let used = means::of(results, group, 16, place);
         Bar {
             name: of.name.clone(),
-            value: used.map(|(pool, _)| pool * 100.0),
-            mark: used.map(|(_, all)| all * 100.0),
-            text: used.map_or_else(|| "–".into(), |(pool, _)| format!("{:.1} %", pool * 100.0)),
+            value: used.map(|of| of.utilisation * 100.0),
+            mark: used.map(|of| of.utilisation_with_metadata * 100.0),
+            text: used.map_or_else(
+                || "–".into(),
+                |of| format!("{:.1} %", of.utilisation * 100.0),
+            ),
         }
     });
     Bars {
         title: title.into(),
         bars: bars.collect(),
-        line: Some(target * 100.0),
+        line: means::bound(results, group, 16).map(|bound| bound * 100.0),
         longest: Some(100.0),
     }
 }

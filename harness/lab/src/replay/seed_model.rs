@@ -166,6 +166,8 @@ impl SeedModel {
             order.free_blocks = list.len() as u64;
             order.used_blocks = 0;
         }
+        let largest = stats.orders.iter().rposition(|of| of.free_blocks > 0);
+        stats.largest_free_bytes = largest.map_or(0, |order| PAGE_BYTES << order);
         let large = self.held.values().map(|held| held.layout);
         for layout in large.filter(|layout| slab(*layout).is_none()) {
             let order = order_of(layout).checked_sub(PAGE_SHIFT);
@@ -190,7 +192,7 @@ impl SeedModel {
         let lists = (0_u8..).zip(self.buddy.lists.iter().skip(PAGE_SHIFT));
         let free = lists.flat_map(|(order, list)| {
             let bytes = PAGE_BYTES << order;
-            let block = move |offset: &u64| extent(*offset, bytes, Use::Free { order });
+            let block = move |offset: &u64| extent(*offset, bytes, Use::Free);
             list.iter().map(block)
         });
         let large = self

@@ -18,6 +18,10 @@ use slab_heap::{
     },
     engine::Engine as _,
     engine_enum,
+    extent::{
+        self,
+        ExtentEngine, //
+    },
     hybrid::{
         self,
         Hybrid, //
@@ -113,6 +117,11 @@ sim_engines! {
     Hybrid(Hybrid<HostLock<hybrid::State>, HostCpus>) = |pool_bytes| {
         let cpus = HostCpus::new(1, CacheSize::for_pool(pool_bytes));
         Hybrid::new(HostLock::new(hybrid::State::new()), cpus)
+    };
+    /// Runs of 16-byte granules, behind per-CPU magazines.
+    Extent(ExtentEngine<HostLock<extent::State>, HostCpus>) = |pool_bytes| {
+        let cpus = HostCpus::new(1, CacheSize::for_pool(pool_bytes));
+        ExtentEngine::new(HostLock::new(extent::State::new()), cpus)
     };
 }
 

@@ -63,14 +63,11 @@ suite!("bench" {
 /// The number of slots of the patterns in these tests.
 const SLOTS: u32 = 100;
 
-/// The allocators of every module. Only a module that was built with STUDENT=1 has `student`, too.
-const SUBJECTS: [BenchSubject; 5] = [
-    BenchSubject::Nothing,
-    BenchSubject::Hybrid,
-    BenchSubject::Seed,
-    BenchSubject::Kmalloc,
-    BenchSubject::KmemCache,
-];
+/// Returns the allocators of every module. Only a module that was built with STUDENT=1 has `student`, too.
+fn subjects() -> impl Iterator<Item = BenchSubject> {
+    let all = BenchSubject::ALL.iter().copied();
+    all.filter(|subject| *subject != BenchSubject::Student)
+}
 
 /// Returns the parameters of a short bench.
 pub(super) fn small(subject: BenchSubject, pattern: BenchPattern) -> slablab_bench {
@@ -129,11 +126,11 @@ fn right(bench: &slablab_bench) -> TestResult {
 
 fn every_allocator_runs_every_pattern_without_a_leak() -> TestResult {
     let device = Device::open()?;
-    for subject in &SUBJECTS {
+    for subject in subjects() {
         for pattern in BenchPattern::ALL {
-            let bench = small(*subject, *pattern);
+            let bench = small(subject, *pattern);
             let several_sizes = *pattern == BenchPattern::Replace;
-            if *subject == BenchSubject::KmemCache && several_sizes {
+            if subject == BenchSubject::KmemCache && several_sizes {
                 continue;
             }
             let about = format!("{subject}, {pattern}");
@@ -144,12 +141,11 @@ fn every_allocator_runs_every_pattern_without_a_leak() -> TestResult {
                 check_eq("refusals", reply.refusals, 0).about(&about)?;
                 checked_blocks += reply.checked_blocks;
             }
-            let real = *subject != BenchSubject::Nothing;
+            let real = subject != BenchSubject::Nothing;
             check_eq("blocks were checked", checked_blocks > 0, real).about(&about)?;
-            let ours = [BenchSubject::Hybrid, BenchSubject::Seed];
             check_eq("private_bytes_used", device.info()?.private_bytes_used, 0).about(&about)?;
-            if !ours.contains(subject) {
-                let reply = device.bench(&small(*subject, BenchPattern::Pair))?;
+            if !BenchSubject::ENGINES.contains(&subject) {
+                let reply = device.bench(&small(subject, BenchPattern::Pair))?;
                 check_eq("lock acquisitions", reply.lock_acquisitions, 0).about(&about)?;
             }
         }
@@ -160,10 +156,10 @@ fn every_allocator_runs_every_pattern_without_a_leak() -> TestResult {
 fn percentiles_are_ordered() -> TestResult {
     let device = Device::open()?;
     for flags in [0, uapi::SLABLAB_BENCH_SINGLY] {
-        for subject in &SUBJECTS {
+        for subject in subjects() {
             let reply = device.bench(&slablab_bench {
                 flags,
-                ..small(*subject, BenchPattern::Churn)
+                ..small(subject, BenchPattern::Churn)
             })?;
             let order = [reply.min_ns, reply.p50_ns, reply.p99_ns, reply.max_ns];
             check(
@@ -237,7 +233,7 @@ fn operations_are_whole_rounds_unless_timed_singly() -> TestResult {
 
 fn lock_counts_are_reproducible() -> TestResult {
     let device = Device::open()?;
-    for subject in [BenchSubject::Hybrid, BenchSubject::Seed] {
+    for subject in BenchSubject::ENGINES {
         let bench = small(subject, BenchPattern::Replace);
         let first = device.bench(&bench)?.lock_acquisitions;
         check_eq(
@@ -430,12 +426,12 @@ fn blocks_that_may_not_fit_are_enospc() -> TestResult {
 fn more_than_the_budget_is_edquot() -> TestResult {
     let device = Device::open()?;
     let budget = device.info()?.private_bytes_max;
-    for subject in &SUBJECTS {
+    for subject in subjects() {
         // The pool alone fits into the budget, but not together with the metadata, slots and samples of the
         // bench.
         let bench = slablab_bench {
             pool_bytes: budget / POOL_UNIT * POOL_UNIT,
-            ..small(*subject, BenchPattern::Pair)
+            ..small(subject, BenchPattern::Pair)
         };
         refused(device.bench(&bench), Errno::DQUOT).about(subject)?;
     }
@@ -479,11 +475,11 @@ fn a_user_without_privilege_cannot_measure() -> TestResult {
 
 fn threads_measure_together() -> TestResult {
     let device = Device::open()?;
-    for subject in &SUBJECTS {
+    for subject in subjects() {
         for threads in [2, 3, uapi::SLABLAB_BENCH_THREADS_MAX] {
             let bench = slablab_bench {
                 threads,
-                ..small(*subject, BenchPattern::Churn)
+                ..small(subject, BenchPattern::Churn)
             };
             let about = format!("{subject}, {threads} threads");
             let replies = all(&device, &bench);

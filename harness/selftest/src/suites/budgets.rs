@@ -214,7 +214,7 @@ fn every_session_can_have_a_minimal_event_ring() -> TestResult {
 fn a_bench_is_charged_completely() -> TestResult {
     without_kasan()?;
     let device = Device::open()?;
-    for subject in [BenchSubject::Hybrid, BenchSubject::Seed] {
+    for subject in BenchSubject::ENGINES {
         let bench = slablab_bench {
             pool_bytes: 64 * MIB,
             ..small(subject, BenchPattern::Handover)

@@ -40,8 +40,8 @@ use super::{
         ChildRole, //
     },
     fixture::{
+        MAGAZINE_ENGINES,
         POOL_BYTES,
-        POOL_ENGINES,
         filled,
         has_pool,
         intact,
@@ -58,9 +58,9 @@ use super::{
 suite!("cpus" {
     Each a_block_can_be_freed_on_another_cpu,
     Each a_file_can_be_closed_during_calls,
-    Once taking_a_cpu_offline_leaks_nothing,
-    Once caches_are_flushed_while_a_cpu_goes_offline,
-    Once cpus_can_be_unplugged_under_load,
+    Magazines taking_a_cpu_offline_leaks_nothing,
+    Magazines caches_are_flushed_while_a_cpu_goes_offline,
+    Pools cpus_can_be_unplugged_under_load,
 });
 
 /// The CPU that tests take offline and online.
@@ -121,7 +121,7 @@ fn a_block_can_be_freed_on_another_cpu(engine: Engine) -> TestResult {
             exact(&device).about(format_args!("round {round}"))?;
         }
     }
-    if engine == Engine::Hybrid {
+    if MAGAZINE_ENGINES.contains(&engine) {
         device.shrink()?;
         check_eq("cached", device.stats()?.cached_bytes, 0)?;
     }
@@ -239,13 +239,13 @@ fn fill_magazines(device: &Device) -> TestResult<u32> {
     filled(device, 5000, 1)
 }
 
-fn taking_a_cpu_offline_leaks_nothing() -> TestResult {
+fn taking_a_cpu_offline_leaks_nothing(engine: Engine) -> TestResult {
     let guest = OfflineCpu::guest()?;
     for round in 0..rounds(4, 50) {
         let device = if round % 2 == 0 {
-            private_of(Engine::Hybrid, POOL_BYTES)?
+            private_of(engine, POOL_BYTES)?
         } else {
-            shared(Engine::Hybrid)?
+            shared(engine)?
         };
         let block = on(GUEST, || fill_magazines(&device))?;
         let before = device.stats()?;
@@ -283,10 +283,10 @@ fn taking_a_cpu_offline_leaks_nothing() -> TestResult {
 
 /// While a CPU goes offline or online, the kernel holds its lock on CPU hotplug. The module cannot acquire
 /// this lock meanwhile, and must not release it. The flushes are spread over the whole transition.
-fn caches_are_flushed_while_a_cpu_goes_offline() -> TestResult {
+fn caches_are_flushed_while_a_cpu_goes_offline(engine: Engine) -> TestResult {
     let guest = OfflineCpu::guest()?;
     let pools = (0..32)
-        .map(|_| private_of(Engine::Hybrid, POOL_BYTES))
+        .map(|_| private_of(engine, POOL_BYTES))
         .collect::<TestResult<Vec<_>>>()?;
     let flush = |pools: &[Device]| {
         pools.iter().try_for_each(|pool| -> TestResult {
@@ -326,29 +326,26 @@ fn caches_are_flushed_while_a_cpu_goes_offline() -> TestResult {
     Ok(())
 }
 
-fn cpus_can_be_unplugged_under_load() -> TestResult {
+fn cpus_can_be_unplugged_under_load(engine: Engine) -> TestResult {
     let guest = OfflineCpu::guest()?;
-    for engine in POOL_ENGINES {
-        let observer = shared(engine)?;
-        let before = observer.stats()?.live_blocks;
-        let start = |_| Child::start(ChildRole::Stress, engine);
-        let mut children = (0..3).map(start).collect::<TestResult<Vec<_>>>()?;
-        for child in &mut children {
-            child.heard()?;
-        }
-        for _ in 0..rounds(4, 50) {
-            guest.set(false)?;
-            thread::sleep(Duration::from_millis(10));
-            guest.set(true)?;
-            thread::sleep(Duration::from_millis(10));
-        }
-        check(
-            observer.stats()?.live_blocks > before,
-            "the children have live blocks",
-        )?;
-        children.into_iter().try_for_each(Child::kill)?;
-        check_eq("live blocks", observer.stats()?.live_blocks, before)?;
-        exact(&observer).about(engine)?;
+    let observer = shared(engine)?;
+    let before = observer.stats()?.live_blocks;
+    let start = |_| Child::start(ChildRole::Stress, engine);
+    let mut children = (0..3).map(start).collect::<TestResult<Vec<_>>>()?;
+    for child in &mut children {
+        child.heard()?;
     }
-    Ok(())
+    for _ in 0..rounds(4, 50) {
+        guest.set(false)?;
+        thread::sleep(Duration::from_millis(10));
+        guest.set(true)?;
+        thread::sleep(Duration::from_millis(10));
+    }
+    check(
+        observer.stats()?.live_blocks > before,
+        "the children have live blocks",
+    )?;
+    children.into_iter().try_for_each(Child::kill)?;
+    check_eq("live blocks", observer.stats()?.live_blocks, before)?;
+    exact(&observer)
 }

@@ -519,12 +519,10 @@ fn benches_survive_every_fault() -> TestResult {
     let faults = Faults::prepare()?;
     let device = Device::open()?;
     let used = device.info()?.private_bytes_used;
-    for subject in [
-        BenchSubject::Hybrid,
-        BenchSubject::Seed,
-        BenchSubject::Kmalloc,
-        BenchSubject::KmemCache,
-    ] {
+    for subject in [BenchSubject::Kmalloc, BenchSubject::KmemCache]
+        .into_iter()
+        .chain(BenchSubject::ENGINES)
+    {
         let bench = slablab_bench {
             pool_bytes: MIB,
             count: 4,

@@ -16,6 +16,7 @@ use crate::{
         Errno, //
     },
     rng::Rng,
+    sim::Pool,
     target::{
         Refused,
         Target, //
@@ -62,10 +63,21 @@ pub(super) const POOL_UNIT: u64 = 32 * KIB;
 pub(super) const POOL_BYTES: u64 = 4 * MIB;
 
 /// The engines that tests run on.
-pub(super) const ENGINES: [Engine; 3] = [Engine::Seed, Engine::Hybrid, Engine::Slub];
+pub(super) const ENGINES: [Engine; POOL_ENGINES.len() + 1] = {
+    let mut engines = [Engine::Slub; POOL_ENGINES.len() + 1];
+    let mut n = 0;
+    while n < POOL_ENGINES.len() {
+        engines[n] = POOL_ENGINES[n];
+        n += 1;
+    }
+    engines
+};
 
-/// The engines that have pools.
-pub(super) const POOL_ENGINES: [Engine; 2] = [Engine::Seed, Engine::Hybrid];
+/// The engines that have pools in every module: those of `sim`.
+pub(super) const POOL_ENGINES: [Engine; Pool::ENGINES.len()] = Pool::ENGINES;
+
+/// The engines that have magazines. These engines also support MAP and SHRINK.
+pub(super) const MAGAZINE_ENGINES: [Engine; 2] = [Engine::Hybrid, Engine::Extent];
 
 /// Returns whether an engine has pools.
 pub(super) fn has_pool(engine: Engine) -> bool {
@@ -74,7 +86,7 @@ pub(super) fn has_pool(engine: Engine) -> bool {
 
 /// Returns whether an engine supports MAP.
 pub(super) fn has_map(engine: Engine) -> bool {
-    engine == Engine::Hybrid
+    MAGAZINE_ENGINES.contains(&engine)
 }
 
 /// Opens a session, with a private pool if the engine has pools.

@@ -45,7 +45,7 @@ suite!("lockstep" {
     Once a_small_pool_refuses_the_same_requests,
     Once an_extended_pool_has_the_same_answers,
     Once recorded_sessions_have_the_same_answers_and_events,
-    Once ten_traces_of_a_hundred_thousand_operations_have_the_same_answers,
+    Magazines ten_traces_of_a_hundred_thousand_operations_have_the_same_answers,
 });
 
 /// The fields of a cost: path, cause, class, order, splits, merges and fragmentation.
@@ -286,9 +286,9 @@ const TRACES: [TraceParameters; 10] = [
     },
 ];
 
-fn ten_traces_of_a_hundred_thousand_operations_have_the_same_answers() -> TestResult {
+fn ten_traces_of_a_hundred_thousand_operations_have_the_same_answers(engine: Engine) -> TestResult {
     for (number, parameters) in TRACES.iter().enumerate() {
-        let (device, sim, _cpu) = pair(Engine::Hybrid, 8 * MIB)?;
+        let (device, sim, _cpu) = pair(engine, 8 * MIB)?;
         let mut random = Rng::new(number as u64 + 1);
         let mut live = Vec::new();
         for n in 0..100_000 {

@@ -125,7 +125,7 @@ fn a_new_pool_is_one_free_block() -> TestResult {
     let whole = Extent {
         page: 0,
         pages: 256,
-        what: Use::Free { order: 8 },
+        what: Use::Free,
     };
     check_eq("regions", map.regions.len(), 1)?;
     check_eq("pages", map.regions[0].pages, 256)?;
@@ -172,7 +172,7 @@ fn the_map_shows_an_allocation_and_its_free() -> TestResult {
         slab(1),
     )?;
     device.free(large.handle)?;
-    let free = matches!(at(large.offset)?.what, Use::Free { .. });
+    let free = at(large.offset)?.what == Use::Free;
     check_eq("the freed pages are free", free, true)?;
     device.free(other.handle)?;
     sound(&device)
@@ -217,13 +217,17 @@ fn the_map_agrees_with_the_statistics() -> TestResult {
     let device = mappable(8 * MIB)?;
     for round in 0..3 {
         let (map, stats) = (PoolMap::read(&device)?, device.stats()?);
-        let (mut free, mut large, mut out) = (0, 0, 0);
+        let (mut free, mut largest, mut large, mut out) = (0, 0, 0, 0);
         let mut classes = vec![(0, 0); stats.class_count as usize];
         for extent in map.extents() {
             let bytes = u64::from(extent.pages) * PAGE;
             match extent.what {
-                Use::Free { order } => {
-                    check_eq("bytes of a free block", uapi::PAGE_BYTES << order, bytes)?;
+                Use::Free => {
+                    check(
+                        extent.pages.is_power_of_two(),
+                        "the pages of a free block are a power of two",
+                    )?;
+                    largest = bytes.max(largest);
                     free += bytes;
                 }
                 Use::Large => {
@@ -240,10 +244,12 @@ fn the_map_agrees_with_the_statistics() -> TestResult {
                     class.1 += u64::from(used);
                     out += u64::from(used);
                 }
+                Use::Mixed { .. } => check(false, "an engine with slabs has no mixed pages")?,
             }
         }
         let about = format!("round {round}");
         check_eq("free bytes", free, stats.free_bytes).about(&about)?;
+        check_eq("largest free block", largest, stats.largest_free_bytes).about(&about)?;
         // In the map, objects in magazines count as used.
         let kept: u64 = (stats.classes.iter().map(|class| class.magazine_blocks))
             .chain(stats.orders.iter().map(|order| order.magazine_blocks))
@@ -379,7 +385,7 @@ fn map_writes_only_the_reported_extents() -> TestResult {
     device.alloc(10_000, 8)?;
     let untouched = slablab_extent {
         page: u32::MAX,
-        reserved: 0xff,
+        largest_free: u16::MAX,
         ..Default::default()
     };
     let mut extents = [untouched; 64];
@@ -387,19 +393,12 @@ fn map_writes_only_the_reported_extents() -> TestResult {
     let (written, rest) = extents.split_at(reply.count as usize);
     check(written.len() > 2, "the map has at least three extents")?;
     for extent in written {
-        check_eq("reserved", extent.reserved, 0)?;
-        let (class, order) = (u32::from(extent.class_index), u32::from(extent.order));
-        let kind = u32::from(extent.kind);
+        // Only mixed pages have this field.
+        check_eq("longest free run", extent.largest_free, 0)?;
         check_eq(
-            "class is NO_CLASS, order is NO_ORDER",
-            (
-                class == uapi::SLABLAB_NO_CLASS,
-                order == uapi::SLABLAB_NO_ORDER,
-            ),
-            (
-                kind != uapi::SLABLAB_EXTENT_SLAB,
-                kind != uapi::SLABLAB_EXTENT_FREE,
-            ),
+            "class is NO_CLASS",
+            u32::from(extent.class_index) == uapi::SLABLAB_NO_CLASS,
+            u32::from(extent.kind) != uapi::SLABLAB_EXTENT_SLAB,
         )?;
     }
     let same = rest

@@ -71,6 +71,7 @@ pub(crate) use roles::play;
 
 use fixture::{
     ENGINES,
+    MAGAZINE_ENGINES,
     POOL_ENGINES, //
 };
 use kmsg::KernelLog;
@@ -92,6 +93,8 @@ enum Body {
     Each(fn(Engine) -> TestResult),
     /// The test runs on each engine that has pools.
     Pools(fn(Engine) -> TestResult),
+    /// The test runs on each engine that has magazines.
+    Magazines(fn(Engine) -> TestResult),
     /// The test runs once, with the file of the module, which the test loads and unloads.
     Life(fn(&Module) -> TestResult),
 }
@@ -191,6 +194,9 @@ impl Suite {
                 }),
                 Body::Each(run) => cases.extend(ENGINES.map(|engine| on(engine, run))),
                 Body::Pools(run) => cases.extend(POOL_ENGINES.map(|engine| on(engine, run))),
+                Body::Magazines(run) => {
+                    cases.extend(MAGAZINE_ENGINES.map(|engine| on(engine, run)));
+                }
                 Body::Life(run) => {
                     let module = module.cloned().map(Module::new);
                     cases.push(Case {

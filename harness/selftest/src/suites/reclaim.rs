@@ -43,9 +43,9 @@ use super::{
 };
 
 suite!("reclaim" {
-    Once magazines_of_a_cpu_under_a_real_time_task_are_reclaimed,
-    Once no_request_is_refused_because_another_task_was_preempted,
-    Once an_idle_cpu_releases_the_reserve,
+    Magazines magazines_of_a_cpu_under_a_real_time_task_are_reclaimed,
+    Magazines no_request_is_refused_because_another_task_was_preempted,
+    Magazines an_idle_cpu_releases_the_reserve,
 });
 
 /// The size of a page in bytes.
@@ -71,11 +71,11 @@ fn fill(device: &Device, size: u64) -> TestResult<Vec<u32>> {
     }
 }
 
-fn magazines_of_a_cpu_under_a_real_time_task_are_reclaimed() -> TestResult {
+fn magazines_of_a_cpu_under_a_real_time_task_are_reclaimed(engine: Engine) -> TestResult {
     /// After this time the task ends, and the test fails.
     const PATIENCE: Duration = Duration::from_secs(20);
     two_cpus()?;
-    let device = private_of(Engine::Hybrid, MIB)?;
+    let device = private_of(engine, MIB)?;
     let here = CpuPin::to(0)?;
     let blocks = (0..40).map(|_| Ok(device.alloc(64, 8)?.handle));
     let blocks = blocks.collect::<TestResult<Vec<_>>>()?;
@@ -134,13 +134,13 @@ fn magazines_of_a_cpu_under_a_real_time_task_are_reclaimed() -> TestResult {
 
 /// Two tasks on one CPU never have more live blocks than fit. One task has a higher priority and
 /// preempts the other one at any point.
-fn no_request_is_refused_because_another_task_was_preempted() -> TestResult {
+fn no_request_is_refused_because_another_task_was_preempted(engine: Engine) -> TestResult {
     /// The pages of the pool, the maximum number of live pages of each task, and the pages that always stay
     /// free.
     const PAGES: u64 = 1024;
     const EACH: usize = 300;
     const SPARE: u64 = 8;
-    let device = private_of(Engine::Hybrid, PAGES * PAGE)?;
+    let device = private_of(engine, PAGES * PAGE)?;
     let _here = CpuPin::to(0)?;
     for _ in 0..PAGES - 2 * EACH as u64 - SPARE {
         device.alloc(PAGE, 8)?;
@@ -194,11 +194,11 @@ fn no_request_is_refused_because_another_task_was_preempted() -> TestResult {
     sound(&device)
 }
 
-fn an_idle_cpu_releases_the_reserve() -> TestResult {
+fn an_idle_cpu_releases_the_reserve(engine: Engine) -> TestResult {
     /// The number of pairs of ALLOC and FREE after which every ALLOC must be served from a magazine.
     const PAIRS: u64 = 1000;
     two_cpus()?;
-    let device = private_of(Engine::Hybrid, MIB)?;
+    let device = private_of(engine, MIB)?;
     {
         let _there = CpuPin::to(1)?;
         // Blocks of many sizes are allocated and freed several times. The magazines of CPU 1 grow until they

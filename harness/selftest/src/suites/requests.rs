@@ -45,7 +45,7 @@ suite!("requests" {
     Each a_reply_has_the_path_and_its_cost,
     Once a_full_pool_is_enomem_and_exhausted,
     Once scattered_free_memory_is_enomem_and_fragmented,
-    Once a_fragmented_refusal_has_linuxs_fragmentation_index,
+    Magazines a_fragmented_refusal_has_linuxs_fragmentation_index,
     Once a_realloc_that_finds_no_memory_leaves_the_block,
     Once a_pool_that_was_full_allocates_again,
     Each binding_after_allocating_is_ebusy,
@@ -234,12 +234,19 @@ fn a_reply_has_the_path_and_its_cost(engine: Engine) -> TestResult {
         )?;
         let path = u32::from(block.cost.path);
         if has_pool(engine) {
-            let paths = [
-                uapi::SLABLAB_PATH_SLAB,
-                uapi::SLABLAB_PATH_GROWTH,
-                uapi::SLABLAB_PATH_BUDDY, //
-            ];
-            check(paths.contains(&path), "the path is SLAB, GROWTH or BUDDY").about(&about)?;
+            let paths: &[u32] = match engine {
+                Engine::Extent => &[uapi::SLABLAB_PATH_OTHER],
+                _ => &[
+                    uapi::SLABLAB_PATH_SLAB,
+                    uapi::SLABLAB_PATH_GROWTH,
+                    uapi::SLABLAB_PATH_BUDDY, //
+                ],
+            };
+            check(
+                paths.contains(&path),
+                format_args!("the path {path} is one of {paths:?}"),
+            )
+            .about(&about)?;
             check(
                 block.offset + block.usable <= POOL_BYTES,
                 "the block is in the pool",
@@ -292,8 +299,8 @@ fn scattered_free_memory_is_enomem_and_fragmented() -> TestResult {
     sound(&device)
 }
 
-fn a_fragmented_refusal_has_linuxs_fragmentation_index() -> TestResult {
-    let device = private_of(Engine::Hybrid, MIB)?;
+fn a_fragmented_refusal_has_linuxs_fragmentation_index(engine: Engine) -> TestResult {
+    let device = private_of(engine, MIB)?;
     let mut placed = Vec::new();
     while let Ok(block) = device.alloc(8 * KIB, 1) {
         placed.push((block.offset, block.handle));

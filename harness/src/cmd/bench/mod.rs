@@ -17,7 +17,12 @@ use std::{
 use anyhow::bail;
 use clap::{
     Args,
-    ValueEnum, //
+    ValueEnum,
+    builder::{
+        PossibleValue,
+        PossibleValuesParser,
+        TypedValueParser, //
+    }, //
 };
 
 use crate::{
@@ -33,7 +38,7 @@ use crate::{
 use document::BenchDocument;
 use suite::Group;
 
-/// Measure hybrid, seed and Linux's own allocators with loops in the kernel
+/// Measure the engines and Linux's own allocators with loops in the kernel
 ///
 /// Each call of BENCH creates its own allocator, so the shared pools and other sessions are not
 /// affected. Every loop runs twice: once to check its blocks and once to measure its time. The exit
@@ -47,8 +52,8 @@ pub(crate) struct BenchArgs {
     patterns: Vec<Group>,
 
     /// Only these allocators [default: all but student]; the empty loop, which is subtracted, always runs
-    #[arg(long = "engine", value_enum, value_name = "ENGINE")]
-    engines: Vec<EngineColumn>,
+    #[arg(long = "engine", value_parser = allocator(), value_name = "ENGINE")]
+    engines: Vec<BenchSubject>,
 
     /// Measure fewer sizes with shorter loops, as a quick test
     #[arg(long)]
@@ -72,32 +77,16 @@ pub(crate) struct BenchArgs {
     lock_prefixes: Option<u32>,
 }
 
-/// An allocator, as the command line names it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum EngineColumn {
-    /// The engine hybrid
-    Hybrid,
-    /// The engine seed under its lock
-    Seed,
-    /// __kmalloc and kfree
-    Kmalloc,
-    /// A kmem_cache for blocks of the size
-    #[value(name = "kmem_cache")]
-    KmemCache,
-    /// Your allocator under a spinlock, if the module was built with STUDENT=1
-    Student,
-}
-
-impl From<EngineColumn> for BenchSubject {
-    fn from(engine: EngineColumn) -> Self {
-        match engine {
-            EngineColumn::Hybrid => Self::Hybrid,
-            EngineColumn::Seed => Self::Seed,
-            EngineColumn::Kmalloc => Self::Kmalloc,
-            EngineColumn::KmemCache => Self::KmemCache,
-            EngineColumn::Student => Self::Student,
-        }
-    }
+/// Parses the name of an allocator that can be chosen.
+fn allocator() -> impl TypedValueParser<Value = BenchSubject> {
+    let others = BenchSubject::ALL
+        .iter()
+        .filter(|subject| **subject != BenchSubject::Nothing);
+    PossibleValuesParser::new(others.map(|subject| {
+        let help = subject.comment().trim_end_matches('.');
+        PossibleValue::new(subject.name()).help(help)
+    }))
+    .try_map(|name| BenchSubject::from_name(&name).ok_or("no such allocator"))
 }
 
 impl BenchArgs {
@@ -112,15 +101,12 @@ impl BenchArgs {
 
     /// Returns the subjects to measure.
     fn subjects(&self) -> Vec<BenchSubject> {
-        let mut subjects = run::COLUMNS.to_vec();
-        subjects.retain(|subject| {
-            let asked = |engine: &EngineColumn| BenchSubject::from(*engine) == *subject;
-            match subject {
-                BenchSubject::Nothing => true,
-                // The module has this engine only if it was built for a learner.
-                BenchSubject::Student => self.engines.iter().any(asked),
-                _ => self.engines.is_empty() || self.engines.iter().any(asked),
-            }
+        let mut subjects = BenchSubject::ALL.to_vec();
+        subjects.retain(|subject| match subject {
+            BenchSubject::Nothing => true,
+            // The module has this engine only if it was built for a learner.
+            BenchSubject::Student => self.engines.contains(subject),
+            _ => self.engines.is_empty() || self.engines.contains(subject),
         });
         subjects
     }

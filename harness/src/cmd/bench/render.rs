@@ -8,7 +8,6 @@ use super::{
         BenchRow,
         Measured, //
     },
-    run::COLUMNS,
     suite::Group,
     targets::{
         PerformanceTarget,
@@ -134,7 +133,7 @@ fn groups(document: &BenchDocument) -> String {
 
 /// Returns the table of a group.
 fn table(rows: &[BenchRow]) -> String {
-    let mut columns = COLUMNS.to_vec();
+    let mut columns = BenchSubject::ALL.to_vec();
     let has_student = |row: &BenchRow| row.of(BenchSubject::Student).is_some();
     if !rows.iter().any(has_student) {
         columns.retain(|subject| *subject != BenchSubject::Student);
@@ -144,8 +143,8 @@ fn table(rows: &[BenchRow]) -> String {
         BenchSubject::Nothing => ("(loop)", Side::Right),
         subject => (subject.name(), Side::Right),
     }));
-    headings.push(("locks: hybrid", Side::Right));
-    headings.push(("locks: seed", Side::Right));
+    let engines = BenchSubject::ENGINES.map(|engine| (engine, format!("locks: {engine}")));
+    headings.extend(engines.iter().map(|(_, name)| (&**name, Side::Right)));
     let mut table = Table::new(headings);
     for row in rows {
         let mut cells = vec![row.name.clone()];
@@ -163,8 +162,7 @@ fn table(rows: &[BenchRow]) -> String {
                 .map(|subject| cost(*subject).unwrap_or_else(|| "–".to_owned())),
         );
         cells.extend(
-            [BenchSubject::Hybrid, BenchSubject::Seed]
-                .map(|subject| locks(subject).unwrap_or_else(|| "–".to_owned())),
+            BenchSubject::ENGINES.map(|engine| locks(engine).unwrap_or_else(|| "–".to_owned())),
         );
         table.row(cells.into_iter().map(Cell::from));
     }

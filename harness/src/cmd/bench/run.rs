@@ -42,7 +42,6 @@ use crate::{
     errno::Name,
     target::Target,
     uapi::{
-        self,
         BenchSubject,
         slablab_bench, //
     },
@@ -243,15 +242,3 @@ fn progress(rows: usize) -> ProgressBar {
     }
     bar
 }
-
-/// The subjects in the order of the tables' columns.
-pub(super) const COLUMNS: [BenchSubject; 6] = [
-    BenchSubject::Hybrid,
-    BenchSubject::Seed,
-    BenchSubject::Student,
-    BenchSubject::Kmalloc,
-    BenchSubject::KmemCache,
-    BenchSubject::Nothing,
-];
-
-const _: () = assert!(COLUMNS.len() == uapi::SLABLAB_BENCH_STUDENT as usize + 1);

@@ -23,14 +23,16 @@ use super::{
 };
 use crate::{
     rng::Rng,
+    sim::Pool,
     uapi::{
         self,
         slablab_operation, //
     },
 };
 
-/// The maximum number of open files of a process.
-pub(super) const SLOTS: usize = 7;
+/// The maximum number of open files of a process: two shared pools, two private pools of each engine, and a file
+/// without a session.
+pub(super) const SLOTS: usize = 2 + 2 * Pool::ENGINES.len() + 1;
 
 /// The kinds of calls. The first kinds are the commands, indexed by their numbers.
 pub(super) const KINDS: [&str; 25] = [

@@ -80,6 +80,7 @@ use crate::{
         raw_ioctl,
         request, //
     },
+    sim::Pool,
     target::Target,
     uapi::{
         self,
@@ -138,22 +139,16 @@ impl FuzzSession {
     fn open(slot: usize) -> Result<Self, Errno> {
         const POOL_BYTES: u64 = 1 << 20;
         let device = Device::open()?;
-        match slot {
-            0 => device.bind(Engine::Seed.raw(), 0, 0)?,
-            1 => device.bind(Engine::Slub.raw(), 0, 0)?,
-            2 => device.bind(Engine::Seed.raw(), uapi::SLABLAB_BIND_PRIVATE, POOL_BYTES)?,
-            3 => device.bind(Engine::Hybrid.raw(), uapi::SLABLAB_BIND_PRIVATE, POOL_BYTES)?,
-            4 | 5 => {
-                let engine = if slot == 4 {
-                    Engine::Seed
-                } else {
-                    Engine::Hybrid
-                };
-                let flags = uapi::SLABLAB_BIND_PRIVATE | uapi::SLABLAB_BIND_DEBUG;
-                device.bind(engine.raw(), flags, POOL_BYTES)?;
-            }
-            // The session stays unbound: its calls bind it.
-            _ => {}
+        let private = [0, uapi::SLABLAB_BIND_DEBUG].map(|mode| uapi::SLABLAB_BIND_PRIVATE | mode);
+        let pools = Pool::ENGINES
+            .into_iter()
+            .flat_map(|engine| private.map(|flags| (engine, flags, POOL_BYTES)));
+        let mut kinds = [(Engine::Seed, 0, 0), (Engine::Slub, 0, 0)]
+            .into_iter()
+            .chain(pools);
+        // The session of the last slot stays unbound: its calls bind it.
+        if let Some((engine, flags, pool_bytes)) = kinds.nth(slot) {
+            device.bind(engine.raw(), flags, pool_bytes)?;
         }
         Ok(Self {
             file: device.into(),

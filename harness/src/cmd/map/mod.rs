@@ -57,7 +57,7 @@ use crate::{
 /// The width of the map in columns if the output is no terminal.
 const WIDTH: usize = 80;
 
-/// Draw a pool: the use of each page, the fill of the slabs, the sizes of the free blocks
+/// Draw a pool: the use of each page, the fill of slabs and mixed pages, the sizes of the free blocks
 ///
 /// The default is the shared pool of hybrid in the kernel. The pool is empty unless a program uses
 /// it: start `slablab stress --engine hybrid --shared &` first. With --demo, the command draws a
@@ -92,7 +92,7 @@ pub(crate) struct MapArgs {
     pool: u64,
 }
 
-/// A block of pages, for JSON.
+/// An extent, for JSON.
 #[derive(Serialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 enum MapBlock {
@@ -110,6 +110,13 @@ enum MapBlock {
         object_bytes: u64,
         objects: u16,
         used: u16,
+    },
+    Mixed {
+        page: u32,
+        pages: u32,
+        blocks: u16,
+        used_bytes: u16,
+        largest_free_bytes: u16,
     },
 }
 
@@ -163,7 +170,7 @@ fn draw(args: &MapArgs) -> anyhow::Result<ExitCode> {
     report::print(if args.json {
         serde_json::to_string_pretty(&MapDocument::new(&map, &classes))? + "\n"
     } else {
-        picture::draw(&map, &classes, has_granules(&target), width())
+        picture::draw(&map, &classes, has_slabs(&target), width())
     })?;
     Ok(ExitCode::SUCCESS)
 }
@@ -174,16 +181,19 @@ pub(crate) fn text(target: &dyn Target, drawing: &mut Drawing<'_>) -> Result<Str
     Ok(picture::draw(
         &map,
         &class_bytes(target)?,
-        has_granules(target),
+        has_slabs(target),
         width(),
     ))
 }
 
-/// Returns whether the engine of a session knows live and free memory only.
-fn has_granules(target: &dyn Target) -> bool {
-    target
+/// Returns whether the engine of a session has slabs and blocks of whole pages. In the other engines, blocks of all sizes
+/// share pages.
+fn has_slabs(target: &dyn Target) -> bool {
+    let engine = target
         .info()
-        .is_ok_and(|info| Engine::from_raw(info.engine) == Some(Engine::Student))
+        .ok()
+        .and_then(|info| Engine::from_raw(info.engine));
+    matches!(engine, Some(Engine::Seed | Engine::Hybrid))
 }
 
 /// Returns the rule that the allocator of the engine `student` broke, if any.
@@ -214,7 +224,7 @@ impl MapDocument {
             let blocks = region.extents.iter().map(|extent| {
                 let (page, pages) = (extent.page, extent.pages);
                 match extent.what {
-                    Use::Free { .. } => MapBlock::Free { page, pages },
+                    Use::Free => MapBlock::Free { page, pages },
                     Use::Large => MapBlock::Large { page, pages },
                     Use::Slab {
                         class,
@@ -226,6 +236,17 @@ impl MapDocument {
                         object_bytes: object_bytes(classes, class),
                         objects,
                         used,
+                    },
+                    Use::Mixed {
+                        blocks,
+                        used_bytes,
+                        largest_free_bytes,
+                    } => MapBlock::Mixed {
+                        page,
+                        pages,
+                        blocks,
+                        used_bytes,
+                        largest_free_bytes,
                     },
                 }
             });

@@ -14,7 +14,6 @@ use anstyle::{
 
 use crate::{
     map::{
-        GRANULES,
         PoolMap,
         RegionMap,
         Use,
@@ -50,14 +49,16 @@ const SPARSE: Style = AnsiColor::Red.on_default();
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Symbol {
     Large,
+    Mixed,
     Class(u8),
 }
 
-/// The pages and objects of one symbol among the pages of a character.
+/// The pages of one symbol among the pages of a character, and how full they are: objects of slabs, or bytes of mixed
+/// pages.
 #[derive(Clone, Copy, Debug, Default)]
 struct Share {
     pages: u32,
-    objects: u32,
+    total: u32,
     used: u32,
 }
 
@@ -66,38 +67,41 @@ type PageCell = BTreeMap<Symbol, Share>;
 
 /// Returns the letter of a class.
 fn letter(class: u8) -> char {
-    if class == GRANULES {
-        return '+';
-    }
     LETTERS
         .get(usize::from(class))
         .map_or('?', |letter| char::from(*letter))
 }
+
+/// The characters of mixed pages, emptiest first. Only a full page has the last one.
+const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
 /// Returns the largest power of two that is not above `number`, which is not 0.
 fn power_of_two(number: usize) -> usize {
     1 << number.ilog2()
 }
 
-/// Draws a map for a terminal of `width` columns; `classes` are the bytes of the classes' objects. With `has_granules` the
-/// engine knows live and free memory only.
-pub(super) fn draw(map: &PoolMap, classes: &[u64], has_granules: bool, width: usize) -> String {
+/// Draws a map for a terminal of `width` columns; `classes` are the bytes of the classes' objects. Without `has_slabs`,
+/// blocks of all sizes share pages.
+pub(super) fn draw(map: &PoolMap, classes: &[u64], has_slabs: bool, width: usize) -> String {
     let mut text = String::new();
     for (number, region) in map.regions.iter().enumerate() {
         text += &draw_region(number, region, map.page_bytes, width);
         text.push('\n');
     }
-    if has_granules {
-        text += &granule_legend();
-        text.push('\n');
-        return text + &granule_summary(map);
-    }
+    let legend = if has_slabs { legend } else { mixed_legend };
     text += &legend();
     text.push('\n');
-    text += &summary(map, classes);
-    let by_class = class_table(map, classes);
-    let by_size = free_table(map);
-    for table in [by_class, by_size].into_iter().flatten() {
+    text += &if has_slabs {
+        summary(map, classes)
+    } else {
+        mixed_summary(map)
+    };
+    let tables = [
+        class_table(map, classes),
+        mixed_table(map),
+        free_table(map, has_slabs),
+    ];
+    for table in tables.into_iter().flatten() {
         text.push('\n');
         text += &table;
     }
@@ -115,7 +119,7 @@ fn draw_region(number: usize, region: &RegionMap, page_bytes: u32, width: usize)
         count(pages as u64),
         bytes(u64::from(region.pages) * u64::from(page_bytes)),
     );
-    for (index, cells) in cells(region, each).chunks(row).enumerate() {
+    for (index, cells) in cells(region, page_bytes, each).chunks(row).enumerate() {
         let _ = write!(text, "{:>width$}  ", index * row * each, width = MARGIN - 2);
         for cell in cells {
             let (symbol, style) = character(cell);
@@ -127,17 +131,18 @@ fn draw_region(number: usize, region: &RegionMap, page_bytes: u32, width: usize)
 }
 
 /// Cuts a region into groups of `each` pages.
-fn cells(region: &RegionMap, each: usize) -> Vec<PageCell> {
+fn cells(region: &RegionMap, page_bytes: u32, each: usize) -> Vec<PageCell> {
     let mut cells = vec![PageCell::new(); (region.pages as usize).div_ceil(each)];
     for extent in &region.extents {
-        let (symbol, objects, used) = match extent.what {
-            Use::Free { .. } => continue,
+        let (symbol, total, used) = match extent.what {
+            Use::Free => continue,
             Use::Large => (Symbol::Large, 0, 0),
             Use::Slab {
                 class,
                 objects,
                 used,
-            } => (Symbol::Class(class), objects, used),
+            } => (Symbol::Class(class), u32::from(objects), used),
+            Use::Mixed { used_bytes, .. } => (Symbol::Mixed, page_bytes, used_bytes),
         };
         for page in extent.page..extent.page.saturating_add(extent.pages) {
             let Some(cell) = cells.get_mut(page as usize / each) else {
@@ -145,7 +150,7 @@ fn cells(region: &RegionMap, each: usize) -> Vec<PageCell> {
             };
             let share = cell.entry(symbol).or_default();
             share.pages += 1;
-            share.objects += u32::from(objects);
+            share.total += total;
             share.used += u32::from(used);
         }
     }
@@ -158,14 +163,23 @@ fn character(cell: &PageCell) -> (char, Style) {
     match most {
         None => ('.', FREE),
         Some((Symbol::Large, _)) => ('#', LARGE),
-        Some((Symbol::Class(class), share)) => {
-            let style = match share {
-                Share { used: 0, .. } => FREE,
-                Share { objects, used, .. } if used >= objects => FULL,
-                Share { objects, used, .. } if used * 4 >= *objects => PARTIAL,
-                _ => SPARSE,
-            };
-            (letter(*class), style)
+        Some((Symbol::Mixed, share)) => {
+            let full = BARS.len() - 1;
+            let part = u64::from(share.used) * full as u64 / u64::from(share.total.max(1));
+            (BARS[full.min(part as usize)], share.style())
+        }
+        Some((Symbol::Class(class), share)) => (letter(*class), share.style()),
+    }
+}
+
+impl Share {
+    /// Returns the colour that says how full the pages are.
+    fn style(&self) -> Style {
+        match self {
+            Self { used: 0, .. } => FREE,
+            Self { total, used, .. } if used >= total => FULL,
+            Self { total, used, .. } if used * 4 >= *total => PARTIAL,
+            _ => SPARSE,
         }
     }
 }
@@ -180,36 +194,94 @@ fn legend() -> String {
     )
 }
 
-/// Returns the legend of a map whose engine knows neither slabs nor blocks.
-fn granule_legend() -> String {
+/// Returns the legend of a map in which blocks of all sizes share pages.
+fn mixed_legend() -> String {
     format!(
-        "{FREE}.{FREE:#} free pages   {LARGE}#{LARGE:#} live pages   + pages with live and free memory\n\
-         colour of +: {PARTIAL}yellow{PARTIAL:#}, or {SPARSE}red if less than a quarter is live{SPARSE:#}\n"
+        "{FREE}.{FREE:#} free pages   {LARGE}#{LARGE:#} pages of one block   \
+         {} mixed pages, by their used bytes\n\
+         colour of a mixed page: {FULL}green full{FULL:#}, {PARTIAL}yellow partly used{PARTIAL:#}, \
+         {SPARSE}red less than a quarter used{SPARSE:#}\n",
+        BARS.iter().collect::<String>()
     )
 }
 
-/// Returns the line that splits the pool's bytes by use, if the engine knows neither slabs nor blocks.
-fn granule_summary(map: &PoolMap) -> String {
-    let (mut free, mut live, mut mixed, mut mixed_live) = (0, 0, 0, 0);
+/// Returns the line that splits the pool's bytes by use, if blocks of all sizes share pages.
+fn mixed_summary(map: &PoolMap) -> String {
+    let (mut free, mut large, mut mixed, mut used) = (0, 0, 0, 0);
     for extent in map.extents() {
         let size = u64::from(extent.pages) * u64::from(map.page_bytes);
         match extent.what {
-            Use::Free { .. } => free += size,
-            Use::Large => live += size,
-            Use::Slab { class, used, .. } => {
+            Use::Free => free += size,
+            Use::Large | Use::Slab { .. } => large += size,
+            Use::Mixed { used_bytes, .. } => {
                 mixed += size;
-                mixed_live += u64::from(used) * object_bytes(&[], class);
+                used += u64::from(used_bytes);
             }
         }
     }
     format!(
-        "{} = {} in live pages + {} in pages with live and free memory ({} live) + {} in free pages\n",
-        bytes(free + live + mixed),
-        bytes(live),
+        "{} = {} in mixed pages ({} used) + {} in pages of one block + {} in free pages\n",
+        bytes(free + large + mixed),
         bytes(mixed),
-        percent(mixed_live, mixed),
+        percent(used, mixed),
+        bytes(large),
         bytes(free),
     )
+}
+
+/// Returns the mixed pages by how full they are.
+fn mixed_table(map: &PoolMap) -> Option<String> {
+    const NAMES: [&str; 5] = [
+        "below 25 %",
+        "25 to 49 %",
+        "50 to 74 %",
+        "75 to 99 %",
+        "full",
+    ];
+    let mut sums = [[0_u64; 4]; NAMES.len()];
+    let page_bytes = u64::from(map.page_bytes);
+    for extent in map.extents() {
+        if let Use::Mixed {
+            blocks,
+            used_bytes,
+            largest_free_bytes,
+        } = extent.what
+        {
+            let used = u64::from(used_bytes);
+            let quarter = used * 4 / page_bytes.max(1);
+            let [pages, begin, free, largest] = &mut sums[(quarter as usize).min(NAMES.len() - 1)];
+            *pages += 1;
+            *begin += u64::from(blocks);
+            *free += page_bytes.saturating_sub(used);
+            *largest = u64::from(largest_free_bytes).max(*largest);
+        }
+    }
+    let mut table = Table::new([
+        ("mixed pages", Side::Left),
+        ("pages", Side::Right),
+        ("blocks", Side::Right),
+        ("free bytes", Side::Right),
+        ("longest free run in a page", Side::Right),
+    ]);
+    for (name, [pages, begin, free, largest]) in NAMES.iter().zip(&sums).rev() {
+        if *pages > 0 {
+            table.row([
+                (*name).into(),
+                count(*pages).into(),
+                // An engine that does not know its blocks reports 0.
+                if *begin == 0 {
+                    "-".into()
+                } else {
+                    count(*begin).into()
+                },
+                bytes(*free).into(),
+                bytes(*largest).into(),
+            ]);
+        }
+    }
+    sums.iter()
+        .any(|[pages, ..]| *pages > 0)
+        .then(|| table.to_string())
 }
 
 /// Returns a part of a whole in per cent.
@@ -223,8 +295,8 @@ fn summary(map: &PoolMap, classes: &[u64]) -> String {
     for extent in map.extents() {
         let size = u64::from(extent.pages) * u64::from(map.page_bytes);
         match extent.what {
-            Use::Large => large += size,
-            Use::Free { .. } => {
+            Use::Large | Use::Mixed { .. } => large += size,
+            Use::Free => {
                 free += size;
                 largest = size.max(largest);
             }
@@ -285,24 +357,26 @@ fn class_table(map: &PoolMap, classes: &[u64]) -> Option<String> {
     (!sums.is_empty()).then(|| table.to_string())
 }
 
-/// Returns how many blocks of each size are free.
-fn free_table(map: &PoolMap) -> Option<String> {
-    let mut sums: BTreeMap<u8, (u64, u64)> = BTreeMap::new();
+/// Returns how many blocks of each size are free or, without `has_slabs`, how many runs of whole pages are free, by their
+/// length rounded down to a power of two.
+fn free_table(map: &PoolMap, has_slabs: bool) -> Option<String> {
+    let mut sums: BTreeMap<u32, (u64, u64)> = BTreeMap::new();
     for extent in map.extents() {
-        if let Use::Free { order } = extent.what {
-            let sum = sums.entry(order).or_default();
+        if extent.what == Use::Free && extent.pages > 0 {
+            let sum = sums.entry(extent.pages.ilog2()).or_default();
             sum.0 += 1;
             sum.1 += u64::from(extent.pages) * u64::from(map.page_bytes);
         }
     }
-    let mut table = Table::new([
-        ("block size", Side::Right),
-        ("free blocks", Side::Right),
-        ("free bytes", Side::Right),
-    ]);
-    for (number, size) in sums.values() {
+    let names = if has_slabs {
+        ["block size", "free blocks", "free bytes"]
+    } else {
+        ["free pages from", "runs", "free bytes"]
+    };
+    let mut table = Table::new(names.map(|name| (name, Side::Right)));
+    for (order, (number, size)) in &sums {
         table.row([
-            bytes(size / number).into(),
+            bytes(u64::from(map.page_bytes) << order).into(),
             count(*number).into(),
             bytes(*size).into(),
         ]);
@@ -351,13 +425,13 @@ mod tests {
             regions: vec![region(&[
                 (1, slab(0, 512, 512)),
                 (1, slab(1, 256, 3)),
-                (2, Use::Free { order: 1 }),
+                (2, Use::Free),
                 (3, slab(3, 4, 2)),
                 (1, slab(0, 512, 0)),
                 (5, Use::Large),
-                (1, Use::Free { order: 0 }),
-                (2, Use::Free { order: 1 }),
-                (16, Use::Free { order: 4 }),
+                (1, Use::Free),
+                (2, Use::Free),
+                (16, Use::Free),
             ])],
         }
     }
@@ -365,7 +439,7 @@ mod tests {
     #[test]
     fn a_map_is_drawn_page_by_page() {
         assert_eq!(
-            plain(&draw(&example(), &CLASSES, false, 80)),
+            plain(&draw(&example(), &CLASSES, true, 80)),
             "\
 region 0: 32 pages, 128 KiB; one character is 1 page
       0  ab..ddda#####...................
@@ -388,26 +462,50 @@ block size  free blocks  free bytes
         );
     }
 
+    fn mixed(blocks: u16, used_bytes: u16, largest_free_bytes: u16) -> Use {
+        Use::Mixed {
+            blocks,
+            used_bytes,
+            largest_free_bytes,
+        }
+    }
+
     #[test]
-    fn a_map_of_granules_names_no_slabs() {
+    fn a_map_of_mixed_pages_says_how_full_each_page_is() {
         let map = PoolMap {
             page_bytes: 4096,
             regions: vec![region(&[
                 (2, Use::Large),
-                (1, slab(GRANULES, 512, 128)),
-                (1, Use::Free { order: 0 }),
+                (1, mixed(9, 4096, 0)),
+                (1, mixed(3, 4080, 16)),
+                (1, mixed(0, 2048, 1024)),
+                (1, mixed(1, 1024, 3072)),
+                (1, mixed(1, 16, 2048)),
+                (1, Use::Free),
+                (3, Use::Free),
             ])],
         };
         assert_eq!(
-            plain(&draw(&map, &[], true, 80)),
+            plain(&draw(&map, &[], false, 80)),
             "\
-region 0: 4 pages, 16 KiB; one character is 1 page
-      0  ##+.
+region 0: 11 pages, 44 KiB; one character is 1 page
+      0  ##█▇▄▂▁....
 
-. free pages   # live pages   + pages with live and free memory
-colour of +: yellow, or red if less than a quarter is live
+. free pages   # pages of one block   ▁▂▃▄▅▆▇█ mixed pages, by their used bytes
+colour of a mixed page: green full, yellow partly used, red less than a quarter used
 
-16 KiB = 8 KiB in live pages + 4 KiB in pages with live and free memory (25 % live) + 4 KiB in free pages
+44 KiB = 20 KiB in mixed pages (54 % used) + 8 KiB in pages of one block + 16 KiB in free pages
+
+mixed pages  pages  blocks  free bytes  longest free run in a page
+full             1       9         0 B                         0 B
+75 to 99 %       1       3        16 B                        16 B
+50 to 74 %       1       -       2 KiB                       1 KiB
+25 to 49 %       1       1       3 KiB                       3 KiB
+below 25 %       1       1    3.98 KiB                       2 KiB
+
+free pages from  runs  free bytes
+          4 KiB     1       4 KiB
+          8 KiB     1      12 KiB
 "
         );
     }
@@ -431,8 +529,8 @@ colour of +: yellow, or red if less than a quarter is live
             (3, slab(2, 170, 1)),
             (5, Use::Large),
             (1, slab(2, 170, 1)),
-            (3, Use::Free { order: 0 }),
-            (pages * 4 - 12, Use::Free { order: 0 }),
+            (3, Use::Free),
+            (pages * 4 - 12, Use::Free),
         ];
         let text = plain(&draw_region(0, &region(&what), 4096, 80));
         let lines: Vec<_> = text.lines().collect();
@@ -446,7 +544,7 @@ colour of +: yellow, or red if less than a quarter is live
     #[test]
     fn colours_say_how_full_a_slab_is() {
         let styles = |used| {
-            let cell = cells(&region(&[(1, slab(0, 8, used))]), 1);
+            let cell = cells(&region(&[(1, slab(0, 8, used))]), 4096, 1);
             character(&cell[0])
         };
         let expected = [
@@ -465,7 +563,7 @@ colour of +: yellow, or red if less than a quarter is live
 
     #[test]
     fn extents_that_lie_outside_of_their_region_are_cut_off() {
-        let mut region = region(&[(4, Use::Free { order: 2 })]);
+        let mut region = region(&[(4, Use::Free)]);
         region.extents.push(Extent {
             page: 3,
             pages: u32::MAX,
@@ -480,7 +578,7 @@ colour of +: yellow, or red if less than a quarter is live
             let sim = Sim::private(Engine::Hybrid, 1 << 20).unwrap();
             super::super::demo::fill(&sim, seed).unwrap();
             let map = PoolMap::read(&sim).unwrap();
-            draw(&map, &super::super::class_bytes(&sim).unwrap(), false, 80)
+            draw(&map, &super::super::class_bytes(&sim).unwrap(), true, 80)
         };
         let first = draw_demo(1);
         assert_eq!(draw_demo(1), first);

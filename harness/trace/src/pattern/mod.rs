@@ -7,9 +7,12 @@
 //! depends on its position in the list of the workloads, so a new workload goes to the end of that list. The
 //! exhibits of the [`museum`] are patterns, too, but their traces depend on no seed.
 
+mod checkerboards;
 mod classic;
 mod literature;
 mod newer;
+mod phases;
+mod small;
 
 use crate::{
     ALIGN,
@@ -29,6 +32,12 @@ pub enum Family {
     Newer,
     /// Benchmarks from papers on allocators.
     Literature,
+    /// Few objects of each size class in a small pool.
+    Small,
+    /// Two sizes in turns, of which one is freed and replaced by a larger one.
+    Checkerboards,
+    /// Sizes that change over time, while a tenth of the blocks survives.
+    Phases,
     /// Inputs of bug reports. Their traces depend neither on the seed nor on the length.
     Museum,
 }
@@ -40,6 +49,9 @@ impl Family {
             Self::Classic => "classic",
             Self::Newer => "newer",
             Self::Literature => "literature",
+            Self::Small => "small",
+            Self::Checkerboards => "checkerboards",
+            Self::Phases => "phases",
             Self::Museum => "museum",
         }
     }
@@ -81,9 +93,16 @@ pub fn all() -> impl Iterator<Item = &'static Pattern> {
 
 /// Returns the patterns that imitate programs.
 pub fn workloads() -> impl Iterator<Item = &'static Pattern> {
-    [classic::ALL, newer::ALL, literature::ALL]
-        .into_iter()
-        .flatten()
+    [
+        classic::ALL,
+        newer::ALL,
+        literature::ALL,
+        small::ALL,
+        checkerboards::ALL,
+        phases::ALL,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 /// Finds a pattern by its name.
@@ -232,11 +251,20 @@ mod tests {
             };
             trace.ops().iter().fold(0, mix)
         };
-        let all = workloads().fold(0, |all, pattern| {
-            crate::rng::mix(all ^ sum(&pattern.make(7, 10)))
+        let sums = workloads().scan(0, |all, pattern| {
+            *all = crate::rng::mix(*all ^ sum(&pattern.make(7, 10)));
+            Some(*all)
         });
-        assert_eq!(all, SUM);
+        let sums: Vec<_> = sums.collect();
+        for (patterns, sum) in SUMS {
+            assert_eq!(sums[patterns - 1], sum, "the first {patterns} patterns");
+        }
+        assert_eq!(sums.len(), SUMS[SUMS.len() - 1].0);
     }
 
-    const SUM: u64 = 13_744_273_092_334_590_070;
+    /// Numbers of patterns, and the sum of their traces. The list grows with the list of patterns.
+    const SUMS: [(usize, u64); 2] = [
+        (34, 13_744_273_092_334_590_070),
+        (53, 16_209_890_151_114_846_547),
+    ];
 }

@@ -52,7 +52,7 @@ impl Heap {
                 }
                 PageKind::Free { order } => {
                     let pages = 1_usize.checked_shl(order.into()).unwrap_or(end);
-                    (pages, Use::Free { order })
+                    (pages, Use::Free)
                 }
                 PageKind::Large { pages } => (pages as usize, Use::Large),
                 PageKind::Slab { class, used } => {

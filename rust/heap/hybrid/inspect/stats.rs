@@ -10,6 +10,7 @@ use crate::{
     },
     hybrid::{
         buddy::{
+            Buddy,
             ORDERS,
             order_of, //
         },
@@ -38,6 +39,7 @@ impl Heap {
             allocated_blocks: self.allocated_blocks,
             allocated_bytes: object_bytes + self.large_pages * PAGE_BYTES,
             pool_bytes: self.pages * PAGE_BYTES,
+            largest_free_bytes: self.buddy.largest_free_pages() * PAGE_BYTES,
         }
     }
 
@@ -71,5 +73,12 @@ impl Heap {
             };
             visitor.order(order as u8, &stats);
         }
+    }
+}
+
+impl Buddy {
+    /// Returns the pages of the largest free block. O(1).
+    fn largest_free_pages(&self) -> usize {
+        self.orders.checked_ilog2().map_or(0, |order| 1 << order)
     }
 }

@@ -25,16 +25,16 @@ const PAGES_MAX: u32 = 1 << 16;
 /// Snapshots are dropped only while there are more than this number, even if they exceed the budget.
 const SNAPSHOTS_MIN: usize = 8;
 
-/// The use of a block of pages.
+/// The use of an extent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum PageBlockState {
-    /// Free in the buddy system.
+    /// Free.
     Free {
         /// The number of pages.
         pages: u32,
     },
-    /// Allocated as a block of whole pages.
+    /// Allocated: a block of whole pages, or the whole pages of a block.
     Large {
         /// The number of pages.
         pages: u32,
@@ -49,6 +49,17 @@ pub enum PageBlockState {
         objects: u16,
         /// The objects that are live or in magazines.
         used: u16,
+    },
+    /// One page that several blocks and free runs share.
+    Mixed {
+        /// The number of pages, which is 1.
+        pages: u32,
+        /// The blocks that begin in the page; 0 if the engine does not know it.
+        blocks: u16,
+        /// The bytes that are live or in magazines.
+        used_bytes: u16,
+        /// The bytes of the longest free run in the page.
+        largest_free_bytes: u16,
     },
 }
 
@@ -87,7 +98,10 @@ impl PageBlockState {
     /// Returns the length in pages.
     pub fn pages(self) -> u32 {
         match self {
-            Self::Free { pages } | Self::Large { pages } | Self::Slab { pages, .. } => pages,
+            Self::Free { pages }
+            | Self::Large { pages }
+            | Self::Slab { pages, .. }
+            | Self::Mixed { pages, .. } => pages,
         }
     }
 }
@@ -100,7 +114,7 @@ pub(super) fn flat(map: &PoolMap) -> Vec<(u32, PageBlockState)> {
         blocks.extend(region.extents.iter().map(|extent| {
             let pages = extent.pages;
             let state = match extent.what {
-                Use::Free { .. } => PageBlockState::Free { pages },
+                Use::Free => PageBlockState::Free { pages },
                 Use::Large => PageBlockState::Large { pages },
                 Use::Slab {
                     class,
@@ -111,6 +125,16 @@ pub(super) fn flat(map: &PoolMap) -> Vec<(u32, PageBlockState)> {
                     class,
                     objects,
                     used,
+                },
+                Use::Mixed {
+                    blocks,
+                    used_bytes,
+                    largest_free_bytes,
+                } => PageBlockState::Mixed {
+                    pages,
+                    blocks,
+                    used_bytes,
+                    largest_free_bytes,
                 },
             };
             (first + extent.page, state)

@@ -78,11 +78,13 @@ pub struct Timeline {
     pub live_max: Vec<u64>,
     /// The usable bytes of live blocks.
     pub usable: Vec<u64>,
-    /// The bytes of the pool that are not free in the buddy system; for an engine without pools, the
-    /// usable bytes of live blocks.
+    /// The bytes of the pool that are not free for blocks of any size; for an engine without pools, the usable
+    /// bytes of live blocks.
     pub reserved: Vec<u64>,
-    /// The bytes of the largest free block of the buddy system; 0 if the engine does not report it.
+    /// The bytes of the largest free block or free run; 0 if the engine does not report it.
     pub largest_free: Vec<u64>,
+    /// The bytes of the free runs that are shorter than a page; 0 if the engine has no free runs.
+    pub short_free: Vec<u64>,
     /// The operation before the frame; none in the first row.
     pub last: Vec<Option<TimelineOperation>>,
     /// The bytes of each class's blocks.
@@ -303,6 +305,7 @@ impl<'run> TimelineSampler<'run> {
         } else {
             timeline.reserved.push(self.trace_blocks.usable);
             timeline.largest_free.push(0);
+            timeline.short_free.push(0);
             timeline.classes.push(Vec::new());
             timeline.orders.push(Vec::new());
         }
@@ -321,19 +324,16 @@ impl<'run> TimelineSampler<'run> {
         }
         self.timeline.classes.push(changed);
         let mut changed = Vec::new();
-        let mut largest = 0;
         for (order, reply) in (0_u64..).zip(&stats.orders) {
             let now = [reply.free_blocks, reply.used_blocks];
-            if reply.free_blocks > 0 {
-                largest = uapi::PAGE_BYTES << order;
-            }
             if self.orders.insert(order, now).unwrap_or_default() != now {
                 changed.push(order);
                 changed.extend(now);
             }
         }
         self.timeline.orders.push(changed);
-        self.timeline.largest_free.push(largest);
+        self.timeline.largest_free.push(stats.largest_free_bytes);
+        self.timeline.short_free.push(stats.short_free_bytes);
     }
 }
 

@@ -64,8 +64,19 @@ suite!("mmap" {
 /// The size of a page in bytes.
 const PAGE: u64 = 4096;
 
-/// The sizes of blocks that share no page with another block if they are aligned to a page.
-const SIZES: [u64; 8] = [1, 3000, 4096, 4097, 8192, 12_289, 65_537, 200_000];
+/// Returns sizes of blocks that can be mapped if they are aligned to a page.
+fn sizes(engine: Engine) -> [u64; 8] {
+    [1, 3000, 4096, 4097, 8192, 12_289, 65_537, 200_000].map(|size| mappable(engine, size))
+}
+
+/// Returns the smallest size, from `size` on, of a block that can be mapped if it is aligned to a page. In `extent` the
+/// last page of a block may have other blocks, too, unless the size is a multiple of a page.
+fn mappable(engine: Engine, size: u64) -> u64 {
+    match engine {
+        Engine::Extent => size.next_multiple_of(PAGE),
+        _ => size,
+    }
+}
 
 /// Returns the number of pages of a block of `size` bytes.
 fn pages(size: u64) -> usize {
@@ -103,7 +114,7 @@ fn on_each(test: impl Fn(Engine) -> TestResult) -> TestResult {
 fn a_mapping_and_the_file_show_the_same_bytes() -> TestResult {
     on_each(|engine| {
         let device = session(engine)?;
-        for (size, seed) in SIZES.into_iter().zip(10..) {
+        for (size, seed) in sizes(engine).into_iter().zip(10..) {
             let (handle, mapping) = mapped(&device, size, seed)?;
             let expected = pattern(seed, to_len(size));
             same_bytes(&mapping.read(0, to_len(size)), &expected).about(size)?;
@@ -154,7 +165,7 @@ fn mappings_show_no_data_of_other_sessions() -> TestResult {
             drop(other);
 
             let device = shared(engine)?;
-            for size in SIZES {
+            for size in sizes(engine) {
                 let mapping = MappedPages::new(&device, aligned(&device, size)?, 0, pages(size))?;
                 nothing_in(&mapping).about(format_args!("round {round}, {size} bytes"))?;
                 // The whole last page is written, so that it is dirty when the block is freed.
@@ -162,6 +173,7 @@ fn mappings_show_no_data_of_other_sessions() -> TestResult {
             }
             // Bytes that a resize in place adds are zero, too.
             for (from, to) in [(4096, 5000), (8192, 10_000), (10_000, 50_001)] {
+                let (from, to) = (mappable(engine, from), mappable(engine, to));
                 let handle = aligned(&device, from)?;
                 device.realloc(handle, to)?;
                 let mapping = MappedPages::new(&device, handle, 0, pages(to))?;
@@ -176,6 +188,7 @@ fn bytes_beyond_the_block_are_zero_in_a_mapping() -> TestResult {
     on_each(|engine| {
         let device = session(engine)?;
         for (from, to) in [(8192, 5000), (4096, 3000), (12_288, 8193), (65_536, 40_000)] {
+            let to = mappable(engine, to);
             let handle = aligned(&device, from)?;
             write_whole(&device, handle, &pattern(1, to_len(from)))?;
             device.realloc(handle, to)?;
@@ -194,7 +207,8 @@ fn a_mapped_block_stays_until_its_last_page_is_unmapped() -> TestResult {
         let observer = shared(engine)?;
         let before = observer.stats()?.live_blocks;
         let device = shared(engine)?;
-        let (handle, mapping) = mapped(&device, 10_000, 1)?;
+        let size = mappable(engine, 10_000);
+        let (handle, mapping) = mapped(&device, size, 1)?;
         let other = filled(&device, 10_000, 2)?;
         let stays = || -> TestResult {
             unchanged(&device, || {
@@ -209,7 +223,7 @@ fn a_mapped_block_stays_until_its_last_page_is_unmapped() -> TestResult {
                 let reply = (submit.done, submit.error as i32);
                 check_eq("done and error", reply, (0, Errno::BUSY.raw_os_error()))
             })?;
-            intact(&device, handle, 10_000, 1)
+            intact(&device, handle, size, 1)
         };
         stays()?;
         mapping.punch(1, 1)?;
@@ -220,17 +234,17 @@ fn a_mapped_block_stays_until_its_last_page_is_unmapped() -> TestResult {
         drop(again);
         // A refused mapping does not pin the block.
         refused(MappedPages::new(&device, handle, 1, 3), Errno::NXIO)?;
-        device.realloc(handle, 20_000)?;
+        device.realloc(handle, mappable(engine, 20_000))?;
         same_bytes(
-            &fixture::read_whole(&device, handle, 10_000)?,
-            &pattern(1, 10_000),
+            &fixture::read_whole(&device, handle, to_len(size))?,
+            &pattern(1, to_len(size)),
         )?;
         drop(MappedPages::new(&device, handle, 0, 5)?);
         device.free(handle)?;
         device.free(other)?;
         check_eq("live blocks", observer.stats()?.live_blocks, before)?;
         // A new block, possibly in the same place, also lives until it is unmapped after its file was closed.
-        let (handle, mapping) = mapped(&device, 10_000, 3)?;
+        let (handle, mapping) = mapped(&device, size, 3)?;
         drop(device);
         check_eq("live blocks", observer.stats()?.live_blocks, before + 1)?;
         drop(mapping);
@@ -266,7 +280,7 @@ fn narrow_position(handle: u32) -> u64 {
 fn a_block_is_mapped_by_an_offset_of_32_bits() -> TestResult {
     on_each(|engine| {
         let device = session(engine)?;
-        for (size, seed) in SIZES.into_iter().zip(20..) {
+        for (size, seed) in sizes(engine).into_iter().zip(20..) {
             let handle = aligned(&device, size)?;
             write_whole(&device, handle, &pattern(seed, to_len(size)))?;
             let position = narrow_position(handle);
@@ -396,7 +410,8 @@ fn a_mapping_outlives_the_descriptor() -> TestResult {
         let observer = shared(engine)?;
         let before = observer.stats()?.live_blocks;
         let device = shared(engine)?;
-        let (_, mapping) = mapped(&device, 20_000, 1)?;
+        let size = mappable(engine, 20_000);
+        let (_, mapping) = mapped(&device, size, 1)?;
         let parts = [(0, 1), (2, 3)];
         drop(device);
         check_eq("live blocks", observer.stats()?.live_blocks, before + 1)?;
@@ -408,7 +423,7 @@ fn a_mapping_outlives_the_descriptor() -> TestResult {
         }
         drop(other);
         let page = to_len(PAGE);
-        let mut expected = pattern(1, 20_000);
+        let mut expected = pattern(1, to_len(size));
         expected.resize(5 * page, 0);
         for (first, pages) in parts {
             let range = first * page..(first + pages) * page;
@@ -447,7 +462,7 @@ fn concurrent_mmap_realloc_and_free_keep_a_block_intact() -> TestResult {
                             *held.lock().unwrap_or_else(PoisonError::into_inner) = Some(mapping);
                         }
                     }
-                    1 => match device.realloc(handle, 20_000) {
+                    1 => match device.realloc(handle, mappable(engine, 20_000)) {
                         Ok(_) => {}
                         Err(refusal) if refusal.errno == Errno::NOENT => {}
                         refusal => refused(refusal, Errno::BUSY)?,

@@ -42,11 +42,28 @@ use crate::{
     Cost, Engine, PAGE_BYTES,
     testing::{
         blocks::ReportedStatistics,
+        heaps::{
+            TestHeap,
+            on_each_heap, //
+        },
         layout,
         prelude::*,
         sound, //
     },
 };
+
+on_each_heap! {
+    two_threads_share_a_pool_that_is_too_small_for_both,
+    three_threads_share_a_pool_with_magazines_of_pages,
+    a_walk_during_a_free_that_grows_a_magazine_finds_nothing_broken,
+    a_walk_while_an_empty_magazine_loses_its_capacity_finds_nothing_broken,
+    a_walk_during_a_flush_finds_nothing_broken,
+    a_walk_during_a_refill_finds_nothing_broken,
+    no_request_is_refused_while_the_pool_has_room_for_it,
+    a_thread_on_a_cpu_without_a_cache_uses_no_other_cpus_cache,
+    a_check_during_operations_finds_nothing_broken,
+    closures_overlap_on_a_cpu_that_does_not_exclude_them,
+}
 
 /// A scenario with a small pool, few threads, and sizes whose slabs have one page.
 const SMALL: Scenario = Scenario {
@@ -61,8 +78,8 @@ const SMALL: Scenario = Scenario {
 };
 
 /// Runs a scenario once, in one interleaving of the model checker.
-fn run_scenario(scenario: Scenario) {
-    let world = Arc::new(World::new(scenario));
+fn run_scenario<H: TestHeap>(scenario: Scenario) {
+    let world = Arc::new(World::<H>::new(scenario));
     let mut threads: Vec<_> = (0..scenario.threads)
         .map(|_| {
             let world = world.clone();
@@ -92,40 +109,38 @@ fn explore(scheduler: impl Scheduler + 'static, run: impl Fn() + Send + Sync + '
 const SEED: u64 = 0x5eed;
 
 /// Runs a scenario in `iterations` interleavings: half of them random, half of them with few preemptions.
-fn explore_both(iterations: usize, scenario: Scenario) {
+fn explore_both<H: TestHeap>(iterations: usize, scenario: Scenario) {
     let random = RandomScheduler::new_from_seed(SEED, iterations / 2);
-    explore(random, move || run_scenario(scenario));
+    explore(random, move || run_scenario::<H>(scenario));
     let few_preemptions = PctScheduler::new_from_seed(SEED, 4, iterations / 2);
-    explore(few_preemptions, move || run_scenario(scenario));
+    explore(few_preemptions, move || run_scenario::<H>(scenario));
 }
 
-#[test]
-fn two_threads_share_a_pool_that_is_too_small_for_both() {
-    explore_both(1600, SMALL);
+fn two_threads_share_a_pool_that_is_too_small_for_both<H: TestHeap>() {
+    explore_both::<H>(1600, SMALL);
 }
 
-#[test]
-fn three_threads_share_a_pool_with_magazines_of_pages() {
+fn three_threads_share_a_pool_with_magazines_of_pages<H: TestHeap>() {
     let scenario = Scenario {
         threads: 3,
         pages: 64,
         sizes: &[64, 64, 1024, 2 * PAGE_BYTES, 16 * PAGE_BYTES],
         ..SMALL
     };
-    explore_both(1600, scenario);
+    explore_both::<H>(1600, scenario);
 }
 
 /// Runs `before`, and then both `threads` under [`Relay`]: the second thread begins in the middle of the
 /// first thread. `steps` contains, for each thread, the range of the numbers of steps after which the thread
 /// is preempted. All pairs of numbers are tried.
-fn explore_relay(
+fn explore_relay<H: TestHeap>(
     steps: [Range<usize>; 2],
     scenario: Scenario,
-    before: fn(&World),
-    threads: [fn(&World); 2],
+    before: fn(&World<H>),
+    threads: [fn(&World<H>); 2],
 ) {
     explore(Relay::new(steps), move || {
-        let world = Arc::new(World::new(scenario));
+        let world = Arc::new(World::<H>::new(scenario));
         before(&world);
         let threads = threads.map(|run| {
             let world = world.clone();
@@ -151,7 +166,7 @@ const ONE_CPU: Scenario = Scenario {
 /// Continues a walk over the magazines in the middle of `operation`, and finishes the operation near the end
 /// of the walk. At this point the walk has visited all slots and reads the epochs, which determine whether
 /// its result is valid.
-fn walk_in_the_middle(before: fn(&World), operation: fn(&World)) {
+fn walk_in_the_middle<H: TestHeap>(before: fn(&World<H>), operation: fn(&World<H>)) {
     // A step is the run of a thread from one scheduling point to the next. The first range stops the
     // operation after each of its first steps, in which it changes the magazine of 8 bytes. The second range
     // stops the walk after each step of its last half, up to the reads of the epochs. A walk over the
@@ -161,23 +176,22 @@ fn walk_in_the_middle(before: fn(&World), operation: fn(&World)) {
 }
 
 /// Runs the test of [`walk_in_the_middle`] with these ranges of steps.
-fn walk_at(steps: [Range<usize>; 2], before: fn(&World), operation: fn(&World)) {
+fn walk_at<H: TestHeap>(steps: [Range<usize>; 2], before: fn(&World<H>), operation: fn(&World<H>)) {
     explore_relay(steps, ONE_CPU, before, [operation, World::end_walk]);
 }
 
 /// Allocates `count` blocks of 8 bytes.
-fn allocate(world: &World, count: usize) {
+fn allocate<H: TestHeap>(world: &World<H>, count: usize) {
     (0..count).for_each(|_| world.allocate(layout(8, 8)));
 }
 
 /// Returns all cached memory to the buddy system.
-fn shrink(world: &World) {
+fn shrink<H: TestHeap>(world: &World<H>) {
     world.alone(|| world.engine.shrink());
 }
 
-#[test]
-fn a_walk_during_a_free_that_grows_a_magazine_finds_nothing_broken() {
-    let before = |world: &World| {
+fn a_walk_during_a_free_that_grows_a_magazine_finds_nothing_broken<H: TestHeap>() {
+    let before = |world: &World<H>| {
         allocate(world, 6);
         shrink(world);
         world.begin_walk();
@@ -185,9 +199,8 @@ fn a_walk_during_a_free_that_grows_a_magazine_finds_nothing_broken() {
     walk_in_the_middle(before, World::free);
 }
 
-#[test]
-fn a_walk_while_an_empty_magazine_loses_its_capacity_finds_nothing_broken() {
-    let before = |world: &World| {
+fn a_walk_while_an_empty_magazine_loses_its_capacity_finds_nothing_broken<H: TestHeap>() {
+    let before = |world: &World<H>| {
         // The magazine has a capacity of 4 and no blocks.
         allocate(world, 3);
         world.begin_walk();
@@ -195,18 +208,16 @@ fn a_walk_while_an_empty_magazine_loses_its_capacity_finds_nothing_broken() {
     walk_in_the_middle(before, shrink);
 }
 
-#[test]
-fn a_walk_during_a_flush_finds_nothing_broken() {
-    let before = |world: &World| {
+fn a_walk_during_a_flush_finds_nothing_broken<H: TestHeap>() {
+    let before = |world: &World<H>| {
         allocate(world, 1);
         world.begin_walk();
     };
     walk_in_the_middle(before, shrink);
 }
 
-#[test]
-fn a_walk_during_a_refill_finds_nothing_broken() {
-    let before = |world: &World| {
+fn a_walk_during_a_refill_finds_nothing_broken<H: TestHeap>() {
+    let before = |world: &World<H>| {
         // The magazine has a capacity of 64 and no blocks.
         allocate(world, 66);
         world.begin_walk();
@@ -219,7 +230,7 @@ fn a_walk_during_a_refill_finds_nothing_broken() {
 
 /// Allocates and frees blocks of 1024 bytes, of which at most `most` are live at the same time. Panics if a
 /// request is refused.
-fn allocate_up_to(world: &World, most: usize) {
+fn allocate_up_to<H: TestHeap>(world: &World<H>, most: usize) {
     let layout = layout(1024, 8);
     let mut held = Vec::new();
     for count in [most, most - 2, most, most - 2, most, most - 2, most, 0] {
@@ -234,11 +245,10 @@ fn allocate_up_to(world: &World, most: usize) {
     }
 }
 
-#[test]
-fn no_request_is_refused_while_the_pool_has_room_for_it() {
+fn no_request_is_refused_while_the_pool_has_room_for_it<H: TestHeap>() {
     // The pool has room for exactly 32 objects, of which magazines cache up to two.
     let run = || {
-        let world = Arc::new(World::new(SMALL));
+        let world = Arc::new(World::<H>::new(SMALL));
         let threads: Vec<_> = (0..2)
             .map(|_| {
                 let world = world.clone();
@@ -254,43 +264,40 @@ fn no_request_is_refused_while_the_pool_has_room_for_it() {
     explore(PctScheduler::new_from_seed(SEED, 4, 500), run);
 }
 
-#[test]
-fn a_thread_on_a_cpu_without_a_cache_uses_no_other_cpus_cache() {
+fn a_thread_on_a_cpu_without_a_cache_uses_no_other_cpus_cache<H: TestHeap>() {
     let scenario = Scenario {
         caches: 1,
         sizes: &[8],
         ..SMALL
     };
-    let threads = [shrink, World::work];
+    let threads = [shrink::<H>, World::work];
     explore_relay([0..20, 0..50], scenario, World::work, threads);
-    explore_both(200, scenario);
+    explore_both::<H>(200, scenario);
 }
 
-#[test]
-fn a_check_during_operations_finds_nothing_broken() {
+fn a_check_during_operations_finds_nothing_broken<H: TestHeap>() {
     let scenario = Scenario {
         pages: 32,
         checks: true,
         ..SMALL
     };
-    explore_both(400, scenario);
+    explore_both::<H>(400, scenario);
 }
 
 /// Panics unless `scheduler` finds an interleaving in which two closures overlap on one CPU, in a scenario in
 /// which CPUs do not exclude the second closure.
-fn assert_overlap(scheduler: impl Scheduler + 'static) {
+fn assert_overlap<H: TestHeap>(scheduler: impl Scheduler + 'static) {
     let scenario = Scenario {
         exclusive: false,
         ..SMALL
     };
-    let run = || explore(scheduler, move || run_scenario(scenario));
+    let run = || explore(scheduler, move || run_scenario::<H>(scenario));
     let failure = catch_unwind(AssertUnwindSafe(run)).unwrap_err();
     let why = failure.downcast_ref::<String>().map_or("", |why| why);
     assert!(why.contains(OVERLAP), "{why}");
 }
 
-#[test]
-fn closures_overlap_on_a_cpu_that_does_not_exclude_them() {
-    assert_overlap(RandomScheduler::new_from_seed(SEED, 100));
-    assert_overlap(PctScheduler::new_from_seed(SEED, 4, 100));
+fn closures_overlap_on_a_cpu_that_does_not_exclude_them<H: TestHeap>() {
+    assert_overlap::<H>(RandomScheduler::new_from_seed(SEED, 100));
+    assert_overlap::<H>(PctScheduler::new_from_seed(SEED, 4, 100));
 }

@@ -2,14 +2,17 @@
 
 //! Memory pressure: magazines are flushed before a request is refused, and the budget is redistributed.
 
-use super::{
-    Machine,
-    at, //
-};
+use super::at;
 use crate::{
     Cost, Engine, PAGE_BYTES, Path, Refusal,
+    hybrid::Heap,
     size_class::MagazineKind,
     testing::{
+        checked_machine::Machine,
+        heaps::{
+            TestHeap,
+            on_each_heap, //
+        },
         layout,
         prelude::*,
         sound,
@@ -21,6 +24,21 @@ use core::{
     sync::atomic::Ordering::Relaxed, //
 };
 
+on_each_heap! {
+    a_cpu_flushes_its_own_magazines_before_those_of_other_cpus,
+    cpus_with_empty_magazines_are_not_reached,
+    one_request_flushes_all_other_cpus_at_once,
+    a_refused_request_leaves_all_magazines_empty,
+    a_request_flushes_magazines_when_free_memory_is_fragmented,
+    the_cause_of_a_refusal_is_found_after_all_magazines_were_flushed,
+    a_request_that_is_too_big_flushes_no_magazine,
+    a_refused_request_reserves_nothing_for_magazines,
+    failures_to_grow_are_counted_since_the_cpu_last_returned_its_capacity,
+    an_idle_cpu_loses_its_reserve_to_a_cpu_with_64_failures_to_grow,
+    failures_to_grow_are_counted_from_0_again_when_no_reserve_can_be_taken,
+    a_request_is_refused_as_busy_after_ten_pauses_for_an_unreachable_cpu,
+}
+
 /// Returns the layout of two pages with an alignment for which there is no magazine.
 fn pair() -> Layout {
     layout(2 * PAGE_BYTES, 2 * PAGE_BYTES)
@@ -28,8 +46,8 @@ fn pair() -> Layout {
 
 /// Returns a machine whose current CPU is the first one. Each CPU in `caching` has two blocks of two pages in
 /// its magazine, and the rest of the pool is live.
-fn under_pressure(cpus: usize, caching: &[usize]) -> Machine {
-    let machine = Machine::new(cpus, 4 << 20);
+fn under_pressure<H: TestHeap>(cpus: usize, caching: &[usize]) -> Machine<H> {
+    let machine = Machine::<H>::new(cpus, 4 << 20);
     for cpu in caching {
         machine.on(*cpu);
         machine.free_all(machine.allocate_all(8192, 2));
@@ -44,9 +62,8 @@ fn under_pressure(cpus: usize, caching: &[usize]) -> Machine {
     machine
 }
 
-#[test]
-fn a_cpu_flushes_its_own_magazines_before_those_of_other_cpus() {
-    let machine = under_pressure(2, &[0, 1]);
+fn a_cpu_flushes_its_own_magazines_before_those_of_other_cpus<H: TestHeap>() {
+    let machine = under_pressure::<H>(2, &[0, 1]);
     let held = || [0, 1].map(|cpu| machine.held(cpu, 8192).len());
     assert_eq!(held(), [2, 2]);
     for _ in 0..2 {
@@ -63,14 +80,13 @@ fn a_cpu_flushes_its_own_magazines_before_those_of_other_cpus() {
 
 #[test]
 fn an_object_is_served_from_memory_that_another_cpu_cached() {
-    let machine = under_pressure(2, &[1]);
+    let machine = under_pressure::<Heap>(2, &[1]);
     let (_, path) = machine.serve(layout(64, 8)).unwrap();
     assert_eq!((path, machine.magazine_bytes()), (Path::Growth, 0));
 }
 
-#[test]
-fn cpus_with_empty_magazines_are_not_reached() {
-    let machine = under_pressure(4, &[2]);
+fn cpus_with_empty_magazines_are_not_reached<H: TestHeap>() {
+    let machine = under_pressure::<H>(4, &[2]);
     let (served, reached) = machine.reached(|| machine.serve_unchecked(pair()));
     assert_eq!((served.is_ok(), reached), (true, std::vec![2]));
     let (served, reached) = machine.reached(|| machine.serve_unchecked(pair()));
@@ -79,9 +95,8 @@ fn cpus_with_empty_magazines_are_not_reached() {
     assert_eq!((served, reached), (Err(Refusal::Exhausted), std::vec![]));
 }
 
-#[test]
-fn one_request_flushes_all_other_cpus_at_once() {
-    let machine = under_pressure(4, &[0, 1, 2, 3]);
+fn one_request_flushes_all_other_cpus_at_once<H: TestHeap>() {
+    let machine = under_pressure::<H>(4, &[0, 1, 2, 3]);
     let four = layout(4 * PAGE_BYTES, 8);
     // The two cached blocks of a CPU are one run of four pages, so each request needs the blocks of another
     // CPU.
@@ -92,9 +107,8 @@ fn one_request_flushes_all_other_cpus_at_once() {
     machine.check();
 }
 
-#[test]
-fn a_refused_request_leaves_all_magazines_empty() {
-    let machine = Machine::new(3, 256 << 10);
+fn a_refused_request_leaves_all_magazines_empty<H: TestHeap>() {
+    let machine = Machine::<H>::new(3, 256 << 10);
     for cpu in 0..3 {
         machine.on(cpu);
         for size in [8, 64, 1024] {
@@ -118,9 +132,8 @@ fn a_refused_request_leaves_all_magazines_empty() {
     }
 }
 
-#[test]
-fn a_request_flushes_magazines_when_free_memory_is_fragmented() {
-    let machine = Machine::new(2, 1 << 20);
+fn a_request_flushes_magazines_when_free_memory_is_fragmented<H: TestHeap>() {
+    let machine = Machine::<H>::new(2, 1 << 20);
     machine.on(1);
     let blocks = machine.allocate_all(8192, 2);
     machine.free_all(blocks);
@@ -131,9 +144,8 @@ fn a_request_flushes_magazines_when_free_memory_is_fragmented() {
     assert_eq!((block, machine.magazine_bytes()), (at(0), 0));
 }
 
-#[test]
-fn the_cause_of_a_refusal_is_found_after_all_magazines_were_flushed() {
-    let machine = Machine::new(1, 1 << 20);
+fn the_cause_of_a_refusal_is_found_after_all_magazines_were_flushed<H: TestHeap>() {
+    let machine = Machine::<H>::new(1, 1 << 20);
     let blocks = machine.allocate_all(8192, 3);
     for _ in 3..128 {
         machine.serve_unchecked(pair()).unwrap();
@@ -146,9 +158,8 @@ fn the_cause_of_a_refusal_is_found_after_all_magazines_were_flushed() {
     assert_eq!(totals(&machine.engine).refusals, [0, 0, 1, 0, 0, 0, 0]);
 }
 
-#[test]
-fn a_request_that_is_too_big_flushes_no_magazine() {
-    let machine = Machine::new(1, 256 << 10);
+fn a_request_that_is_too_big_flushes_no_magazine<H: TestHeap>() {
+    let machine = Machine::<H>::new(1, 256 << 10);
     machine.free_all(machine.allocate_all(64, 3));
     let before = machine.magazine_bytes();
     for (size, align) in [((256 << 10) + 1, 8), (8, 512 << 10)] {
@@ -157,9 +168,8 @@ fn a_request_that_is_too_big_flushes_no_magazine() {
     assert_eq!(machine.magazine_bytes(), before);
 }
 
-#[test]
-fn a_refused_request_reserves_nothing_for_magazines() {
-    let machine = Machine::new(1, 256 << 10);
+fn a_refused_request_reserves_nothing_for_magazines<H: TestHeap>() {
+    let machine = Machine::<H>::new(1, 256 << 10);
     let whole = machine.allocate(256 << 10);
     for size in [64, 3000, 8192] {
         assert_eq!(machine.serve(layout(size, 8)), Err(Refusal::Exhausted));
@@ -171,7 +181,7 @@ fn a_refused_request_reserves_nothing_for_magazines() {
 
 /// Gives one CPU the whole budget of 64 KiB, as the capacity of a magazine with 16 blocks of one page, and no
 /// failures to grow.
-fn take_whole_budget(machine: &Machine, owner: usize) {
+fn take_whole_budget<H: TestHeap>(machine: &Machine<H>, owner: usize) {
     let blocks = machine.on(owner).allocate_all(4096, 16);
     // The shrink takes the capacity of the CPU, which sets its failures to grow to 0.
     machine.engine.shrink();
@@ -181,8 +191,8 @@ fn take_whole_budget(machine: &Machine, owner: usize) {
 }
 
 /// Returns a machine with two CPUs whose current CPU is the first one. CPU `owner` has the whole budget.
-fn budget_owned_by(owner: usize) -> Machine {
-    let machine = Machine::new(2, 1 << 20);
+fn budget_owned_by<H: TestHeap>(owner: usize) -> Machine<H> {
+    let machine = Machine::<H>::new(2, 1 << 20);
     take_whole_budget(&machine, owner);
     machine.on(0);
     machine
@@ -190,7 +200,7 @@ fn budget_owned_by(owner: usize) -> Machine {
 
 #[test]
 fn a_cpu_returns_its_capacity_after_64_failures_to_grow() {
-    let machine = budget_owned_by(0);
+    let machine = budget_owned_by::<Heap>(0);
     for _ in 0..32 {
         assert_eq!(machine.held(0, 4096).len(), 16);
         let (block, path) = machine.serve(layout(64, 8)).unwrap();
@@ -207,9 +217,8 @@ fn a_cpu_returns_its_capacity_after_64_failures_to_grow() {
     assert_eq!(machine.serve(layout(64, 8)).unwrap().1, Path::Magazine);
 }
 
-#[test]
-fn failures_to_grow_are_counted_since_the_cpu_last_returned_its_capacity() {
-    let machine = budget_owned_by(0);
+fn failures_to_grow_are_counted_since_the_cpu_last_returned_its_capacity<H: TestHeap>() {
+    let machine = budget_owned_by::<H>(0);
     for _ in 0..20 {
         machine.free(machine.allocate(64));
     }
@@ -223,16 +232,15 @@ fn failures_to_grow_are_counted_since_the_cpu_last_returned_its_capacity() {
 }
 
 /// Allocates and frees 64 bytes, and returns how often this took the lock.
-fn locks_of_pair(machine: &Machine) -> usize {
+fn locks_of_pair<H: TestHeap>(machine: &Machine<H>) -> usize {
     machine.locks(|| {
         let (block, _) = machine.serve_unchecked(layout(64, 8)).unwrap();
         machine.free_unchecked(block);
     })
 }
 
-#[test]
-fn an_idle_cpu_loses_its_reserve_to_a_cpu_with_64_failures_to_grow() {
-    let machine = budget_owned_by(1);
+fn an_idle_cpu_loses_its_reserve_to_a_cpu_with_64_failures_to_grow<H: TestHeap>() {
+    let machine = budget_owned_by::<H>(1);
     let capacities = || (machine.capacity(0, 64), machine.capacity(1, 4096));
     for _ in 0..32 {
         // The allocation and the free take the lock once each.
@@ -247,9 +255,8 @@ fn an_idle_cpu_loses_its_reserve_to_a_cpu_with_64_failures_to_grow() {
     machine.check();
 }
 
-#[test]
-fn failures_to_grow_are_counted_from_0_again_when_no_reserve_can_be_taken() {
-    let machine = budget_owned_by(1);
+fn failures_to_grow_are_counted_from_0_again_when_no_reserve_can_be_taken<H: TestHeap>() {
+    let machine = budget_owned_by::<H>(1);
     *machine.engine.per_cpu.unreachable.lock().unwrap() = std::vec![1];
     let locks: usize = (0..650).map(|_| locks_of_pair(&machine)).sum();
     // The number of failures reaches 64 in 20 of the allocations. Each of these takes the lock twice more:
@@ -261,7 +268,7 @@ fn failures_to_grow_are_counted_from_0_again_when_no_reserve_can_be_taken() {
 
 #[test]
 fn the_least_active_cpu_loses_the_reserve() {
-    let machine = Machine::new(3, 1 << 20);
+    let machine = Machine::<Heap>::new(3, 1 << 20);
     // Two CPUs have half of the budget each. Only the first of these CPUs continues to allocate and free.
     let blocks = [0, 1].map(|cpu| machine.on(cpu).allocate_all(4096, 5));
     assert_eq!(machine.capacity_bytes(), 64 << 10);
@@ -280,9 +287,8 @@ fn the_least_active_cpu_loses_the_reserve() {
     assert_eq!(machine.capacity(2, 64), 4);
 }
 
-#[test]
-fn a_request_is_refused_as_busy_after_ten_pauses_for_an_unreachable_cpu() {
-    let machine = under_pressure(2, &[1]);
+fn a_request_is_refused_as_busy_after_ten_pauses_for_an_unreachable_cpu<H: TestHeap>() {
+    let machine = under_pressure::<H>(2, &[1]);
     *machine.engine.per_cpu.unreachable.lock().unwrap() = std::vec![1];
     assert_eq!(machine.serve_unchecked(pair()), Err(Refusal::Busy));
     assert_eq!(machine.engine.per_cpu.pauses.load(Relaxed), 10);
@@ -295,7 +301,7 @@ fn a_request_is_refused_as_busy_after_ten_pauses_for_an_unreachable_cpu() {
 fn a_block_without_room_for_a_copy_grows_into_cached_memory() {
     let pages = |pages: usize| layout(pages * PAGE_BYTES, 8);
     for live in [0, 1] {
-        let machine = Machine::new(1, 64 * PAGE_BYTES);
+        let machine = Machine::<Heap>::new(1, 64 * PAGE_BYTES);
         let (large, small) = (pages(40), layout(64, 8));
         let mut cost = Cost::default();
         let block = machine.engine.allocate(large, &mut cost).unwrap();

@@ -30,19 +30,28 @@ use crate::{
     },
     testing::{
         CPU,
-        HostHybrid,
         HostMemory,
         blocks::{
             ReportedStatistics,
             ShadowMap, //
         },
+        heaps::{
+            OnHost,
+            TestHeap,
+            on_cpus,
+            on_each_heap, //
+        },
         layout,
         numbers::Numbers,
         prelude::*,
-        sound,
-        with_cpus, //
+        sound, //
     },
 };
+
+on_each_heap! {
+    four_threads_on_two_cpus_keep_the_engine_sound,
+    four_threads_on_three_cpus_keep_a_small_pool_sound,
+}
 
 /// The number of threads that allocate and free.
 const THREADS: usize = 4;
@@ -54,8 +63,8 @@ const OPERATIONS: usize = 30_000;
 const SIZES: [usize; 8] = [8, 64, 100, 512, 3000, 4096, 8192, 20_000];
 
 /// A thread that allocates and frees blocks.
-struct WorkerThread<'a> {
-    engine: &'a HostHybrid,
+struct WorkerThread<'a, H: TestHeap> {
+    engine: &'a OnHost<H>,
     /// The live blocks of all threads.
     blocks: &'a Mutex<ShadowMap>,
     /// The live blocks that the thread will free or send.
@@ -68,7 +77,7 @@ struct WorkerThread<'a> {
     outboxes: Vec<Sender<Offset>>,
 }
 
-impl WorkerThread<'_> {
+impl<H: TestHeap> WorkerThread<'_, H> {
     fn run(mut self) {
         for _ in 0..OPERATIONS {
             match self.numbers.below(16) {
@@ -119,7 +128,7 @@ impl WorkerThread<'_> {
 }
 
 /// Frees a live block.
-fn release(engine: &HostHybrid, blocks: &Mutex<ShadowMap>, block: Offset) {
+fn release<H: TestHeap>(engine: &OnHost<H>, blocks: &Mutex<ShadowMap>, block: Offset) {
     let live = blocks.lock().unwrap().remove(block);
     let mut cost = Cost::default();
     // SAFETY: The block was live with this layout, and was removed, so it is freed once.
@@ -127,9 +136,9 @@ fn release(engine: &HostHybrid, blocks: &Mutex<ShadowMap>, block: Offset) {
 }
 
 /// Runs the threads on a pool of `bytes` bytes and `cpus` CPUs.
-fn run_threads(cpus: usize, bytes: usize) {
+fn run_threads<H: TestHeap>(cpus: usize, bytes: usize) {
     let memory = HostMemory::new(bytes);
-    let engine = with_cpus(cpus);
+    let engine = on_cpus::<H>(cpus);
     memory.lend(&engine).unwrap();
     let blocks = Mutex::new(ShadowMap::default());
     let (outboxes, inboxes): (Vec<_>, Vec<_>) = (0..THREADS).map(|_| channel()).unzip();
@@ -173,13 +182,11 @@ fn run_threads(cpus: usize, bytes: usize) {
     is_whole(&engine, &[memory]);
 }
 
-#[test]
-fn four_threads_on_two_cpus_keep_the_engine_sound() {
-    run_threads(2, 2 << 20);
+fn four_threads_on_two_cpus_keep_the_engine_sound<H: TestHeap>() {
+    run_threads::<H>(2, 2 << 20);
 }
 
-#[test]
-fn four_threads_on_three_cpus_keep_a_small_pool_sound() {
+fn four_threads_on_three_cpus_keep_a_small_pool_sound<H: TestHeap>() {
     // The pool is so small that requests are refused, and that requests flush the magazines of other CPUs.
-    run_threads(3, 32 * PAGE_BYTES);
+    run_threads::<H>(3, 32 * PAGE_BYTES);
 }

@@ -21,7 +21,6 @@ use shuttle::rand::{
     thread_rng, //
 };
 
-use super::whole_pool::is_whole;
 use crate::{
     Cost, Engine, PAGE_BYTES, Refusal,
     check::{
@@ -29,22 +28,17 @@ use crate::{
         Progress,
         Walk, //
     },
-    hybrid::{
-        Hybrid,
-        State, //
-    },
     lock::Lock,
     magazines::{
         CacheSize,
         CpuCache,
+        MagazineEngine,
+        State,
         check::MAGAZINES, //
     },
     per_cpu::{
         Exclusive,
         PerCpu, //
-    },
-    size_class::{
-        Class, //
     },
     testing::{
         HostMemory,
@@ -52,10 +46,12 @@ use crate::{
             ReportedStatistics,
             ShadowMap, //
         },
+        heaps::TestHeap,
         host_cache,
         layout,
         prelude::*,
-        sound, //
+        sound,
+        whole_pool::is_whole, //
     },
 };
 
@@ -133,8 +129,8 @@ unsafe impl PerCpu<CpuCache> for MigratingCpus {
     }
 }
 
-/// `hybrid` under the model checker.
-pub(crate) type MigratingHybrid = Hybrid<ModelMutex<State>, MigratingCpus>;
+/// An engine under the model checker.
+pub(crate) type MigratingEngine<H> = MagazineEngine<H, ModelMutex<State<H>>, MigratingCpus>;
 
 /// The parameters of a run.
 #[derive(Clone, Copy)]
@@ -154,8 +150,8 @@ pub(crate) struct Scenario {
 }
 
 /// The state that all threads share.
-pub(crate) struct World {
-    pub(crate) engine: MigratingHybrid,
+pub(crate) struct World<H: TestHeap> {
+    pub(crate) engine: MigratingEngine<H>,
     pub(crate) blocks: Mutex<ShadowMap>,
     /// The number of calls of the engine that have begun, and the number of calls that have not returned.
     /// When no call runs, `blocks` contains all live blocks.
@@ -169,13 +165,13 @@ pub(crate) struct World {
 // SAFETY: `memory` is the only field that is not `Sync`, because of its pointers and its list of tables. The
 // list changes only in `new`. Threads use the memory only through the engine, which synchronizes them, and
 // read its constant size.
-unsafe impl Sync for World {}
+unsafe impl<H: TestHeap> Sync for World<H> {}
 
 // SAFETY: `memory` is the only field that is not `Send`, because of its pointers. The pointers point to
 // allocations that `memory` owns and that any thread may free.
-unsafe impl Send for World {}
+unsafe impl<H: TestHeap> Send for World<H> {}
 
-impl World {
+impl<H: TestHeap> World<H> {
     /// Constructs an engine with one region.
     pub(crate) fn new(scenario: Scenario) -> Self {
         let turns = (0..scenario.cpus).map(|_| shuttle::sync::Mutex::new(()));
@@ -187,8 +183,8 @@ impl World {
             exclusive: scenario.exclusive,
             overlapped: AtomicBool::new(false),
         };
-        let state = ModelMutex(shuttle::sync::Mutex::new(State::new()));
-        let engine = Hybrid::new(state, per_cpu);
+        let state = ModelMutex(shuttle::sync::Mutex::new(H::state()));
+        let engine = MagazineEngine::new(state, per_cpu);
         let memory = HostMemory::new(scenario.pages * PAGE_BYTES);
         memory.lend(&engine).unwrap();
         Self {
@@ -239,30 +235,9 @@ impl World {
         }
     }
 
-    /// Returns whether `layout` fits beside the live blocks after the magazines are flushed and the empty
-    /// slabs are returned. All slabs of the scenario's sizes have one page.
+    /// Returns whether the heap must serve `layout` beside the live blocks after all cached memory is returned.
     fn fits(&self, layout: Layout) -> bool {
-        let blocks = self.blocks.lock().unwrap();
-        let mut pages = std::vec![(None, 0); self.scenario.pages];
-        for live in blocks.iter() {
-            let first = live.offset().byte() as usize / PAGE_BYTES;
-            let count = live.layout.size().div_ceil(PAGE_BYTES);
-            for page in &mut pages[first..first + count] {
-                *page = (live.class, page.1 + 1);
-            }
-        }
-        let class = Class::of(&layout);
-        let order = layout.size().div_ceil(PAGE_BYTES).next_power_of_two();
-        let runs = pages.chunks_exact(order);
-        let mut runs = runs.map(|run| run.iter().all(|(_, live)| *live == 0));
-        runs.any(|free| free)
-            || class.is_some_and(|class| {
-                let own = |page: &&(Option<u8>, usize)| page.0 == Some(class.number());
-                pages
-                    .iter()
-                    .filter(own)
-                    .any(|page| page.1 < class.objects())
-            })
+        H::must_serve(&self.blocks.lock().unwrap(), self.scenario.pages, layout)
     }
 
     /// Frees one of the live blocks of all threads, if there is one.

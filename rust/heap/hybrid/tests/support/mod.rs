@@ -5,18 +5,16 @@
 //! | module | content |
 //! |---|---|
 //! | `bare_heap` | page descriptors, a buddy system and a heap without memory |
-//! | `checked_machine` | an engine on several CPUs that is checked after every operation |
 //! | `damage` | an engine with a block of every kind, and damage to it |
 //! | `migrating_engine` | an engine under the model checker, on CPUs between which threads migrate |
 //! | `relay_scheduler` | a scheduler of the model checker that runs one thread in the middle of another |
-//! | `whole_pool` | the check that an engine without live blocks can allocate its whole pool |
+//! | `test_heap` | the heap in the tests that run on each heap |
 
 mod bare_heap;
-mod checked_machine;
 mod damage;
 mod migrating_engine;
 mod relay_scheduler;
-mod whole_pool;
+mod test_heap;
 
 pub(crate) use bare_heap::{
     BareHeap,
@@ -25,10 +23,6 @@ pub(crate) use bare_heap::{
     descs,
     page,
     table, //
-};
-pub(crate) use checked_machine::{
-    Machine,
-    kind, //
 };
 pub(crate) use damage::{
     Places,
@@ -44,4 +38,11 @@ pub(crate) use migrating_engine::{
     World, //
 };
 pub(crate) use relay_scheduler::Relay;
-pub(crate) use whole_pool::is_whole;
+
+pub(crate) use crate::testing::{
+    checked_machine::kind,
+    whole_pool::is_whole, //
+};
+
+/// `hybrid` on several CPUs, checked after every operation.
+pub(crate) type Machine = crate::testing::checked_machine::Machine<crate::hybrid::Heap>;

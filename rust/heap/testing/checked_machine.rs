@@ -19,15 +19,12 @@ use std::{
 
 use crate::{
     Block, Cost, Engine, Offset, Path, Refusal,
-    backing_heap::InspectHeap,
     engine::BadFree,
-    hybrid::{
-        Hybrid,
-        State, //
-    },
     lock::Lock,
     magazines::{
         CpuCache,
+        MagazineEngine,
+        State,
         magazine::BLOCKS_MAX, //
     },
     per_cpu::{
@@ -43,13 +40,13 @@ use crate::{
             ReportedStatistics,
             ShadowMap, //
         },
+        heaps::TestHeap,
         layout,
         sound, //
     },
 };
 
 /// A mutex that counts how often it is locked.
-#[derive(Default)]
 pub(crate) struct CountingMutex<T> {
     mutex: Mutex<T>,
     taken: AtomicUsize,
@@ -111,20 +108,20 @@ unsafe impl PerCpu<CpuCache> for ObservedCpus {
     }
 }
 
-/// `hybrid` on observed CPUs, with a counting mutex.
-pub(crate) type ObservedHybrid = Hybrid<CountingMutex<State>, ObservedCpus>;
+/// An engine on observed CPUs, with a counting mutex.
+pub(crate) type ObservedEngine<H> = MagazineEngine<H, CountingMutex<State<H>>, ObservedCpus>;
 
 /// An engine with one region, and the shadow of its live blocks.
 ///
 /// After each operation the engine is checked and its statistics are compared with the shadow, unless the
 /// name of the method ends in `unchecked`. Methods without an alignment use an alignment of 8.
-pub(crate) struct Machine {
-    pub(crate) engine: ObservedHybrid,
+pub(crate) struct Machine<H: TestHeap> {
+    pub(crate) engine: ObservedEngine<H>,
     blocks: RefCell<ShadowMap>,
     memory: HostMemory,
 }
 
-impl Machine {
+impl<H: TestHeap> Machine<H> {
     /// Constructs a machine with `cpus` CPUs and a pool of `bytes` bytes, and migrates to its first CPU.
     pub(crate) fn new(cpus: usize, bytes: usize) -> Self {
         Self::without_caches(cpus, 0..0, bytes)
@@ -139,7 +136,11 @@ impl Machine {
             unreachable: Mutex::default(),
             pauses: AtomicUsize::new(0),
         };
-        let engine = Hybrid::new(CountingMutex::default(), per_cpu);
+        let state = CountingMutex {
+            mutex: Mutex::new(H::state()),
+            taken: AtomicUsize::new(0),
+        };
+        let engine = MagazineEngine::new(state, per_cpu);
         let memory = HostMemory::new(bytes);
         memory.lend(&engine).unwrap();
         CPU.set(0);

@@ -2,6 +2,8 @@
 
 //! The printed report.
 
+mod space;
+
 use std::fmt;
 
 use slablab_report::{
@@ -28,10 +30,6 @@ use crate::{
         Time, //
     },
     statistics::mean,
-    targets::{
-        utilisation,
-        utilisation_bound, //
-    },
 };
 
 /// Prints the results of a run as tables.
@@ -68,12 +66,7 @@ impl fmt::Display for PrintedReport<'_> {
                 )?;
             }
         }
-        if !results.space.is_empty() {
-            let columns = Columns::new(results, |of| of.threads && !of.baseline);
-            let title = "Utilisation in %: peak of live bytes / smallest pool (hybrid ≤: upper bound \
-                         from the rounding of sizes alone)";
-            writeln!(f, "{BOLD}{title}{BOLD:#}\n\n{}", columns.space(results))?;
-        }
+        space::print(f, results)?;
         if !results.museum.is_empty() {
             let columns = Columns::new(results, |of| of.threads && !of.baseline);
             let title = "The museum: inputs of bug reports in a pool of the size of the row, with the smallest \
@@ -218,54 +211,6 @@ impl<'run> Columns<'run> {
         }
         table
     }
-
-    fn space(&self, results: &Results) -> Table {
-        let hybrid = results.place("hybrid");
-        let mut table = self.table(2, &["family", "trace", "peak, KiB", "hybrid ≤"]);
-        let percent = |share: f64| format!("{:.1}", share * 100.0);
-        for space in &results.space {
-            let row = PatternRow {
-                pattern: String::new(),
-                title: String::new(),
-                cells: space.cells.clone(),
-            };
-            let mut cells = vec![
-                Cell::from(&*space.family),
-                Cell::from(&*space.trace),
-                count(space.peak_bytes as u64 / 1024).into(),
-                hybrid
-                    .and_then(|place| space.cells[place].as_ref())
-                    .map_or_else(
-                        || Cell::from(NONE),
-                        |of| percent(of.utilisation_bound).into(),
-                    ),
-            ];
-            cells.extend(self.cells(&row, |of| -of.utilisation, |of| percent(of.utilisation)));
-            table.row(cells);
-        }
-        for family in ["classic", "newer"] {
-            for (title, with_metadata) in [("mean", false), ("mean, with metadata", true)] {
-                let mut cells = vec![
-                    Cell::from(family),
-                    Cell::styled(title, BOLD),
-                    Cell::default(),
-                    (hybrid.filter(|_| !with_metadata))
-                        .and_then(|place| utilisation_bound(results, family, place))
-                        .map_or_else(Cell::default, |share| percent(share).into()),
-                ];
-                cells.extend(self.0.iter().map(|(place, _)| {
-                    utilisation(results, family, *place).map_or_else(
-                        || Cell::from(NONE),
-                        |(pool, all)| {
-                            Cell::styled(percent(if with_metadata { all } else { pool }), BOLD)
-                        },
-                    )
-                }));
-                table.row(cells);
-            }
-        }
-        table
-    }
 }
 
 /// Prints the wrong answers to exhibits of the museum.
@@ -362,7 +307,7 @@ fn about(f: &mut fmt::Formatter<'_>, results: &Results) -> fmt::Result {
          each in a populated pool of its own.\n\
          glibc and mimalloc run with their default settings. hybrid and seed are compiled with \
          overflow checks, as in the kernel; the other allocators are compiled without them.\n\
-         The alignment is 8. Blocks are written only by patterns with 'used' in their title."
+         The alignment of timed blocks is 8. Blocks are written only by patterns with 'used' in their title."
     )?;
     writeln!(
         f,

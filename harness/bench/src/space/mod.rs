@@ -3,7 +3,12 @@
 //! The memory that a trace needs.
 //!
 //! The utilisation of an allocator is the trace's peak of live bytes divided by the smallest pool in
-//! which the trace can be replayed. Metadata outside the pool is reported separately.
+//! which the trace can be replayed. Metadata outside the pool is reported separately. The bound of the
+//! utilisation is that of an allocator which rounds sizes to the alignment and loses nothing else.
+
+pub(crate) mod groups;
+pub(crate) mod means;
+mod measure;
 
 use std::time::{
     Duration,
@@ -11,13 +16,14 @@ use std::time::{
 };
 
 use slablab_trace::{
-    Kind, Trace,
-    pattern::{
-        self,
-        Family,
-        Pattern, //
-    },
-    search,
+    Kind,
+    Trace,
+    search, //
+};
+
+pub(crate) use self::measure::{
+    TraceRun,
+    measure, //
 };
 
 use crate::{
@@ -27,47 +33,50 @@ use crate::{
     },
     heap::BenchHeap,
     peers::Peer,
-    pool::MappedPool, //
+    pool::{
+        MappedPool,
+        PAGE_BYTES, //
+    },
 };
 
 /// The size of the largest pool that is tried, as a multiple of the peak.
 const MAX_PEAKS: usize = 8;
 
+/// The size of the largest pool that is tried for a trace with a small peak, in bytes.
+const SMALL_LARGEST: usize = 32 << 20;
+
 /// The timeout of a search.
-const TIMEOUT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(300);
 
 /// The memory that a trace needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SpaceRequired {
     /// The size of the smallest pool in bytes.
     pub(crate) pool_bytes: usize,
-    /// The size of the metadata outside the pool, in bytes.
+    /// The size of the metadata outside the pool without the caches of CPUs, in bytes.
     pub(crate) metadata_bytes: usize,
+    /// The size of the cache of one CPU outside the pool, in bytes.
+    pub(crate) cache_bytes: usize,
     /// The peak of live bytes with the allocator's usable sizes, a lower bound for the pool.
     pub(crate) usable_peak_bytes: usize,
 }
 
-/// Returns the patterns that are measured.
-pub(crate) fn patterns() -> impl Iterator<Item = &'static Pattern> {
-    pattern::workloads()
-        .filter(|pattern| pattern.family != Family::Literature || std::env::var_os("LIT").is_some())
-}
-
-/// Returns the size of a pool that is large enough for the searches of all traces, in bytes.
-pub(crate) fn pool_bytes<'traces>(traces: impl IntoIterator<Item = &'traces Trace>) -> usize {
-    let peak = traces.into_iter().map(Trace::peak_bytes).max();
-    largest(peak.unwrap_or(0) as usize)
+/// Returns the upper bound of the utilisation of a trace: no fragmentation, no header and no metadata, but sizes
+/// rounded up to `align` and a pool of whole pages.
+pub(crate) fn bound(trace: &Trace, align: usize) -> f64 {
+    let rounded = trace.peak_with(|size, _| u64::from(size).next_multiple_of(align as u64));
+    trace.peak_bytes() as f64 / rounded.next_multiple_of(PAGE_BYTES as u64) as f64
 }
 
 /// Returns the size of the largest pool that is tried for a peak, in bytes.
 fn largest(peak_bytes: usize) -> usize {
     (peak_bytes * MAX_PEAKS)
         .next_multiple_of(1 << 20)
-        .max(8 << 20)
+        .max(SMALL_LARGEST)
 }
 
-/// Searches the smallest pool in which a trace can be replayed. Returns `None` when the allocator has
-/// no pool, when no pool is large enough, or after [`TIMEOUT`].
+/// Searches the smallest pool in which a trace can be replayed, with all requests at a multiple of `align`. Returns
+/// `None` when the allocator has no pool, when no pool is large enough, or after [`TIMEOUT`].
 ///
 /// # Errors
 ///
@@ -76,6 +85,7 @@ pub(crate) fn smallest(
     peer: &Peer,
     pool: &MappedPool,
     trace: &Trace,
+    align: usize,
 ) -> Result<Option<SpaceRequired>, CheckError> {
     if !peer.has_pool() {
         return Ok(None);
@@ -89,7 +99,7 @@ pub(crate) fn smallest(
             return Err(());
         }
         let within = peer.within(pool, grains as usize * peer.grain);
-        Ok(within.is_some_and(|within| replay(trace, &*within.heap)))
+        Ok(within.is_some_and(|within| replay(trace, align, &*within.heap)))
     });
     let Ok(Some(grains)) = found else {
         return Ok(None);
@@ -99,33 +109,28 @@ pub(crate) fn smallest(
         return Ok(None);
     };
     let checked = CheckedHeap::may_refuse(&*within.heap);
-    let complete = replay(trace, &checked);
+    let complete = replay(trace, align, &checked);
     checked.result()?;
     Ok(complete.then_some(SpaceRequired {
         pool_bytes: bytes,
         metadata_bytes: within.heap.metadata_bytes(),
-        usable_peak_bytes: trace
-            .peak_with(|size, align| within.heap.usable_size(size as usize, align as usize) as u64)
-            as usize,
+        cache_bytes: within.heap.cache_bytes(),
+        usable_peak_bytes: trace.peak_with(|size, own| {
+            let align = align.max(own as usize);
+            within.heap.usable_size(size as usize, align) as u64
+        }) as usize,
     }))
 }
 
-/// Replays a trace and returns whether every request was served. After a refused request, the live
-/// blocks are not freed.
-pub(crate) fn replay(trace: &Trace, heap: &dyn BenchHeap) -> bool {
+/// Replays a trace with all requests at a multiple of `align`, and returns whether every request was served. After a
+/// refused request, the live blocks are not freed.
+pub(crate) fn replay(trace: &Trace, align: usize, heap: &dyn BenchHeap) -> bool {
     let mut blocks = vec![None; trace.blocks()];
     for op in trace.ops() {
         let place = &mut blocks[op.id as usize];
         *place = match (op.kind, place.take()) {
-            (Kind::Alloc { bytes, align }, _) => {
-                let (size, align) = (
-                    bytes as usize,
-                    (align as usize).max(if std::env::var_os("A16").is_some() {
-                        16
-                    } else {
-                        8
-                    }),
-                );
+            (Kind::Alloc { bytes, align: own }, _) => {
+                let (size, align) = (bytes as usize, align.max(own as usize));
                 let block = heap.alloc(size, align);
                 block.map(|block| (block, size, align))
             }

@@ -9,7 +9,7 @@ use std::{
     vec::Vec, //
 };
 
-use super::{
+use crate::extent::{
     place::{
         Demand,
         Granule,
@@ -79,7 +79,10 @@ fn check(pool: &Pool, regions: &[usize], live: &BTreeMap<Granule, usize>) {
     }
     assert_eq!(
         (free, count),
-        (pool.runs.free_granules, pool.runs.free_runs)
+        (
+            pool.runs.free_counts.granules,
+            pool.runs.free_counts.runs.iter().sum()
+        )
     );
     assert_eq!(allocated, live.len());
 }
@@ -161,7 +164,10 @@ fn random_operations_keep_the_runs_sound() {
                 len: *len,
             });
         }
-        assert_eq!(pool.runs.free_runs, regions.len());
+        assert_eq!(
+            pool.runs.free_counts.runs.iter().sum::<usize>(),
+            regions.len()
+        );
         for pages in regions.iter().rev() {
             let demand = Demand {
                 len: pages * PAGE_GRANULES,

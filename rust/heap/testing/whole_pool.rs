@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The last check of a test on `hybrid`: an engine without live blocks can allocate its whole pool.
+//! The last check of a test: an engine without live blocks can allocate its whole pool.
 
 use crate::{
     Cost, Engine, PAGE_BYTES, Refusal,
-    hybrid::{
-        Hybrid,
+    lock::Lock,
+    magazines::{
+        CpuCache,
+        MagazineEngine,
         State, //
     },
-    lock::Lock,
-    magazines::CpuCache,
     per_cpu::PerCpu,
-    size_class::CLASSES,
     testing::{
         HostMemory,
         classes,
+        heaps::TestHeap,
         layout,
         sound,
         totals, //
@@ -23,30 +23,26 @@ use crate::{
 use std::vec::Vec;
 
 /// Panics unless an engine without live blocks can allocate all its memory, in the smallest number of blocks
-/// that the sizes of the regions allow.
-pub(crate) fn is_whole<L, P>(engine: &Hybrid<L, P>, memories: &[HostMemory])
+/// that the heap and the sizes of the regions allow.
+pub(crate) fn is_whole<H, L, P>(engine: &MagazineEngine<H, L, P>, memories: &[HostMemory])
 where
-    L: Lock<State> + Sync,
+    H: TestHeap,
+    L: Lock<State<H>> + Sync,
     P: PerCpu<CpuCache>,
 {
     assert!(classes(engine).iter().all(|stats| stats.used_blocks == 0));
-    let borrowed = engine.state.with(|state| state.heap.borrowed);
-    assert_eq!(borrowed, [0; CLASSES]);
+    engine.state.with(|state| state.heap.is_unused());
 
     let mut cost = Cost::default();
     let mut live = Vec::new();
-    // A region of n pages is one block for each bit of n.
-    for order in (0..=20).rev() {
-        let pages = |memory: &HostMemory| memory.bytes() / PAGE_BYTES;
-        let expected = memories
-            .iter()
-            .filter(|memory| pages(memory) >> order & 1 != 0);
-        // A block of one page is an object of the class of 4096 bytes, whose slab is that page.
-        let whole = layout(PAGE_BYTES << order, PAGE_BYTES);
-        for _ in 0..expected.count() {
-            live.push((engine.allocate(whole, &mut cost).unwrap(), whole));
-            sound(engine);
-        }
+    let regions: Vec<_> = memories
+        .iter()
+        .map(|memory| memory.bytes() / PAGE_BYTES)
+        .collect();
+    for pages in H::largest_blocks(&regions) {
+        let whole = layout(pages * PAGE_BYTES, PAGE_BYTES);
+        live.push((engine.allocate(whole, &mut cost).unwrap(), whole));
+        sound(engine);
     }
     // All memory is live, and the refused request leaves no empty slab.
     let refused = engine.allocate(layout(1, 1), &mut cost);
