@@ -95,10 +95,13 @@ function legend() {
 	const strength = key({ background: `linear-gradient(90deg, hsl(${hue(128)} 62% 50% / .2), hsl(${hue(128)} 62% 50%))` }, "all", "live objects: none");
 	strength.querySelector(".swatch").classList.add("ramp");
 	const kinds = new Set(runs.flatMap((run) => (run.timeline.map_deltas ? run.timeline.map_deltas.states : []).map(({ kind }) => kind)));
-	const plain = [["large", "block of whole pages"], ["free", "free pages"]];
-	at("legend").replaceChildren(ramp, strength,
+	const plain = [["large", kinds.has("mixed") ? "pages of one block" : "block of whole pages"], ["free", "free pages"]];
+	// Three squares: a quarter, a half, and all of the page.
+	const part = (share) => make("span", { className: "swatch", style:
+		`background: linear-gradient(0deg, var(--mixed) ${share}%, var(--free) ${share}%); outline: 1px solid var(--rule)` });
+	const mixed = make("span", { className: "key" }, part(25), part(50), part(100), "mixed page, filled by its used part");
+	at("legend").replaceChildren(...(kinds.has("slab") ? [ramp, strength] : []), ...(kinds.has("mixed") ? [mixed] : []),
 		...plain.filter(([kind]) => kinds.has(kind)).map(([kind, text]) => key({ background: `var(--${kind})`, outline: "1px solid var(--rule)" }, text)),
-		...(runs.some((run) => run.peer) ? [key({ background: `hsl(${hue(8)} 62% 50%)` }, "page of a peer with live bytes, stronger with more of them")] : []),
 		key({ border: "2px solid var(--mark)" }, "block of the last operation"));
 }
 
@@ -174,7 +177,7 @@ function curves() {
 		{ title: "Cached memory", unit: percent, series: each((run, frame) => run.outside(frame)),
 			note: "The share of the reserved bytes outside live blocks: free objects of slabs, and blocks in magazines." },
 		{ title: "External fragmentation", unit: percent, most: 1, series: each((run, frame) => run.scattered(frame)),
-			note: "The share of the free pages outside the largest free block." },
+			note: "The share of the free bytes outside the largest free block." },
 	];
 	for (const one of all.filter(({ series }) => series.length)) {
 		const chart = new Curves({ ...one, operations, pick });
@@ -198,18 +201,20 @@ function insides() {
 	};
 	for (const run of runs.filter((run) => run.timeline.pool_bytes)) {
 		const size = run.timeline.class_bytes;
-		if (run.classes.keys().length) add(run, ": classes", "Bytes of each size class: live (full colour), in magazines (paler), free in slabs (palest).",
+		if (run.classes.keys().length) add(run, ": classes", "Bytes of each size class: live (full colour), in magazines (paler)" + (run.hasRuns ? "." : ", free in slabs (palest)."),
 			(frame) => size.map((bytesEach, index) => {
 				const [used, total, inMagazines] = run.classes.at(index, frame) || [0, 0, 0];
 				return { label: bytes(bytesEach), parts: [{ value: used * bytesEach, alpha: 1 },
 					{ value: inMagazines * bytesEach, alpha: 0.55 }, { value: Math.max(0, total - used - inMagazines) * bytesEach, alpha: 0.25 }] };
 			}), mostOf(run.classes, (index, [, total]) => total * size[index]));
 		if (!run.hasOrders) continue;
-		const orders = run.orders.keys();
-		add(run, ": free blocks", "Bytes in free blocks of the buddy system, by block size.",
-			(frame) => orders.map((order) => ({ label: bytes(4096 * 2 ** order),
-				parts: [{ value: (run.orders.at(order, frame) || [0])[0] * 4096 * 2 ** order, alpha: 0.7 }] })),
-			mostOf(run.orders, (order, [free]) => free * 4096 * 2 ** order));
+		const orders = run.orders.keys(), most = mostOf(run.orders, (order, [free]) => free * 4096 * 2 ** order);
+		const blocks = (frame) => orders.map((order) => ({ label: bytes(4096 * 2 ** order),
+			parts: [{ value: (run.orders.at(order, frame) || [0])[0] * 4096 * 2 ** order, alpha: 0.7 }] }));
+		if (!run.hasRuns) add(run, ": free blocks", "Bytes in free blocks of the buddy system, by block size.", blocks, most);
+		else add(run, ": free runs", "Bytes in free runs, by length; lengths from a page on are rounded down to a power of two.",
+			(frame) => [{ label: "< 4 KiB", parts: [{ value: run.timeline.short_free[frame], alpha: 0.7 }] }, ...blocks(frame)],
+			run.timeline.short_free.reduce((one, other) => Math.max(one, other), most));
 	}
 	const silent = runs.filter((run) => !run.timeline.pool_bytes || !(run.classes.keys().length || run.hasOrders));
 	if (silent.length) at("insides").append(make("p", { className: "note",

@@ -107,6 +107,8 @@ class Run {
 		this.classes = new Changes(this.timeline.classes, 4);
 		this.orders = new Changes(this.timeline.orders, 3);
 		this.hasOrders = this.orders.keys().length > 0;
+		this.hasRuns = this.timeline.short_free.some((value) => value > 0);
+		this.hasMixed = this.hasRuns || (this.pages && this.timeline.map_deltas.states.some(({ kind }) => kind === "mixed"));
 	}
 
 	// Shares of the reserved bytes; null if no bytes are reserved, or if a peer does not report them.

@@ -247,6 +247,8 @@ impl Statistics for PeerEngine {
                 cached_bytes: 0,
                 magazine_bytes: 0,
                 free_bytes,
+                // The peer does not say how its free memory is divided.
+                largest_free_bytes: 0,
                 requested_bytes: state.requested_bytes as u64,
                 live_blocks: state.allocations - state.frees,
                 regions: u32::from(state.peer.is_some()),

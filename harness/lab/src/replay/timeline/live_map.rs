@@ -2,12 +2,12 @@
 
 //! A picture of the pool of an allocator that has no MAP, from the live blocks alone.
 //!
-//! The allocator's own metadata and its free blocks are unknown, so that every byte outside of the live blocks counts
-//! as free. A block covers whole pages, and parts of the pages at its ends:
+//! The allocator's own metadata and its free blocks are unknown, so all memory outside of the live blocks counts as
+//! free:
 //!
 //! ```text
-//!  blocks   │ a │b│   │      c               │    │
-//!  pages    │  slab   │ large │ large │ slab │free│      a slab of granules is a page with live and free bytes
+//!  blocks   │ a │ b │ │             c             │  │        │
+//!  pages    │  mixed    │ large │ large │  mixed   │   free   │
 //! ```
 
 use super::{
@@ -17,61 +17,81 @@ use super::{
         TraceBlock, //
     },
 };
-use crate::map::{
-    GRANULE_BYTES,
-    GRANULES, //
-};
 
-/// The granules of a page.
-const PAGE_GRANULES: u64 = PAGE_BYTES / GRANULE_BYTES;
+/// The live memory of a page.
+#[derive(Clone, Copy, Default)]
+struct PageUse {
+    /// The number of blocks that begin in the page.
+    blocks: u16,
+    live_bytes: u64,
+    /// The end of the last live byte so far, and the longest free run in front of it, in bytes of the page.
+    end: u64,
+    longest_free: u64,
+    /// The number of pages from this one on that one block covers, if the block covers no page before.
+    covered: u32,
+}
 
-/// Returns the blocks of pages of a pool of one region, in order. The cost is O(pages + blocks).
+impl PageUse {
+    /// Adds the live bytes from `from` to `to`, which follow all others.
+    fn add(&mut self, from: u64, to: u64) {
+        self.longest_free = self.longest_free.max(from.saturating_sub(self.end));
+        self.live_bytes += to - from;
+        self.end = to;
+    }
+
+    /// Returns the longest free run of the page.
+    fn longest_free(&self) -> u64 {
+        self.longest_free.max(PAGE_BYTES - self.end)
+    }
+}
+
+/// Returns the extents of a pool of one region, in order. The cost is O(pages + blocks × log(blocks)).
 pub(super) fn pictured<'blocks>(
     pool_bytes: u64,
-    live: impl Iterator<Item = &'blocks TraceBlock>,
+    blocks: impl Iterator<Item = &'blocks TraceBlock>,
 ) -> Vec<(u32, PageBlockState)> {
-    let pages = (pool_bytes / PAGE_BYTES) as usize;
-    // The live bytes of each page, and the number of pages from here on that one block covers.
-    let mut live_bytes = vec![0_u64; pages];
-    let mut covered = vec![0_u32; pages];
-    for block in live {
-        let Some(start) = block.byte() else {
-            continue;
-        };
-        let end = (start + block.requested).min(pool_bytes);
+    let mut pages = vec![PageUse::default(); (pool_bytes / PAGE_BYTES) as usize];
+    let live = blocks.filter_map(|block| {
+        let start = block.byte()?;
+        Some((start, (start + block.requested).min(pool_bytes)))
+    });
+    let mut live: Vec<(u64, u64)> = live.filter(|(start, end)| start < end).collect();
+    live.sort_unstable();
+    for (start, end) in live {
         let (first, last) = (start.div_ceil(PAGE_BYTES), end / PAGE_BYTES);
         if first < last {
-            covered[first as usize] = (last - first) as u32;
+            pages[first as usize].covered = (last - first) as u32;
         }
-        let mut byte = start;
-        while byte < end {
-            let next = ((byte / PAGE_BYTES + 1) * PAGE_BYTES).min(end);
-            live_bytes[(byte / PAGE_BYTES) as usize] += next - byte;
-            byte = next;
+        pages[(start / PAGE_BYTES) as usize].blocks += 1;
+        for page in start / PAGE_BYTES..end.div_ceil(PAGE_BYTES) {
+            let begin = page * PAGE_BYTES;
+            let to = (end - begin).min(PAGE_BYTES);
+            pages[page as usize].add(start.saturating_sub(begin), to);
         }
     }
-    let mut blocks = Vec::new();
+    extents(&pages)
+}
+
+/// Returns the extents of these pages.
+fn extents(pages: &[PageUse]) -> Vec<(u32, PageBlockState)> {
+    let mut extents = Vec::new();
     let mut page = 0;
-    while page < pages {
-        let state = match (covered[page], live_bytes[page]) {
-            (0, 0) => PageBlockState::Free {
-                pages: live_bytes[page..]
-                    .iter()
-                    .take_while(|bytes| **bytes == 0)
-                    .count() as u32,
-            },
-            (0, bytes) => PageBlockState::Slab {
+    while let Some(of) = pages.get(page) {
+        let free = pages[page..].iter().take_while(|of| of.live_bytes == 0);
+        let state = match (free.count(), of.covered) {
+            (0, 0) => PageBlockState::Mixed {
                 pages: 1,
-                class: GRANULES,
-                objects: PAGE_GRANULES as u16,
-                used: bytes.div_ceil(GRANULE_BYTES).min(PAGE_GRANULES) as u16,
+                blocks: of.blocks,
+                used_bytes: of.live_bytes as u16,
+                largest_free_bytes: of.longest_free() as u16,
             },
-            (pages, _) => PageBlockState::Large { pages },
+            (0, covered) => PageBlockState::Large { pages: covered },
+            (free, _) => PageBlockState::Free { pages: free as u32 },
         };
-        blocks.push((page as u32, state));
+        extents.push((page as u32, state));
         page += state.pages() as usize;
     }
-    blocks
+    extents
 }
 
 #[cfg(test)]
@@ -88,25 +108,23 @@ mod tests {
 
     #[test]
     fn each_page_has_the_use_of_its_live_bytes() {
-        let slab = |used| PageBlockState::Slab {
+        let mixed = |blocks, used_bytes, largest_free_bytes| PageBlockState::Mixed {
             pages: 1,
-            class: GRANULES,
-            objects: 512,
-            used,
+            blocks,
+            used_bytes,
+            largest_free_bytes,
         };
         let blocks = [
-            block(8, 16),
-            block(4000, 100),
             block(2 * PAGE_BYTES, 3 * PAGE_BYTES + 1),
+            block(4000, 100),
+            block(8, 16),
         ];
         let picture = pictured(8 * PAGE_BYTES, blocks.iter());
         let expected = [
-            // 16 + 96 bytes.
-            (0, slab(14)),
-            // 4 bytes.
-            (1, slab(1)),
+            (0, mixed(2, 16 + 96, 4000 - 24)),
+            (1, mixed(0, 4, 4092)),
             (2, PageBlockState::Large { pages: 3 }),
-            (5, slab(1)),
+            (5, mixed(0, 1, 4095)),
             (6, PageBlockState::Free { pages: 2 }),
         ];
         assert_eq!(picture, expected);
