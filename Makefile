@@ -50,7 +50,7 @@ endif
 grading := build/grade.cpio
 
 # The layers of the host tests; `scripts/test-host.sh -l` describes them.
-host_tests := $(addprefix test-,host heap class buddy slab seed hybrid debug-mode doc student session trace lab command rest)
+host_tests := $(addprefix test-,host heap class buddy slab seed hybrid extent debug-mode doc student session trace lab command rest)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup kernel run shell sim course course-selftest grade test $(host_tests) test-debug test-foreign test-report bench bench-host replay \

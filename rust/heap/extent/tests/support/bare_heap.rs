@@ -101,8 +101,25 @@ impl BareHeap {
         Ok(blocks)
     }
 
+    /// Allocates a block that the shadow does not know.
+    pub(crate) fn heap_allocate(&mut self, layout: Layout) -> Offset {
+        let mut block = [Offset::NOWHERE];
+        self.heap.allocate(layout, &mut block).unwrap();
+        block[0]
+    }
+
+    /// Frees a block that the shadow does not know.
+    pub(crate) fn heap_free(&mut self, block: Offset, layout: Layout) {
+        self.heap.free(block, layout).unwrap();
+    }
+
+    /// Resizes a block that the shadow does not know.
+    pub(crate) fn heap_resize(&mut self, block: Offset, layout: Layout, new: Layout) {
+        assert!(self.heap.resize(block, layout, new));
+    }
+
     /// Adds a block to the shadow, and checks that it is aligned and lies in a gap between the blocks.
-    fn insert(&mut self, block: Offset, layout: Layout) {
+    pub(crate) fn insert(&mut self, block: Offset, layout: Layout) {
         let bytes = usable(layout);
         let byte = block.byte() as usize;
         let end = byte + bytes;
