@@ -8,7 +8,14 @@ use core::{
 };
 
 use super::{
-    counts::BlockCounts,
+    chunks::{
+        Chunks,
+        blocks_of_chunk, //
+    },
+    counts::{
+        self,
+        BlockCounts, //
+    },
     page::PageDesc,
     place::{
         Demand,
@@ -17,7 +24,8 @@ use super::{
         Granule,
         PAGE_GRANULES,
         REGION_PAGES_MAX,
-        Run, //
+        Run,
+        class_of, //
     },
     runs::{
         Runs,
@@ -26,7 +34,7 @@ use super::{
     table::RegionTable,
 };
 use crate::{
-    Cost, Offset, PAGE_BYTES, PAGE_SHIFT, Path, Refusal,
+    Cost, Offset, PAGE_BYTES, Path, Refusal,
     backing_heap::BackingHeap,
     engine::BadFree,
     size_class::{
@@ -35,22 +43,32 @@ use crate::{
     },
 };
 
+/// The granules of the largest blocks for which chunks are cut: 1 KiB.
+const CHUNK_BLOCK_MAX: usize = 64;
+
+/// Memory is scarce while less than 1/`SCARCE_SHARE` of the pool is in free runs.
+const SCARCE_SHARE: usize = 16;
+
 /// A heap of runs.
 pub struct Heap {
     pub(super) runs: Runs,
     /// Allocated blocks, and their granules.
     pub(super) allocated_blocks: usize,
     pub(super) allocated_granules: usize,
-    /// Allocated blocks by size.
+    /// The blocks that are cut but not allocated.
+    pub(super) chunks: Chunks,
+    /// Blocks by size, allocated or in the rest of a chunk.
     pub(super) blocks: BlockCounts,
+    /// How often the rest of a chunk became a free run.
+    pub(super) freed_rests: u64,
     /// Granules of all regions.
     pub(super) granules: usize,
     /// Granules of the largest region.
-    largest_region: usize,
+    pub(super) largest_region: usize,
     /// Blocks with a larger alignment in bytes may be aligned in their region but not in memory.
-    align_max: usize,
+    pub(super) align_max: usize,
     /// The cost of the last operation.
-    cost: Cost,
+    pub(super) cost: Cost,
 }
 
 impl Heap {
@@ -62,6 +80,8 @@ impl Heap {
             allocated_blocks: 0,
             allocated_granules: 0,
             granules: 0,
+            chunks: Chunks::EMPTY,
+            freed_rests: 0,
             blocks: BlockCounts::NONE,
             largest_region: 0,
             align_max: usize::MAX,
@@ -69,56 +89,95 @@ impl Heap {
         }
     }
 
-    /// Returns the cause for which a request is refused.
-    #[cold]
-    fn refusal(&mut self, demand: Demand) -> Refusal {
-        if demand.len > self.largest_region || demand.align > self.largest_region {
-            Refusal::TooBig
-        } else if demand.align << GRANULE_SHIFT > self.align_max {
-            Refusal::Unsupported
-        } else if demand.len > self.runs.free_counts.granules {
-            Refusal::Exhausted
-        } else {
-            Refusal::Fragmented
-        }
-    }
-
-    /// Returns the allocated block of this demand that begins at an offset.
+    /// Returns the allocated block of this demand that begins at an offset. O(1).
     ///
     /// # Errors
     ///
     /// The rule that a free of the block would break.
-    #[inline]
     fn find(&self, block: Offset, demand: Demand) -> Result<Run, BadFree> {
-        let is_block = |start: &Granule| {
-            let desc = self.runs.tables.desc(start.region(), start.page());
-            start.index() & (demand.align - 1) == 0
-                && desc.is_some_and(|desc| desc.has_block(start.index(), demand.len))
-        };
-        let start = Granule::of(block).filter(is_block);
-        let start = start.ok_or_else(|| self.cause_of_bad_free(block))?;
-        Ok(Run {
-            start,
-            len: demand.len,
-        })
+        let start = Granule::of(block).filter(|start| self.has_block(*start, demand));
+        match start {
+            Some(start) => Ok(Run {
+                start,
+                len: demand.len,
+            }),
+            None => Err(self.bad_free(block)),
+        }
     }
 
-    /// Returns the rule that a free breaks if no block of its demand begins at this offset.
-    #[cold]
-    fn cause_of_bad_free(&self, block: Offset) -> BadFree {
-        let tables = &self.runs.tables;
-        let pages = tables.pages(usize::from(block.region()));
-        if block.byte() >> PAGE_SHIFT >= pages as u64 {
-            return BadFree::Foreign;
-        }
-        let Some(start) = Granule::of(block) else {
-            return BadFree::Interior;
+    /// Returns whether an allocated block of this demand begins at a granule. O(1).
+    #[inline]
+    pub(super) fn has_block(&self, start: Granule, demand: Demand) -> bool {
+        let desc = self.runs.tables.desc(start.region(), start.page());
+        let has_block = desc.is_some_and(|desc| desc.has_block(start.index(), demand.len));
+        has_block && start.index() & (demand.align - 1) == 0 && !self.is_in_rest(start, demand.len)
+    }
+
+    /// Returns whether a block of `len` granules is in the rest of a chunk. O(1).
+    #[inline]
+    fn is_in_rest(&self, start: Granule, len: usize) -> bool {
+        len <= CHUNK_BLOCK_MAX
+            && counts::class_of(len).is_some_and(|class| self.chunks.contains(class, start))
+    }
+
+    /// Allocates blocks of a demand: the first ones of `blocks`, one or more. Returns their number.
+    #[inline]
+    fn take(&mut self, demand: Demand, blocks: &mut [Offset]) -> Option<usize> {
+        let class = if demand.align == 1 && demand.len <= CHUNK_BLOCK_MAX {
+            counts::class_of(demand.len)
+        } else {
+            None
         };
-        match tables.run_around(start) {
-            Some(run) if tables.begins_free(run.start) => BadFree::NotLive,
-            Some(run) if run.start == start => BadFree::WrongSize,
-            _ => BadFree::Interior,
+        // An alignment of more than a granule needs no size of a class.
+        let Some(class) = class.filter(|class| Demand::of_class(*class).len == demand.len) else {
+            let run = self.runs.allocate(demand)?;
+            self.blocks.add(run.len, 1);
+            blocks[0] = run.start.offset();
+            return Some(1);
+        };
+        if self.chunks.rest(class).is_none() {
+            self.cut_chunk(class, demand.len)?;
         }
+        let run = self.chunks.take(class, demand.len, blocks.len())?;
+        let firsts = (0..run.len).step_by(demand.len);
+        let pairs = blocks.iter_mut().zip(firsts);
+        Some(
+            pairs
+                .map(|(block, first)| *block = run.start.after(first).offset())
+                .count(),
+        )
+    }
+
+    /// Cuts a chunk for a class whose blocks have `len` granules.
+    fn cut_chunk(&mut self, class: Class, len: usize) -> Option<()> {
+        // While memory is scarce, no block is cut in advance.
+        let is_scarce = self.runs.free_counts.granules < self.granules / SCARCE_SHARE;
+        let count = if is_scarce {
+            1
+        } else {
+            blocks_of_chunk(len, self.blocks.of_class(len))
+        };
+        let run = self.runs.cut(len, count)?;
+        self.chunks.put(class, run);
+        // `count` is at least the number of blocks in the run.
+        let blocks = (1..=count).find(|blocks| blocks * len == run.len);
+        self.blocks.add(len, blocks.unwrap_or(1));
+        Some(())
+    }
+
+    /// Makes free runs of the rests of all chunks, and returns whether there were any. O(classes + blocks).
+    fn free_rests(&mut self) -> bool {
+        let mut any = false;
+        while let Some((class, rest)) = self.chunks.remove_any() {
+            let len = Demand::of_class(class).len;
+            for _ in (0..rest.len).step_by(len) {
+                self.blocks.remove(len);
+            }
+            self.runs.uncut(rest, len);
+            self.freed_rests += 1;
+            any = true;
+        }
+        any
     }
 
     fn set_cost(&mut self) {
@@ -176,13 +235,7 @@ unsafe impl BackingHeap for Heap {
 
     #[inline(always)]
     fn class(layout: &Layout) -> Option<Class> {
-        if layout.align() <= GRANULE
-            || layout.size() > PAGE_BYTES - 512 && layout.align() <= PAGE_BYTES
-        {
-            Class::of(layout)
-        } else {
-            None
-        }
+        class_of(layout)
     }
 
     #[inline]
@@ -196,14 +249,14 @@ unsafe impl BackingHeap for Heap {
 
     #[inline(always)]
     fn begins_block(desc: &PageDesc, byte: usize, kind: MagazineKind) -> bool {
-        let len = (kind.bytes() + GRANULE - 1) >> GRANULE_SHIFT;
-        let is_aligned =
-            byte % if len % PAGE_GRANULES == 0 {
-                PAGE_BYTES
-            } else {
-                GRANULE
-            } == 0;
-        is_aligned && desc.has_block(byte >> GRANULE_SHIFT, len)
+        // Kinds of whole pages begin on pages, others on granules.
+        let len = kind.bytes().div_ceil(GRANULE);
+        let align = if len % PAGE_GRANULES == 0 {
+            PAGE_BYTES
+        } else {
+            GRANULE
+        };
+        byte % align == 0 && desc.has_block(byte >> GRANULE_SHIFT, len)
     }
 
     #[inline(always)]
@@ -223,30 +276,15 @@ unsafe impl BackingHeap for Heap {
         if demand.align << GRANULE_SHIFT > self.align_max {
             return Err(self.refusal(demand));
         }
-        let batch = if demand.align == 1 {
-            let live = self.blocks.of_class(demand.len) * demand.len;
-            let chunk = (live / 16).clamp(32, 256) / demand.len;
-            let scarce = self.runs.free_counts.granules < self.granules / 16;
-            let count = if scarce {
-                1
-            } else {
-                blocks.len().min(chunk.max(1))
-            };
-            self.runs.allocate_batch(demand.len, count)
-        } else {
-            self.runs.allocate(demand)
-        };
-        let Some(batch) = batch else {
+        let mut allocated = self.take(demand, blocks);
+        if allocated.is_none() && self.free_rests() {
+            allocated = self.take(demand, blocks);
+        }
+        let Some(allocated) = allocated else {
             return Err(self.refusal(demand));
         };
-        let mut allocated = 0;
-        for (block, first) in blocks.iter_mut().zip((0..batch.len).step_by(demand.len)) {
-            *block = batch.start.after(first).offset();
-            allocated += 1;
-        }
-        self.blocks.add(demand.len, allocated);
         self.allocated_blocks += allocated;
-        self.allocated_granules += batch.len;
+        self.allocated_granules += allocated * demand.len;
         self.set_cost();
         Ok(allocated)
     }
@@ -271,11 +309,10 @@ unsafe impl BackingHeap for Heap {
     #[inline]
     fn free_flushed(&mut self, blocks: &[Offset], kind: MagazineKind) -> Result<usize, BadFree> {
         self.runs.work = Work::default();
-        let len = (kind.bytes() + GRANULE - 1) >> GRANULE_SHIFT;
         let Some(block) = blocks.first() else {
             return Ok(0);
         };
-        self.runs.work = Work::default();
+        let len = kind.bytes().div_ceil(GRANULE);
         let run = self.find(*block, Demand { len, align: 1 })?;
         self.free_run(run);
         Ok(1)
@@ -292,7 +329,7 @@ unsafe impl BackingHeap for Heap {
         let Ok(run) = self.find(block, demand) else {
             return false;
         };
-        if run.start.index() % new.align != 0 {
+        if run.start.index() & (new.align - 1) != 0 {
             return false;
         }
         if new.len < run.len {
@@ -313,7 +350,9 @@ unsafe impl BackingHeap for Heap {
     }
 
     fn shrink(&mut self) -> usize {
-        0
+        let free = self.free_bytes();
+        self.free_rests();
+        self.free_bytes() - free
     }
 
     fn free_bytes(&self) -> usize {

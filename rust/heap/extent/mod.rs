@@ -5,6 +5,8 @@
 #[forbid(unsafe_code)]
 mod bins;
 #[forbid(unsafe_code)]
+mod chunks;
+#[forbid(unsafe_code)]
 mod counts;
 mod heap;
 mod inspect;
@@ -14,6 +16,8 @@ mod matrix;
 mod page;
 #[forbid(unsafe_code)]
 mod place;
+#[forbid(unsafe_code)]
+mod refusal;
 #[forbid(unsafe_code)]
 mod runs;
 mod table;

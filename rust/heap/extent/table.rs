@@ -37,7 +37,7 @@ unsafe impl Send for RegionTable {}
 
 impl RegionTable {
     /// The metadata of a region that does not exist.
-    // INVARIANT: There are no pages, and the shape for no pages has no words.
+    // INVARIANT: There are no pages, and the shape for no pages has no words, so that nothing is accessed.
     const NONE: Self = Self {
         pages: 0,
         descs: NonNull::dangling(),
@@ -88,9 +88,6 @@ impl RegionTable {
         unsafe { slice::from_raw_parts_mut(self.matrix.as_ptr(), words) }
     }
 }
-
-/// The largest number of pages before a granule in which the beginning of its run is looked for: 4 MiB.
-const WALK: usize = 1024;
 
 /// The metadata of all regions.
 ///
@@ -152,7 +149,8 @@ impl Tables {
         Some(Run { start, len })
     }
 
-    /// Returns the first granule of the run whose last granule this is. O(1).
+    /// Returns the first granule of the run that contains a granule. The granule is in the first or the last page of the
+    /// run. O(1).
     #[inline]
     pub(super) fn start_of(&self, at: Granule) -> Option<Granule> {
         let desc = self.desc(at.region(), at.page())?;
@@ -163,20 +161,6 @@ impl Tables {
         Some(Granule::new(at.region(), index))
     }
 
-    /// Returns the run that contains a granule, if it begins at most [`WALK`] pages before. O(pages), for the cause of
-    /// a bad free.
-    #[cold]
-    pub(super) fn run_around(&self, at: Granule) -> Option<Run> {
-        let last_begin = |page: usize, granule: usize| {
-            let begin = self.desc(at.region(), page)?.last_begin(granule)?;
-            Some(Granule::new(at.region(), page * PAGE_GRANULES + begin))
-        };
-        let mut before = (0..at.page()).rev().take(WALK);
-        let start = last_begin(at.page(), at.in_page())
-            .or_else(|| before.find_map(|page| last_begin(page, PAGE_GRANULES - 1)))?;
-        self.run(start)
-    }
-
     /// Records a run, whose granules belong to no other run. O(1).
     #[inline]
     pub(super) fn set(&mut self, run: Run, is_free: bool) {
@@ -185,7 +169,7 @@ impl Tables {
         if let Some(desc) = self.desc(region, first) {
             desc.set_begin(run.start.in_page(), is_free);
             if last > first || desc.next_begin(run.start.in_page() + 1).is_none() {
-                desc.set_end(run.start.index() + run.len);
+                desc.set_end(run.end());
             }
         }
         if last > first

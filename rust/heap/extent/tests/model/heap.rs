@@ -56,7 +56,7 @@ fn run(seed: u64, regions: &[usize], operations: usize) {
                 match heap.allocate(layout) {
                     Ok(_) => {}
                     Err(Refusal::Exhausted) => {
-                        let free = heap.pool_bytes() - used(&heap);
+                        let free = heap.pool_bytes() - heap.used_bytes();
                         assert!(super::usable(layout) > free);
                     }
                     Err(Refusal::Fragmented) => {
@@ -81,6 +81,7 @@ fn run(seed: u64, regions: &[usize], operations: usize) {
                     heap.resize(block, layout(new.max(1), old.align()));
                 }
             }
+            10 if numbers.below(8) == 0 => heap.shrink(),
             10 if numbers.below(operations / 20) == 0 => {
                 // Half of the blocks are freed, so that the pool is not full for long.
                 let blocks: std::vec::Vec<_> = heap.blocks.keys().copied().step_by(2).collect();
@@ -101,11 +102,6 @@ fn run(seed: u64, regions: &[usize], operations: usize) {
         heap.check();
     }
     heap.end();
-}
-
-/// Returns the bytes of all blocks.
-fn used(heap: &BareHeap) -> usize {
-    heap.blocks.values().copied().map(super::usable).sum()
 }
 
 #[test]

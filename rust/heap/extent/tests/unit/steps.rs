@@ -45,12 +45,15 @@ fn accesses(pages: usize, size: usize) -> [u64; 3] {
 
 #[test]
 fn the_work_does_not_grow_with_the_size_of_the_block() {
-    // The counts are printed if a bound fails: up to 80 accesses.
-    let counts: Vec<_> = [16, 64, 3000, 40_000, 1 << 20, 1 << 30]
-        .map(|size| accesses(1 << 19, size))
-        .into();
-    for counts in &counts {
-        assert!(counts.iter().all(|count| *count <= 150), "{counts:?}");
+    // The most accesses of an allocation are 206, for a chunk of 32 blocks of 16 bytes; of a resize 71, and of a free 40.
+    for size in [16, 64, 3000, 40_000, 1 << 20, 1 << 30] {
+        let counts = accesses(1 << 19, size);
+        let bounds = [230, 80, 45];
+        let is_bounded = counts
+            .iter()
+            .zip(bounds)
+            .all(|(count, bound)| *count <= bound);
+        assert!(is_bounded, "{size} bytes: {counts:?}");
     }
 }
 
