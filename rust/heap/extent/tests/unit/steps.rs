@@ -33,9 +33,9 @@ fn accesses(pages: usize, size: usize) -> [u64; 3] {
         let whole = layout(size, 8);
         let (block, allocate) = count_accesses(|| heap.heap_allocate(whole));
         let less = layout(size - size / 4, 8);
-        let (_, shrink) = count_accesses(|| heap.heap_resize(block, whole, less));
-        let (_, grow) = count_accesses(|| heap.heap_resize(block, less, whole));
-        let (_, free) = count_accesses(|| heap.heap_free(block, whole));
+        let ((), shrink) = count_accesses(|| heap.heap_resize(block, whole, less));
+        let ((), grow) = count_accesses(|| heap.heap_resize(block, less, whole));
+        let ((), free) = count_accesses(|| heap.heap_free(block, whole));
         let counts = [allocate, shrink.max(grow), free];
         most = core::array::from_fn(|nth| most[nth].max(counts[nth]));
     }
@@ -95,7 +95,7 @@ fn no_operation_looks_at_many_of_100_000_fragments() {
     let mut most = 0;
     for block in live.into_iter().take(20_000) {
         let old = heap.blocks.remove(&block).unwrap();
-        let (_, free) = count_accesses(|| heap.heap_free(block, old));
+        let ((), free) = count_accesses(|| heap.heap_free(block, old));
         let align = 1 << numbers.below(10);
         let new = layout(1 + numbers.below(3 * PAGE_BYTES), align);
         let (again, allocate) = count_accesses(|| heap.heap_allocate(new));
