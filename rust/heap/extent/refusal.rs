@@ -9,7 +9,6 @@ use super::{
     page::PageDesc,
     place::{
         Demand,
-        GRANULE,
         GRANULE_SHIFT,
         Granule,
         PAGE_GRANULES, //
@@ -21,12 +20,11 @@ use crate::{
     Offset,
     Refusal,
     engine::BadFree,
-    region::REGIONS_MAX,
-    size_class::Class, //
+    region::REGIONS_MAX, //
 };
 
-/// The number of pages that are read to find the beginning of a run.
-const PAGES_BACK: usize = 64;
+/// The number of pages that are read to find the beginning of a run: 4 MiB.
+const PAGES_BACK: usize = 1024;
 
 impl Heap {
     /// Returns the cause for which a request is refused. If the cause is [`Refusal::Fragmented`], stores the
@@ -52,28 +50,14 @@ impl Heap {
             Refusal::Fragmented
         }
     }
-
-    /// Returns the rule that a free breaks. No allocated block of the freed size and alignment begins at the offset.
-    #[cold]
-    pub(super) fn bad_free(&self, block: Offset) -> BadFree {
-        let bad_free = self.runs.tables.bad_free(block);
-        let granule = Offset::new(block.region(), block.byte() & !(GRANULE as u64 - 1));
-        let is_in_rest = Granule::of(granule)
-            .is_some_and(|at| Class::all().any(|class| self.chunks.contains(class, at)));
-        if bad_free != BadFree::Foreign && is_in_rest {
-            return BadFree::NotLive;
-        }
-        bad_free
-    }
 }
 
 impl Tables {
-    /// Returns the rule that a free breaks, where the blocks in the rests of chunks count as allocated. No block of the
-    /// freed size and alignment begins at the offset.
+    /// Returns the rule that a free breaks. No block of the freed size and alignment begins at the offset.
     ///
     /// In a run that begins more than [`PAGES_BACK`] pages before, the rule is always [`BadFree::Interior`].
     #[cold]
-    fn bad_free(&self, block: Offset) -> BadFree {
+    pub(super) fn bad_free(&self, block: Offset) -> BadFree {
         let (region, byte) = (usize::from(block.region()), block.byte());
         let index = (byte >> GRANULE_SHIFT) as usize;
         if region >= REGIONS_MAX || index >= self.pages(region) * PAGE_GRANULES {

@@ -81,7 +81,6 @@ fn run(seed: u64, regions: &[usize], operations: usize) {
                     heap.resize(block, layout(new.max(1), old.align()));
                 }
             }
-            10 if numbers.below(8) == 0 => heap.shrink(),
             10 if numbers.below(operations / 20) == 0 => {
                 // Half of the blocks are freed, so that the pool is not full for long.
                 let blocks: std::vec::Vec<_> = heap.blocks.keys().copied().step_by(2).collect();

@@ -151,11 +151,11 @@ impl BareHeap {
     }
 
     /// Resizes an allocated block in place, and returns whether that was possible. Panics if the outcome is not that
-    /// of the free run behind the block.
+    /// of the gap behind the block.
     #[track_caller]
     pub(crate) fn resize(&mut self, block: Offset, new: Layout) -> bool {
         let old = self.blocks[&block];
-        let is_possible = usable(new) <= usable(old) + self.free_behind(block)
+        let is_possible = usable(new) <= usable(old) + self.gap_behind(block)
             && (usable(new) % PAGE_BYTES != 0 || block.byte() % PAGE_BYTES as u64 == 0)
             && block.byte() % new.align() as u64 == 0;
         let is_resized = self.heap.resize(block, old, new);
@@ -166,13 +166,12 @@ impl BareHeap {
         is_resized
     }
 
-    /// Returns the bytes of the free run behind a block. Blocks that were cut in advance are not free.
-    fn free_behind(&self, block: Offset) -> usize {
-        let end = block.byte() as usize + usable(self.blocks[&block]);
-        let region = usize::from(block.region());
-        let runs = runs(&self.heap.runs, region, self.regions[region]);
-        let behind = runs.iter().find(|run| run.0 == end && run.2);
-        behind.map_or(0, |run| run.1)
+    /// Returns the bytes between a block and the next block or the end of the region.
+    fn gap_behind(&self, block: Offset) -> usize {
+        let end = block.plus(usable(self.blocks[&block]));
+        let next = self.blocks.range(end..).next();
+        let next = next.and_then(|(next, _)| next.after(end));
+        next.unwrap_or(self.regions[usize::from(block.region())] - end.byte() as usize)
     }
 
     /// Returns the runs of a region as the shadow knows them: the offset, the bytes, and whether the run is free.
@@ -201,37 +200,21 @@ impl BareHeap {
         free.max().unwrap_or(0)
     }
 
-    /// Panics unless the metadata describes exactly the blocks of the shadow, and the gaps between them as free runs and
-    /// as blocks that were cut in advance. Returns the bytes of the latter.
+    /// Panics unless the metadata describes exactly the blocks of the shadow, and the gaps between them as free runs.
     #[track_caller]
-    pub(crate) fn check(&self) -> usize {
-        let (mut free_runs, mut in_advance) = (0, 0);
+    pub(crate) fn check(&self) {
+        let mut free_runs = 0;
         for region in 0..self.regions.len() {
-            let mut found = runs(&self.heap.runs, region, self.regions[region]);
-            free_runs += found.iter().filter(|(.., is_free)| *is_free).count();
-            let is_maximal = |pair: &[(usize, usize, bool)]| !(pair[0].2 && pair[1].2);
-            assert!(found.windows(2).all(is_maximal), "free runs side by side");
-            for (byte, bytes, is_free) in &mut found {
-                let offset = Offset::new(region as u16, *byte as u64);
-                if !*is_free && !self.blocks.contains_key(&offset) {
-                    *is_free = true;
-                    in_advance += *bytes;
-                }
-            }
-            found.dedup_by(|next, run| {
-                let both = next.2 && run.2;
-                run.1 += if both { next.1 } else { 0 };
-                both
-            });
-            assert_eq!(found, self.expected_runs(region), "region {region}");
+            let expected = self.expected_runs(region);
+            free_runs += expected.iter().filter(|(.., is_free)| *is_free).count();
+            let found = runs(&self.heap.runs, region, self.regions[region]);
+            assert_eq!(found, expected, "region {region}");
         }
         let used = self.used_bytes();
-        let free = self.heap.free_bytes();
-        assert_eq!(free, self.pool_bytes() - used - in_advance);
+        assert_eq!(self.heap.free_bytes(), self.pool_bytes() - used);
         assert_eq!(free_run_count(&self.heap.runs), free_runs);
         assert_eq!(self.heap.allocated_blocks, self.blocks.len());
         assert_eq!(self.heap.allocated_granules * GRANULE, used);
-        in_advance
     }
 
     /// Returns the usable bytes of all blocks.
@@ -239,20 +222,12 @@ impl BareHeap {
         self.blocks.values().copied().map(usable).sum()
     }
 
-    /// Returns the blocks that were cut in advance, and panics unless they are free runs then.
-    #[track_caller]
-    pub(crate) fn shrink(&mut self) {
-        let in_advance = self.check();
-        assert_eq!(self.heap.shrink(), in_advance);
-        assert_eq!(self.check(), 0);
-    }
-
     /// Frees all blocks, and panics unless each region can be allocated as one block then.
     pub(crate) fn end(mut self) {
         while let Some((block, _)) = self.blocks.first_key_value() {
             self.free(*block);
         }
-        self.shrink();
+        self.check();
         let mut regions = self.regions.clone();
         regions.sort_unstable_by(|first, second| second.cmp(first));
         for bytes in regions {

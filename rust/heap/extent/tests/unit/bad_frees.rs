@@ -168,26 +168,6 @@ fn an_offset_in_a_free_run_is_not_live() {
 }
 
 #[test]
-fn a_free_of_a_block_that_was_cut_but_never_allocated_is_not_live() {
-    let mut heap = BareHeap::new(&[4]);
-    let block = heap.allocate(layout(64, 8)).unwrap().byte() as usize;
-    assert!(heap.check() > 0, "no block is cut in advance");
-    let pool = 4 * PAGE_BYTES;
-    for byte in (0..pool)
-        .step_by(GRANULE)
-        .filter(|byte| !(block..block + 64).contains(byte))
-    {
-        for size in [64, 16, 8192] {
-            assert_eq!(
-                heap.refused(at(byte), size, 8),
-                BadFree::NotLive,
-                "{byte:#x}"
-            );
-        }
-    }
-}
-
-#[test]
 fn a_free_with_another_size_is_a_wrong_size() {
     let mut blocks = Blocks::new();
     let (small, eighty, large, other) = (blocks.small, blocks.eighty, blocks.large, blocks.other);
