@@ -10,8 +10,10 @@ use std::vec::Vec;
 use super::BareHeap;
 use crate::{
     Offset, PAGE_BYTES,
+    extent::Heap,
     testing::{
         atomic::count_accesses,
+        checked_machine::Machine,
         layout,
         numbers::Numbers, //
     },
@@ -103,4 +105,15 @@ fn no_operation_looks_at_many_of_100_000_fragments() {
         most = most.max(free).max(allocate);
     }
     assert!(most <= MOST, "{most}");
+}
+
+#[test]
+fn frees_without_allocations_do_not_overflow_the_counters_of_work() {
+    // Each flush coalesces, and nothing but flushes uses the heap.
+    let machine = Machine::<Heap>::new(1, 4 << 20);
+    let blocks: Vec<_> = (0..100_000)
+        .map(|_| machine.serve_unchecked(layout(16, 8)).unwrap().0)
+        .collect();
+    machine.free_all_unchecked(blocks);
+    machine.check();
 }
