@@ -2,13 +2,19 @@
 
 //! Page descriptors: which runs begin in a page.
 
+use core::sync::atomic::Ordering::Relaxed;
+#[cfg(not(test))]
 use core::sync::atomic::{
     AtomicU32,
-    AtomicU64,
-    Ordering::Relaxed, //
+    AtomicU64, //
 };
 
 use super::place::PAGE_GRANULES;
+#[cfg(test)]
+use crate::testing::atomic::{
+    AtomicU32,
+    AtomicU64, //
+};
 
 const WORDS: usize = PAGE_GRANULES / 64;
 

@@ -4,6 +4,7 @@
 
 use super::*;
 use crate::testing::{
+    HostExtent,
     HostHybrid,
     HostSeed,
     blocks::ShadowMap,
@@ -79,6 +80,7 @@ proptest! {
         let byte = (size + skip) as isize;
         report_of_write_around::<HostSeed>(layout, byte, bytes, Fault::Overflow);
         report_of_write_around::<HostHybrid>(layout, byte, bytes, Fault::Overflow);
+        report_of_write_around::<HostExtent>(layout, byte, bytes, Fault::Overflow);
     }
 
     #[test]
@@ -92,6 +94,7 @@ proptest! {
         let byte = -((skip + bytes) as isize);
         report_of_write_around::<HostSeed>(layout, byte, bytes, Fault::Underflow);
         report_of_write_around::<HostHybrid>(layout, byte, bytes, Fault::Underflow);
+        report_of_write_around::<HostExtent>(layout, byte, bytes, Fault::Underflow);
     }
 
     #[test]
@@ -100,6 +103,7 @@ proptest! {
             .prop_flat_map(|size| (Just(size), 0..size)),
     ) {
         expect_report_of_write_after_free::<HostHybrid>(size, byte);
+        expect_report_of_write_after_free::<HostExtent>(size, byte);
     }
 
     #[test]

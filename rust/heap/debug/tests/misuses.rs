@@ -117,6 +117,12 @@ fn each_misuse_is_reported_on_the_hybrid() {
     each::<crate::testing::LockedHybrid>(&[256 << 10, 512 << 10]);
 }
 
+#[test]
+fn each_misuse_is_reported_on_extent() {
+    each::<crate::testing::HostExtent>(&[POOL_BYTES]);
+    each::<crate::testing::LockedExtent>(&[256 << 10, 512 << 10]);
+}
+
 on_each_engine! {
     fn a_misuse_without_memory_changes_nothing(guard) {
         for misuse in Misuse::ALL {

@@ -173,6 +173,10 @@ macro_rules! on_each_engine {
             use super::*;
             $($(#[$meta])* #[test] fn $test() { over(super::$test::<crate::testing::HostHybrid>); })*
         }
+        mod extent {
+            use super::*;
+            $($(#[$meta])* #[test] fn $test() { over(super::$test::<crate::testing::HostExtent>); })*
+        }
         mod locked {
             use super::*;
             $($(#[$meta])* #[test] fn $test() { over(super::$test::<crate::testing::LockedHybrid>); })*

@@ -8,12 +8,14 @@ use crate::{
     cost::Path,
     testing::{
         CPU,
+        HostExtent,
         HostHybrid,
         HostSeed,
         blocks::{
             ReportedStatistics,
             ShadowMap, //
         },
+        heaps::on_cpus,
         model::{
             ModelOperation,
             operations,
@@ -121,6 +123,12 @@ proptest! {
     fn correct_use_of_the_hybrid_is_not_reported(operations in operations_on(2, 150, 14)) {
         run(with_cpus(2), &[1 << 20], &operations);
         run(HostHybrid::empty(), &[0x8000, 4096, 1 << 18], &operations);
+    }
+
+    #[test]
+    fn correct_use_of_extent_is_not_reported(operations in operations_on(2, 150, 14)) {
+        run(on_cpus::<crate::extent::Heap>(2), &[1 << 20], &operations);
+        run(HostExtent::empty(), &[0x8000, 4096, 1 << 18], &operations);
     }
 }
 

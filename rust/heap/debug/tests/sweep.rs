@@ -14,6 +14,7 @@ use crate::{
     },
     debug::Misuse,
     testing::{
+        HostExtent,
         HostHybrid,
         HostSeed,
         blocks::ShadowMap,
@@ -130,6 +131,11 @@ fn every_wrong_byte_in_the_pool_of_the_seed_is_found() {
 #[test]
 fn every_wrong_byte_in_the_pool_of_the_hybrid_is_found() {
     every_byte::<HostHybrid>((0..EVERY_BYTES).step_by(173), |_| false);
+}
+
+#[test]
+fn every_wrong_byte_in_the_pool_of_extent_is_found() {
+    every_byte::<HostExtent>((0..EVERY_BYTES).step_by(173), |_| false);
 }
 
 proptest! {

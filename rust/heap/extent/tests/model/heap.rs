@@ -56,7 +56,7 @@ fn run(seed: u64, regions: &[usize], operations: usize) {
                 match heap.allocate(layout) {
                     Ok(_) => {}
                     Err(Refusal::Exhausted) => {
-                        let free = heap.pool_bytes() - used(&heap);
+                        let free = heap.pool_bytes() - heap.used_bytes();
                         assert!(super::usable(layout) > free);
                     }
                     Err(Refusal::Fragmented) => {
@@ -101,11 +101,6 @@ fn run(seed: u64, regions: &[usize], operations: usize) {
         heap.check();
     }
     heap.end();
-}
-
-/// Returns the bytes of all blocks.
-fn used(heap: &BareHeap) -> usize {
-    heap.blocks.values().copied().map(super::usable).sum()
 }
 
 #[test]

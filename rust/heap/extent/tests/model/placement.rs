@@ -44,11 +44,12 @@ impl Reference {
 
     /// Returns where a block lies in a free run: a short block at the end, a long one at the beginning.
     fn place((start, run, _): (usize, usize, bool), len: usize, align: usize) -> Option<usize> {
-        let places = (start..start + run).filter(|at| at % align == 0 && at + len <= start + run);
+        let mut places =
+            (start..start + run).filter(|at| at % align == 0 && at + len <= start + run);
         if len <= 64 {
-            places.last()
+            places.next_back()
         } else {
-            places.min()
+            places.next()
         }
     }
 

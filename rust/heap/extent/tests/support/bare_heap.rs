@@ -101,8 +101,25 @@ impl BareHeap {
         Ok(blocks)
     }
 
+    /// Allocates a block that the shadow does not know.
+    pub(crate) fn heap_allocate(&mut self, layout: Layout) -> Offset {
+        let mut block = [Offset::NOWHERE];
+        self.heap.allocate(layout, &mut block).unwrap();
+        block[0]
+    }
+
+    /// Frees a block that the shadow does not know.
+    pub(crate) fn heap_free(&mut self, block: Offset, layout: Layout) {
+        self.heap.free(block, layout).unwrap();
+    }
+
+    /// Resizes a block that the shadow does not know.
+    pub(crate) fn heap_resize(&mut self, block: Offset, layout: Layout, new: Layout) {
+        assert!(self.heap.resize(block, layout, new));
+    }
+
     /// Adds a block to the shadow, and checks that it is aligned and lies in a gap between the blocks.
-    fn insert(&mut self, block: Offset, layout: Layout) {
+    pub(crate) fn insert(&mut self, block: Offset, layout: Layout) {
         let bytes = usable(layout);
         let byte = block.byte() as usize;
         let end = byte + bytes;
@@ -183,7 +200,7 @@ impl BareHeap {
         free.max().unwrap_or(0)
     }
 
-    /// Panics unless the metadata describes exactly the blocks of the shadow and the gaps between them.
+    /// Panics unless the metadata describes exactly the blocks of the shadow, and the gaps between them as free runs.
     #[track_caller]
     pub(crate) fn check(&self) {
         let mut free_runs = 0;
@@ -193,11 +210,16 @@ impl BareHeap {
             let found = runs(&self.heap.runs, region, self.regions[region]);
             assert_eq!(found, expected, "region {region}");
         }
-        let used: usize = self.blocks.values().copied().map(usable).sum();
+        let used = self.used_bytes();
         assert_eq!(self.heap.free_bytes(), self.pool_bytes() - used);
         assert_eq!(free_run_count(&self.heap.runs), free_runs);
         assert_eq!(self.heap.allocated_blocks, self.blocks.len());
         assert_eq!(self.heap.allocated_granules * GRANULE, used);
+    }
+
+    /// Returns the usable bytes of all blocks.
+    pub(crate) fn used_bytes(&self) -> usize {
+        self.blocks.values().copied().map(usable).sum()
     }
 
     /// Frees all blocks, and panics unless each region can be allocated as one block then.

@@ -272,8 +272,8 @@ fn a_bad_free_is_refused_before_it_reaches_a_magazine() {
         (pages, 64, BadFree::WrongSize),
         (pages, 3 * PAGE_BYTES, BadFree::WrongSize),
         (pages.plus(PAGE_BYTES), 8192, BadFree::Interior),
-        (at(512 << 10), 8192, BadFree::NotLive),
-        (at(512 << 10), 64, BadFree::NotLive),
+        (at(128 << 10), 8192, BadFree::NotLive),
+        (at(128 << 10), 64, BadFree::NotLive),
         (at(1 << 20), 64, BadFree::Foreign),
     ] {
         let before = (machine.figures(), machine.capacity_bytes());

@@ -13,6 +13,7 @@
 mod bad_frees;
 mod largest_region;
 mod resize;
+mod steps;
 mod whole_pages;
 
 use super::support::{
