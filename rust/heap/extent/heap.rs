@@ -17,7 +17,8 @@ use super::{
         Granule,
         PAGE_GRANULES,
         REGION_PAGES_MAX,
-        Run, //
+        Run,
+        class_of, //
     },
     runs::{
         Runs,
@@ -35,6 +36,14 @@ use crate::{
     },
 };
 
+/// The granules of a batch of blocks of one size: 512 bytes to 4 KiB, and at most 1/16 of the live blocks of the size.
+const BATCH_MIN: usize = 32;
+const BATCH_MAX: usize = 256;
+const LIVE_SHARE: usize = 16;
+
+/// Memory is scarce while less than 1/`SCARCE_SHARE` of the pool is in free runs.
+const SCARCE_SHARE: usize = 16;
+
 /// A heap of runs.
 pub struct Heap {
     pub(super) runs: Runs,
@@ -46,11 +55,11 @@ pub struct Heap {
     /// Granules of all regions.
     pub(super) granules: usize,
     /// Granules of the largest region.
-    largest_region: usize,
+    pub(super) largest_region: usize,
     /// Blocks with a larger alignment in bytes may be aligned in their region but not in memory.
-    align_max: usize,
+    pub(super) align_max: usize,
     /// The cost of the last operation.
-    cost: Cost,
+    pub(super) cost: Cost,
 }
 
 impl Heap {
@@ -69,45 +78,46 @@ impl Heap {
         }
     }
 
-    /// Returns the cause for which a request is refused.
-    #[cold]
-    fn refusal(&mut self, demand: Demand) -> Refusal {
-        if demand.len > self.largest_region || demand.align > self.largest_region {
-            Refusal::TooBig
-        } else if demand.align << GRANULE_SHIFT > self.align_max {
-            Refusal::Unsupported
-        } else if demand.len > self.runs.free_counts.granules {
-            Refusal::Exhausted
-        } else {
-            Refusal::Fragmented
-        }
-    }
-
-    /// Returns the allocated block of this demand that begins at an offset.
+    /// Returns the allocated block of this demand that begins at an offset. O(1).
     ///
     /// # Errors
     ///
     /// The rule that a free of the block would break.
     fn find(&self, block: Offset, demand: Demand) -> Result<Run, BadFree> {
-        let tables = &self.runs.tables;
-        let start = Granule::of(block).ok_or(BadFree::Interior)?;
-        let desc = tables.desc(start.region(), start.page());
-        let desc = desc.ok_or(BadFree::Foreign)?;
-        if desc.has_block(start.index(), demand.len) {
-            return Ok(Run {
+        let start = Granule::of(block).filter(|start| self.has_block(*start, demand));
+        match start {
+            Some(start) => Ok(Run {
                 start,
                 len: demand.len,
-            });
+            }),
+            None => Err(self.runs.tables.bad_free(block)),
         }
-        let begins = desc.begins(start.in_page());
-        let run = tables.start_of(start);
-        if run.is_some_and(|run| tables.begins_free(run)) {
-            Err(BadFree::NotLive)
-        } else if begins {
-            Err(BadFree::WrongSize)
-        } else {
-            Err(BadFree::Interior)
+    }
+
+    /// Returns whether an allocated block of this demand begins at a granule. O(1).
+    #[inline]
+    pub(super) fn has_block(&self, start: Granule, demand: Demand) -> bool {
+        let desc = self.runs.tables.desc(start.region(), start.page());
+        let has_block = desc.is_some_and(|desc| desc.has_block(start.index(), demand.len));
+        has_block && start.index() & (demand.align - 1) == 0
+    }
+
+    /// Returns the number of blocks that serve a request for up to `wanted` blocks of `len` granules.
+    ///
+    /// If two sizes took turns to be cut from one run, the free blocks of one size would lie between the live blocks of
+    /// the other, and could not coalesce: a checkerboard. A refill of a magazine therefore cuts several blocks side by
+    /// side, but not much more memory than the size uses already.
+    #[inline]
+    fn batch(&self, len: usize, wanted: usize) -> usize {
+        let is_scarce = self.runs.free_counts.granules < self.granules / SCARCE_SHARE;
+        if wanted == 1 || is_scarce {
+            return 1;
         }
+        let live = self.blocks.of_class(len) * len;
+        let granules = (live / LIVE_SHARE).clamp(BATCH_MIN, BATCH_MAX);
+        // `Option` stands in for a panic: no length is 0.
+        let blocks = granules.checked_div(len).unwrap_or(1);
+        blocks.clamp(1, wanted)
     }
 
     fn set_cost(&mut self) {
@@ -134,7 +144,8 @@ unsafe impl BackingHeap for Heap {
     const REGION_PAGES_MAX: usize = REGION_PAGES_MAX;
 
     fn metadata_bytes(pages: usize) -> usize {
-        RegionTable::bytes(pages)
+        // A program chooses the number of pages. A region of more pages is refused, whatever its metadata.
+        RegionTable::bytes(pages.min(REGION_PAGES_MAX))
     }
 
     unsafe fn add_region(
@@ -165,13 +176,7 @@ unsafe impl BackingHeap for Heap {
 
     #[inline(always)]
     fn class(layout: &Layout) -> Option<Class> {
-        if layout.align() <= GRANULE
-            || layout.size() > PAGE_BYTES - 512 && layout.align() <= PAGE_BYTES
-        {
-            Class::of(layout)
-        } else {
-            None
-        }
+        class_of(layout)
     }
 
     #[inline]
@@ -185,14 +190,14 @@ unsafe impl BackingHeap for Heap {
 
     #[inline(always)]
     fn begins_block(desc: &PageDesc, byte: usize, kind: MagazineKind) -> bool {
-        let len = (kind.bytes() + GRANULE - 1) >> GRANULE_SHIFT;
-        let is_aligned =
-            byte % if len % PAGE_GRANULES == 0 {
-                PAGE_BYTES
-            } else {
-                GRANULE
-            } == 0;
-        is_aligned && desc.has_block(byte >> GRANULE_SHIFT, len)
+        // Kinds of whole pages begin on pages, others on granules.
+        let len = kind.bytes().div_ceil(GRANULE);
+        let align = if len % PAGE_GRANULES == 0 {
+            PAGE_BYTES
+        } else {
+            GRANULE
+        };
+        byte % align == 0 && desc.has_block(byte >> GRANULE_SHIFT, len)
     }
 
     #[inline(always)]
@@ -212,30 +217,22 @@ unsafe impl BackingHeap for Heap {
         if demand.align << GRANULE_SHIFT > self.align_max {
             return Err(self.refusal(demand));
         }
-        let batch = if demand.align == 1 {
-            let live = self.blocks.of_class(demand.len) * demand.len;
-            let chunk = (live / 16).clamp(32, 256) / demand.len;
-            let scarce = self.runs.free_counts.granules < self.granules / 16;
-            let count = if scarce {
-                1
-            } else {
-                blocks.len().min(chunk.max(1))
-            };
-            self.runs.allocate_batch(demand.len, count)
+        let run = if demand.align == 1 {
+            self.runs
+                .cut(demand.len, self.batch(demand.len, blocks.len()))
         } else {
             self.runs.allocate(demand)
         };
-        let Some(batch) = batch else {
+        let Some(run) = run else {
             return Err(self.refusal(demand));
         };
-        let mut allocated = 0;
-        for (block, first) in blocks.iter_mut().zip((0..batch.len).step_by(demand.len)) {
-            *block = batch.start.after(first).offset();
-            allocated += 1;
-        }
+        let firsts = (0..run.len).step_by(demand.len);
+        let pairs = blocks.iter_mut().zip(firsts);
+        let set = |(block, first): (&mut Offset, usize)| *block = run.start.after(first).offset();
+        let allocated = pairs.map(set).count();
         self.blocks.add(demand.len, allocated);
         self.allocated_blocks += allocated;
-        self.allocated_granules += batch.len;
+        self.allocated_granules += run.len;
         self.set_cost();
         Ok(allocated)
     }
@@ -260,11 +257,10 @@ unsafe impl BackingHeap for Heap {
     #[inline]
     fn free_flushed(&mut self, blocks: &[Offset], kind: MagazineKind) -> Result<usize, BadFree> {
         self.runs.work = Work::default();
-        let len = (kind.bytes() + GRANULE - 1) >> GRANULE_SHIFT;
         let Some(block) = blocks.first() else {
             return Ok(0);
         };
-        self.runs.work = Work::default();
+        let len = kind.bytes().div_ceil(GRANULE);
         let run = self.find(*block, Demand { len, align: 1 })?;
         self.free_run(run);
         Ok(1)
@@ -281,7 +277,7 @@ unsafe impl BackingHeap for Heap {
         let Ok(run) = self.find(block, demand) else {
             return false;
         };
-        if run.start.index() % new.align != 0 {
+        if run.start.index() & (new.align - 1) != 0 {
             return false;
         }
         if new.len < run.len {

@@ -15,6 +15,8 @@ mod page;
 #[forbid(unsafe_code)]
 mod place;
 #[forbid(unsafe_code)]
+mod refusal;
+#[forbid(unsafe_code)]
 mod runs;
 mod table;
 #[cfg(test)]

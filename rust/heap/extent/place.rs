@@ -70,12 +70,6 @@ impl Granule {
         Self::new(self.region(), self.index() + granules)
     }
 
-    /// Returns the granule before this one, in the same region.
-    #[cfg(test)]
-    pub(super) const fn before(self) -> Self {
-        Self::new(self.region(), self.index() - 1)
-    }
-
     /// Returns the offset of the granule.
     #[inline]
     pub(super) const fn offset(self) -> Offset {
@@ -104,11 +98,33 @@ pub(super) struct Run {
 }
 
 impl Run {
-    /// Returns the granule behind the run.
+    /// Returns the index of the granule behind the run in its region. In the last run of a region it is the number of
+    /// granules of the region.
     #[inline]
-    pub(super) const fn end(self) -> Granule {
-        self.start.after(self.len)
+    pub(super) const fn end(self) -> usize {
+        self.start.index() + self.len
     }
+}
+
+/// Rounds a size up to granules. A size of 0 is served like a size of 1.
+#[inline]
+const fn round_up(bytes: usize) -> usize {
+    // The size of a layout is at most `isize::MAX`, so the sum does not wrap.
+    let bytes = if bytes == 0 { 1 } else { bytes };
+    (bytes + GRANULE - 1) & !(GRANULE - 1)
+}
+
+/// Returns the size class whose magazine serves a layout, if there is one: for an alignment up to a granule, or for a
+/// page. The bytes of the class are a multiple of a granule.
+#[inline(always)]
+pub(super) fn class_of(layout: &Layout) -> Option<Class> {
+    let class = Class::of_size(round_up(layout.size()))?;
+    let align_max = if class.bytes() == PAGE_BYTES {
+        PAGE_BYTES
+    } else {
+        GRANULE
+    };
+    (layout.align() <= align_max).then_some(class)
 }
 
 /// The granules that serve a layout.
@@ -123,16 +139,14 @@ pub(super) struct Demand {
 impl Demand {
     /// Returns the demand of a layout.
     ///
-    /// Up to 4096 bytes the size is that of the size class, because magazines need sizes that repeat. Above that it is
-    /// rounded up to granules. A block whose size is a multiple of a page lies on pages.
+    /// A size that magazines serve is rounded up to its class, because magazines need sizes that repeat. Other sizes are
+    /// rounded up to granules. A block whose size is a multiple of a page lies on pages, so that it can be mapped.
     #[inline]
     pub(super) fn of(layout: &Layout) -> Self {
-        // The size of a layout is at most `isize::MAX`, so the sum does not wrap.
-        let bytes = match Class::of_size(layout.size()) {
+        let bytes = match class_of(layout) {
             Some(class) => class.bytes(),
-            None => layout.size(),
+            None => round_up(layout.size()),
         };
-        let bytes = (bytes + GRANULE - 1) & !(GRANULE - 1);
         let align = if bytes % PAGE_BYTES == 0 {
             layout.align().max(PAGE_BYTES)
         } else {

@@ -75,63 +75,52 @@ impl Runs {
         };
         let before = start.index() - run.start.index();
         let behind = run.len - before - demand.len;
-        for rest in [
-            Run {
-                start: run.start,
-                len: before,
-            },
-            Run {
-                start: block.end(),
-                len: behind,
-            },
-        ] {
-            if rest.len > 0 {
-                self.insert(rest);
-                self.work.splits += 1;
-            }
+        if before > 0 {
+            self.split(run.start, before);
+        }
+        if behind > 0 {
+            self.split(start.after(demand.len), behind);
         }
         self.tables.set(block, false);
         Some(block)
     }
 
-    /// Takes up to `count` blocks of the same length from the end of one free run, the lowest first, and returns the
-    /// run that consists of them. O(log64 pages + count).
-    pub(super) fn allocate_batch(&mut self, len: usize, count: usize) -> Option<Run> {
+    /// Inserts a free run that is left of a longer one.
+    fn split(&mut self, start: Granule, len: usize) {
+        self.insert(Run { start, len });
+        self.work.splits += 1;
+    }
+
+    /// Cuts `count` blocks of `len` granules from the end of a free run, and returns the run that consists of them. If no
+    /// free run is twice as long as all of them, cuts one block. O(log64 pages + count).
+    pub(super) fn cut(&mut self, len: usize, count: usize) -> Option<Run> {
         let run = self.find(Demand { len, align: 1 })?;
-        let granules = count.min(run.len / len) * len;
+        // A short run is used up, and not divided among sizes.
+        let granules = if run.len < 2 * count * len {
+            len
+        } else {
+            count * len
+        };
         self.remove(run);
         let rest = run.len - granules;
         if rest > 0 {
-            self.insert(Run {
-                start: run.start,
-                len: rest,
-            });
-            self.work.splits += 1;
+            self.split(run.start, rest);
         }
-        let batch = Run {
+        let blocks = Run {
             start: run.start.after(rest),
             len: granules,
         };
         for first in (0..granules).step_by(len) {
-            self.tables.set(
-                Run {
-                    start: batch.start.after(first),
-                    len,
-                },
-                false,
-            );
+            let start = blocks.start.after(first);
+            self.tables.set(Run { start, len }, false);
         }
-        Some(batch)
+        Some(blocks)
     }
 
     /// Frees a run, which is no longer allocated, and coalesces it with its neighbours. O(1).
     pub(super) fn free(&mut self, freed: Run) {
         let Run { mut start, mut len } = freed;
-        let next = self
-            .tables
-            .run(freed.end())
-            .filter(|next| self.tables.begins_free(next.start));
-        if let Some(next) = next {
+        if let Some(next) = self.free_run_behind(freed) {
             self.remove(next);
             self.tables.clear(next.start);
             len += next.len;
@@ -148,11 +137,10 @@ impl Runs {
 
     /// Lengthens a block by the beginning of the free run behind it, and returns whether that run is long enough. O(1).
     pub(super) fn grow(&mut self, block: Run, len: usize) -> bool {
-        let next = self
-            .tables
-            .run(block.end())
-            .filter(|next| self.tables.begins_free(next.start));
-        let Some(next) = next.filter(|next| block.len + next.len >= len) else {
+        let Some(next) = self
+            .free_run_behind(block)
+            .filter(|next| block.len + next.len >= len)
+        else {
             return false;
         };
         self.remove(next);
@@ -181,12 +169,24 @@ impl Runs {
             len,
         };
         let tail = Run {
-            start: head.end(),
+            start: head.start.after(len),
             len: block.len - len,
         };
         self.tables.set(tail, false);
         self.tables.set(head, false);
         self.free(tail);
+    }
+
+    /// Returns the free run that begins where a run ends.
+    fn free_run_behind(&self, run: Run) -> Option<Run> {
+        let region = run.start.region();
+        if run.end() >= self.tables.pages(region) * PAGE_GRANULES {
+            return None;
+        }
+        let next = Granule::new(region, run.end());
+        self.tables
+            .run(next)
+            .filter(|_| self.tables.begins_free(next))
     }
 
     /// Returns the free run that ends where a run begins.
@@ -312,7 +312,7 @@ impl Runs {
 /// Returns where a block lies in a free run: at its end if the block is short, else at its beginning. `None` if it does
 /// not fit.
 fn place(run: Run, demand: Demand) -> Option<Granule> {
-    let (first, end) = (run.start.index(), run.end().index());
+    let (first, end) = (run.start.index(), run.end());
     let start = if demand.len <= SHORT_BLOCK {
         end.checked_sub(demand.len)? / demand.align * demand.align
     } else {

@@ -37,8 +37,7 @@ unsafe impl Send for RegionTable {}
 
 impl RegionTable {
     /// The metadata of a region that does not exist.
-    // INVARIANT: There are no pages. The shape for no pages has words, but `words` is not called for a region that does
-    // not exist, because `matrix` checks that.
+    // INVARIANT: There are no pages, and the shape for no pages has no words, so that nothing is accessed.
     const NONE: Self = Self {
         pages: 0,
         descs: NonNull::dangling(),
@@ -150,7 +149,8 @@ impl Tables {
         Some(Run { start, len })
     }
 
-    /// Returns the first granule of the run that contains a granule. O(1).
+    /// Returns the first granule of the run that contains a granule. The granule is in the first or the last page of the
+    /// run. O(1).
     #[inline]
     pub(super) fn start_of(&self, at: Granule) -> Option<Granule> {
         let desc = self.desc(at.region(), at.page())?;
@@ -169,7 +169,7 @@ impl Tables {
         if let Some(desc) = self.desc(region, first) {
             desc.set_begin(run.start.in_page(), is_free);
             if last > first || desc.next_begin(run.start.in_page() + 1).is_none() {
-                desc.set_end(run.end().index());
+                desc.set_end(run.end());
             }
         }
         if last > first

@@ -107,7 +107,7 @@ impl Heap {
             let at = Granule::new(region, walk.place);
             if walk.place >= walk.seen {
                 let run = self.check_run(walk, at, granules)?;
-                walk.seen = run.end().index();
+                walk.seen = run.end();
             } else {
                 let desc = self.runs.tables.desc(region, at.page());
                 let begin = desc.and_then(|desc| desc.next_begin(0));
@@ -156,8 +156,9 @@ impl Heap {
             }
             return Ok(run);
         }
-        if run.end().index() < granules && tables.begins_free(run.end()) {
-            return broken(Rule::Merged, Some(run.end()));
+        let behind = Granule::new(at.region(), run.end());
+        if run.end() < granules && tables.begins_free(behind) {
+            return broken(Rule::Merged, Some(behind));
         }
         sums.free_granules += run.len;
         sums.long_runs += usize::from(run.len >= LONG);

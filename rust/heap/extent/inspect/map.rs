@@ -10,6 +10,8 @@
 //!  extents  │ mixed     │    large    │ mixed     │ mixed     │ free │
 //! ```
 //!
+//! A block in a magazine counts as used.
+//!
 //! Page descriptors of adjacent pages are sufficient to know where an extent begins, so the extents do not depend on
 //! the page at which a call begins. The map does not check the descriptors. A map of damaged descriptors is wrong, but it
 //! ends, and all its extents lie in the region.

@@ -16,6 +16,7 @@ mod tests;
 use super::{
     heap::Heap,
     place::{
+        Demand,
         GRANULE,
         GRANULE_SHIFT,
         Granule, //
@@ -62,10 +63,7 @@ impl InspectHeap for Heap {
 
     fn is_allocated(&mut self, block: Offset, kind: MagazineKind) -> bool {
         let len = kind.bytes().div_ceil(GRANULE);
-        Granule::of(block).is_some_and(|start| {
-            let desc = self.runs.tables.desc(start.region(), start.page());
-            desc.is_some_and(|desc| desc.has_block(start.index(), len))
-        })
+        Granule::of(block).is_some_and(|start| self.has_block(start, Demand { len, align: 1 }))
     }
 
     fn map(&mut self, region: usize, page: u32, out: &mut [Extent]) -> Result<Mapped, NoMap> {
