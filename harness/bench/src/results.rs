@@ -160,8 +160,10 @@ pub(crate) struct SmallestPool {
     pub(crate) utilisation: f64,
     /// The upper bound of the utilisation that follows from the allocator's own rounding of sizes alone.
     pub(crate) utilisation_bound: f64,
-    /// The peak divided by the size of the pool, the metadata and the cache of one CPU.
+    /// The peak divided by the size of the pool and the metadata.
     pub(crate) utilisation_with_metadata: f64,
+    /// The peak divided by the size of the pool, the metadata and the cache of one CPU.
+    pub(crate) utilisation_with_caches: f64,
 }
 
 /// The results of an exhibit of the museum.
@@ -182,16 +184,18 @@ pub(crate) struct MuseumRow {
 pub(crate) struct TargetComparison {
     /// The figure that is compared.
     pub(crate) what: String,
+    /// The engine.
+    pub(crate) engine: String,
     /// The target value.
     pub(crate) target: String,
-    /// The value of hybrid.
-    pub(crate) hybrid: String,
-    /// The best value of the other thread-safe allocators.
-    pub(crate) best_other: String,
-    /// The best value of the allocators without a lock, for information only.
-    pub(crate) best_without_lock: String,
+    /// The measured value.
+    pub(crate) measured: String,
     /// Whether the target is met.
     pub(crate) met: bool,
+    /// The best thread-safe allocator of another project, with its value; empty if the figure has no such value.
+    pub(crate) best_peer: String,
+    /// The place of the engine compared with the best peer.
+    pub(crate) standing: String,
 }
 
 impl Results {

@@ -181,9 +181,7 @@ pub(crate) fn all(plan: &BenchPlan) -> anyhow::Result<Results> {
     if results.about.no_instructions.is_none() {
         instructions(plan, &peers, &mut results)?;
     }
-    if plan.heaps.is_empty() {
-        results.targets = targets::judge(&results);
-    }
+    results.targets = targets::judge(&results, plan.heaps.is_empty());
     Ok(results)
 }
 
@@ -328,9 +326,8 @@ fn spaces(plan: &BenchPlan, peers: &[Peer], results: &mut Results) -> anyhow::Re
                 cache_bytes: of.cache_bytes,
                 utilisation: share(of.pool_bytes),
                 utilisation_bound: share(of.usable_peak_bytes),
-                utilisation_with_metadata: share(
-                    of.pool_bytes + of.metadata_bytes + of.cache_bytes,
-                ),
+                utilisation_with_metadata: share(of.pool_bytes + of.metadata_bytes),
+                utilisation_with_caches: share(of.pool_bytes + of.metadata_bytes + of.cache_bytes),
             })
         });
         results.space.push(Space {

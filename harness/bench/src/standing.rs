@@ -64,12 +64,64 @@ pub(crate) fn points(share: f64, best: f64) -> String {
     format!("{place} by {:.1}", (share - best).abs() * 100.0)
 }
 
-/// Describes the place of an engine with a time: `first` or `behind glibc by 12 %`.
-pub(crate) fn percent(time: f64, best: BestPeer<'_>) -> String {
-    if time <= best.value {
-        return "first".into();
+/// Describes the place of an engine with a time: `first, 0.72 × mimalloc` or `behind, 1.20 × mimalloc`.
+pub(crate) fn ratio(time: f64, best: BestPeer<'_>) -> String {
+    let place = if time <= best.value {
+        "first"
+    } else {
+        "behind"
+    };
+    format!("{place}, {:.2} × {}", time / best.value, best.name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::results::AllocatorDescription;
+
+    /// Returns results with two engines, two peers, and one peer that is not thread-safe.
+    fn results() -> Results {
+        let allocator = |name: &str, ours, threads| AllocatorDescription {
+            name: name.into(),
+            version: String::new(),
+            threads,
+            baseline: false,
+            ours,
+            pool: true,
+        };
+        Results {
+            allocators: vec![
+                allocator("hybrid", true, true),
+                allocator("seed", true, true),
+                allocator("talc", false, true),
+                allocator("rlsf", false, true),
+                allocator("rlsf (no lock)", false, false),
+            ],
+            ..Results::default()
+        }
     }
-    // A slower engine is never shown as behind by 0 %.
-    let percent = ((time / best.value - 1.0) * 100.0).ceil();
-    format!("behind {} by {percent} %", best.name)
+
+    #[test]
+    fn the_best_peer_is_thread_safe_and_not_an_engine() {
+        let results = results();
+        let values = [9.0, 1.0, 5.0, 7.0, 0.5];
+        let best = |better| best_peer(&results, better, |place| Some(values[place])).unwrap();
+        assert_eq!(best(Better::Smaller).name, "talc");
+        assert_eq!(best(Better::Larger).name, "rlsf");
+        assert_eq!(best_peer(&results, Better::Smaller, |_| None), None);
+        let engines: Vec<_> = engines(&results).collect();
+        assert_eq!(engines, [(0, "hybrid")]);
+    }
+
+    #[test]
+    fn a_place_says_by_how_much() {
+        let best = |value| BestPeer {
+            name: "talc",
+            value,
+        };
+        assert_eq!(points(0.913, 0.882), "first by 3.1");
+        assert_eq!(points(0.882, 0.913), "behind by 3.1");
+        assert_eq!(ratio(7.2, best(10.0)), "first, 0.72 × talc");
+        assert_eq!(ratio(12.0, best(10.0)), "behind, 1.20 × talc");
+    }
 }

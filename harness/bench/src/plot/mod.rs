@@ -221,7 +221,7 @@ fn used(results: &Results, group: &str, title: &str) -> Bars {
         Bar {
             name: of.name.clone(),
             value: used.map(|of| of.utilisation * 100.0),
-            mark: used.map(|of| of.utilisation_with_metadata * 100.0),
+            mark: used.map(|of| of.with_metadata * 100.0),
             text: used.map_or_else(
                 || "–".into(),
                 |of| format!("{:.1} %", of.utilisation * 100.0),

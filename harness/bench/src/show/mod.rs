@@ -29,6 +29,10 @@ use crate::{
         Results,
         Time, //
     },
+    standing::{
+        self,
+        Better, //
+    },
     statistics::mean,
 };
 
@@ -40,7 +44,7 @@ impl fmt::Display for PrintedReport<'_> {
         let results = self.0;
         for threads in [true, false] {
             let columns = Columns::new(results, |of| of.threads == threads);
-            if columns.0.iter().all(|(_, of)| of.baseline) {
+            if columns.allocators.iter().all(|(_, of)| of.baseline) {
                 continue;
             }
             let title = if threads {
@@ -80,27 +84,50 @@ impl fmt::Display for PrintedReport<'_> {
     }
 }
 
-/// The allocators of a table, with their indexes in the rows.
-struct Columns<'run>(Vec<(usize, &'run AllocatorDescription)>);
+/// The allocators of a table, with their indexes in the rows, and the engines whose place is shown.
+struct Columns<'run> {
+    results: &'run Results,
+    allocators: Vec<(usize, &'run AllocatorDescription)>,
+    engines: Vec<(usize, String)>,
+}
 
 impl<'run> Columns<'run> {
     fn new(results: &'run Results, which: impl Fn(&AllocatorDescription) -> bool) -> Self {
         let all = results.allocators.iter().enumerate();
-        Self(all.filter(|(_, of)| which(of)).collect())
+        let allocators: Vec<_> = all.filter(|(_, of)| which(of)).collect();
+        let shown = |place| allocators.iter().any(|(other, _)| *other == place);
+        let engines = standing::engines(results).filter(|(place, _)| shown(*place));
+        let engines = engines.map(|(place, name)| (place, format!("{name} is")));
+        Self {
+            engines: engines.collect(),
+            results,
+            allocators,
+        }
     }
 
-    /// Returns a table with the columns `first`, the first `words` of which are left-aligned, and one
-    /// column per allocator.
-    fn table(&self, words: usize, first: &[&'run str]) -> Table {
-        let names = self
-            .0
-            .iter()
-            .map(|(_, of)| of.name.trim_end_matches(" (no lock)"));
-        let sides = std::iter::repeat_n(Side::Left, words).chain(std::iter::repeat(Side::Right));
-        Table::new(first.iter().copied().chain(names).zip(sides))
+    /// Returns a table with the columns `first`, the first of which is left-aligned, and one column per allocator.
+    fn table(&self, first: &[&str]) -> Table {
+        Table::new(self.headings(first))
     }
 
-    /// Returns the cells of a row, with the smallest value in bold.
+    /// Returns a table of patterns: one column per allocator, and one for the place of each engine.
+    fn pattern_table(&self) -> Table {
+        let places = self.engines.iter().map(|(_, name)| (&**name, Side::Left));
+        Table::new(self.headings(&["pattern"]).chain(places))
+    }
+
+    /// Returns the headings of the columns `first` and of the allocators.
+    fn headings<'text>(
+        &'text self,
+        first: &[&'text str],
+    ) -> impl Iterator<Item = (&'text str, Side)> {
+        let names = self.allocators.iter();
+        let names = names.map(|(_, of)| of.name.trim_end_matches(" (no lock)"));
+        let sides = std::iter::once(Side::Left).chain(std::iter::repeat(Side::Right));
+        first.iter().copied().chain(names).zip(sides)
+    }
+
+    /// Returns the cells of a row of a pattern table, with the smallest value in bold.
     fn cells<T>(
         &self,
         row: &PatternRow<T>,
@@ -108,19 +135,30 @@ impl<'run> Columns<'run> {
         text: impl Fn(&T) -> String,
     ) -> Vec<Cell> {
         let cell = |place: usize| row.cells[place].as_ref();
-        let values = self.0.iter().filter(|(_, of)| !of.baseline);
+        let values = self.allocators.iter().filter(|(_, of)| !of.baseline);
         let min = values.filter_map(|(place, _)| cell(*place).map(&value));
         let min = min.fold(f64::INFINITY, f64::min);
-        let cells = self.0.iter().map(|(place, of)| match cell(*place) {
-            None => NONE.into(),
-            Some(cell) if !of.baseline && value(cell) <= min => Cell::styled(text(cell), BOLD),
-            Some(cell) => text(cell).into(),
+        let cells = self
+            .allocators
+            .iter()
+            .map(|(place, of)| match cell(*place) {
+                None => NONE.into(),
+                Some(cell) if !of.baseline && value(cell) <= min => Cell::styled(text(cell), BOLD),
+                Some(cell) => text(cell).into(),
+            });
+        let of = |place: usize| cell(place).map(&value);
+        let best = standing::best_peer(self.results, Better::Smaller, of);
+        let places = self.engines.iter().map(|(place, _)| {
+            let found = best.zip(of(*place));
+            found.map_or_else(Cell::default, |(best, own)| {
+                standing::ratio(own, best).into()
+            })
         });
-        cells.collect()
+        cells.chain(places).collect()
     }
 
     fn times(&self, results: &Results) -> Table {
-        let mut table = self.table(1, &["pattern"]);
+        let mut table = self.pattern_table();
         let median = |time: &Time| time.nanoseconds.median;
         let (classes, others): (Vec<_>, Vec<_>) =
             (results.times.iter()).partition(|row| row.pattern.starts_with("class-"));
@@ -162,7 +200,7 @@ impl<'run> Columns<'run> {
     }
 
     fn frees(&self, results: &Results) -> Table {
-        let mut table = self.table(1, &["pattern"]);
+        let mut table = self.pattern_table();
         for row in &results.frees {
             let mut cells = vec![Cell::from(&*row.title)];
             cells.extend(self.cells(
@@ -176,7 +214,7 @@ impl<'run> Columns<'run> {
     }
 
     fn instructions(&self, results: &Results) -> Table {
-        let mut table = self.table(1, &["pattern"]);
+        let mut table = self.pattern_table();
         for row in &results.instructions {
             let mut cells = vec![Cell::from(&*row.title)];
             cells.extend(self.cells(row, |of| of.per_pair, |of| figure(of.per_pair)));
@@ -186,13 +224,13 @@ impl<'run> Columns<'run> {
     }
 
     fn museum(&self, results: &Results) -> Table {
-        let mut table = self.table(1, &["exhibit", "pool"]);
+        let mut table = self.table(&["exhibit", "pool"]);
         for row in &results.museum {
             let mut cells = vec![
                 Cell::from(row.exhibit.trim_start_matches("museum/")),
                 count(row.pool_bytes / 1024).into(),
             ];
-            cells.extend(self.0.iter().map(|(place, _)| {
+            cells.extend(self.allocators.iter().map(|(place, _)| {
                 let Some(cell) = &row.cells[*place] else {
                     return NONE.into();
                 };
@@ -260,11 +298,12 @@ fn targets(f: &mut fmt::Formatter<'_>, results: &Results) -> fmt::Result {
     }
     let headings = [
         "target",
+        "engine",
         "required",
-        "hybrid",
-        "best other",
-        "best without lock",
+        "measured",
         "",
+        "best peer",
+        "engine is",
     ];
     let mut table = Table::new(headings.map(|heading| (heading, Side::Left)));
     for target in &results.targets {
@@ -273,13 +312,14 @@ fn targets(f: &mut fmt::Formatter<'_>, results: &Results) -> fmt::Result {
         } else {
             Cell::styled("missed", BAD)
         };
-        table.row(vec![
+        table.row([
             Cell::from(&*target.what),
+            Cell::from(&*target.engine),
             Cell::from(&*target.target),
-            Cell::from(&*target.hybrid),
-            Cell::from(&*target.best_other),
-            Cell::from(&*target.best_without_lock),
+            Cell::from(&*target.measured),
             result,
+            Cell::from(&*target.best_peer),
+            Cell::from(&*target.standing),
         ]);
     }
     writeln!(f, "{table}")

@@ -32,15 +32,12 @@ use crate::{
 };
 
 /// The rows of means of a group: title, the figure, and whether the figure is compared with the peers.
-const MEANS: [(&str, fn(&GroupMeans) -> f64, bool); 4] = [
+const MEANS: [(&str, fn(&GroupMeans) -> f64, bool); 5] = [
     ("mean", |means| means.utilisation, true),
-    (
-        "mean, with metadata",
-        |means| means.utilisation_with_metadata,
-        true,
-    ),
-    ("metadata, % of the pool", |means| means.metadata, false),
-    ("part of it: cache of a CPU", |means| means.cache, false),
+    ("with tables and state", |means| means.with_metadata, true),
+    ("and the cache of a CPU", |means| means.with_caches, true),
+    ("tables and state, % of pool", |means| means.metadata, false),
+    ("cache of a CPU, % of pool", |means| means.cache, false),
 ];
 
 /// Prints a table for each alignment, and a table of all means.

@@ -17,11 +17,13 @@ use crate::{
 pub(crate) struct GroupMeans {
     /// The peak divided by the pool.
     pub(crate) utilisation: f64,
-    /// The peak divided by pool and metadata.
-    pub(crate) utilisation_with_metadata: f64,
-    /// The metadata divided by the pool.
+    /// The peak divided by the pool and its tables and state.
+    pub(crate) with_metadata: f64,
+    /// The peak divided by the pool, its tables and state, and the cache of one CPU.
+    pub(crate) with_caches: f64,
+    /// Tables and state divided by the pool.
     pub(crate) metadata: f64,
-    /// The cache of one CPU, which is a part of the metadata, divided by the pool.
+    /// The cache of one CPU divided by the pool.
     pub(crate) cache: f64,
 }
 
@@ -46,10 +48,9 @@ pub(crate) fn of(results: &Results, group: &str, align: usize, place: usize) -> 
     };
     Some(GroupMeans {
         utilisation: over(|pool| pool.utilisation),
-        utilisation_with_metadata: over(|pool| pool.utilisation_with_metadata),
-        metadata: over(|pool| {
-            (pool.metadata_bytes + pool.cache_bytes) as f64 / pool.pool_bytes as f64
-        }),
+        with_metadata: over(|pool| pool.utilisation_with_metadata),
+        with_caches: over(|pool| pool.utilisation_with_caches),
+        metadata: over(|pool| pool.metadata_bytes as f64 / pool.pool_bytes as f64),
         cache: over(|pool| pool.cache_bytes as f64 / pool.pool_bytes as f64),
     })
 }

@@ -10,9 +10,12 @@ pub(crate) mod groups;
 pub(crate) mod means;
 mod measure;
 
-use std::time::{
-    Duration,
-    Instant, //
+use std::{
+    ops::RangeInclusive,
+    time::{
+        Duration,
+        Instant, //
+    },
 };
 
 use slablab_trace::{
@@ -45,6 +48,9 @@ const MAX_PEAKS: usize = 8;
 /// The size of the largest pool that is tried for a trace with a small peak, in bytes.
 const SMALL_LARGEST: usize = 32 << 20;
 
+/// The number of steps from the smallest pool that is tried to its double.
+const STEPS: u64 = 16;
+
 /// The timeout of a search.
 const TIMEOUT: Duration = Duration::from_secs(300);
 
@@ -75,6 +81,31 @@ fn largest(peak_bytes: usize) -> usize {
         .max(SMALL_LARGEST)
 }
 
+/// Searches the smallest number of a range that fits, in steps of 1/16 of the first number: one step after the other
+/// until the end of a step fits, then by bisection inside of this step.
+///
+/// A larger pool may be too small for an allocator to which a smaller one is enough, for example because buddies lie
+/// elsewhere. A bisection over the whole range would find any of these sizes.
+///
+/// # Errors
+///
+/// Returns the first error of `fits`.
+fn smallest_in_steps<E>(
+    range: RangeInclusive<u64>,
+    mut fits: impl FnMut(u64) -> Result<bool, E>,
+) -> Result<Option<u64>, E> {
+    let (mut first, last) = range.into_inner();
+    let step = (first / STEPS).max(1);
+    while first <= last {
+        let end = (first + step - 1).min(last);
+        if fits(end)? {
+            return search::smallest(first..=end, fits);
+        }
+        first = end + 1;
+    }
+    Ok(None)
+}
+
 /// Searches the smallest pool in which a trace can be replayed, with all requests at a multiple of `align`. Returns
 /// `None` when the allocator has no pool, when no pool is large enough, or after [`TIMEOUT`].
 ///
@@ -93,14 +124,15 @@ pub(crate) fn smallest(
     let begun = Instant::now();
     let peak_bytes = trace.peak_bytes() as usize;
     let grains = |bytes: usize| (bytes / peer.grain) as u64;
-    let range = grains(peak_bytes.next_multiple_of(peer.grain))..=grains(largest(peak_bytes));
-    let found = search::smallest(range, |grains| {
+    let first = grains(peak_bytes.next_multiple_of(peer.grain));
+    let fits = |grains: u64| {
         if begun.elapsed() > TIMEOUT {
             return Err(());
         }
         let within = peer.within(pool, grains as usize * peer.grain);
         Ok(within.is_some_and(|within| replay(trace, align, &*within.heap)))
-    });
+    };
+    let found = smallest_in_steps(first..=grains(largest(peak_bytes)), fits);
     let Ok(Some(grains)) = found else {
         return Ok(None);
     };
@@ -155,4 +187,24 @@ pub(crate) fn replay(trace: &Trace, align: usize, heap: &dyn BenchHeap) -> bool 
         }
     }
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_search_finds_the_first_step_that_fits() {
+        let found = |range, fits: &dyn Fn(u64) -> bool| {
+            smallest_in_steps::<()>(range, |number| Ok(fits(number))).unwrap()
+        };
+        for least in [1, 99, 100, 107, 150, 799, 800, 801] {
+            let expected = (least <= 800).then_some(least.max(100));
+            assert_eq!(found(100..=800, &|number| number >= least), expected);
+        }
+        // 200 to 299 fit, 300 to 499 do not, 500 and more fit again.
+        let gap = |number| (200..300).contains(&number) || number >= 500;
+        assert_eq!(found(100..=800, &gap), Some(200));
+        assert_eq!(smallest_in_steps(1..=9, |_| Err("enough")), Err("enough"));
+    }
 }

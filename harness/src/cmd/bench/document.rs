@@ -132,6 +132,11 @@ impl BenchRow {
         self.results.iter().find(|result| result.subject == subject)
     }
 
+    /// Returns whether operations were timed one by one.
+    pub(super) fn is_singly(&self) -> bool {
+        self.results.iter().any(|result| result.singly.is_some())
+    }
+
     /// Returns the cost of a subject's operation, minus that of the empty loop.
     pub(super) fn net(&self, subject: BenchSubject) -> Option<f64> {
         let empty = self

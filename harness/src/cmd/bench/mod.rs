@@ -6,6 +6,7 @@ mod calls;
 mod document;
 mod render;
 mod run;
+mod standing;
 mod suite;
 mod targets;
 

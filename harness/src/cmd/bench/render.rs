@@ -8,10 +8,14 @@ use super::{
         BenchRow,
         Measured, //
     },
+    standing::{
+        RowFigure,
+        Standing, //
+    },
     suite::Group,
     targets::{
-        PerformanceTarget,
-        targets, //
+        Verdict,
+        verdicts, //
     },
 };
 use crate::{
@@ -30,6 +34,9 @@ use crate::{
     },
 };
 
+/// The engines that are compared with Linux's allocators.
+const COMPARED: [BenchSubject; 2] = [BenchSubject::Hybrid, BenchSubject::Extent];
+
 /// Returns the report on some runs.
 pub(super) fn text(documents: &[BenchDocument], lock_prefixes: Option<u32>) -> String {
     let mut text = String::new();
@@ -41,10 +48,10 @@ pub(super) fn text(documents: &[BenchDocument], lock_prefixes: Option<u32>) -> S
         }
         text.push('\n');
     }
-    text += &format!("{BOLD}Targets of hybrid{BOLD:#}\n");
-    let targets = targets(documents, lock_prefixes);
+    text += &format!("{BOLD}Targets{BOLD:#}\n");
+    let verdicts = verdicts(documents, lock_prefixes);
     let (measured, others): (Vec<_>, Vec<_>) =
-        targets.into_iter().partition(|of| of.found.is_some());
+        verdicts.into_iter().partition(|of| of.found.is_some());
     if !measured.is_empty() {
         text += &target_table(measured);
     }
@@ -54,31 +61,36 @@ pub(super) fn text(documents: &[BenchDocument], lock_prefixes: Option<u32>) -> S
 }
 
 /// Returns the table of the measured targets and their limits.
-fn target_table(measured: Vec<PerformanceTarget>) -> String {
+fn target_table(measured: Vec<Verdict>) -> String {
     let mut table = Table::new([
         ("target", Side::Left),
+        ("engine", Side::Left),
         ("limit", Side::Right),
         ("measured", Side::Right),
         ("", Side::Left),
+        ("in the kernel", Side::Left),
     ]);
     for target in measured {
-        let (found, verdict) = match target.found {
-            Some((found, true)) => (found, Cell::styled("met", GOOD)),
-            Some((found, false)) => (found, Cell::styled("missed", BAD)),
-            None => continue,
+        let Some(found) = target.found else { continue };
+        let met = match found.met {
+            true => Cell::styled("met", GOOD),
+            false => Cell::styled("missed", BAD),
         };
+        let standing = found.standing.as_ref().map(Standing::to_string);
         table.row([
             target.what.into(),
+            target.engine.name().into(),
             target.limit.into(),
-            found.into(),
-            verdict,
+            found.value.into(),
+            met,
+            standing.unwrap_or_default().into(),
         ]);
     }
     table.to_string()
 }
 
 /// Returns a line that names the targets that were not measured, and the reason.
-fn not_measured(documents: &[BenchDocument], others: &[PerformanceTarget]) -> String {
+fn not_measured(documents: &[BenchDocument], others: &[Verdict]) -> String {
     if others.is_empty() {
         return String::new();
     }
@@ -88,7 +100,8 @@ fn not_measured(documents: &[BenchDocument], others: &[PerformanceTarget]) -> St
                 nanoseconds; 'make bench' checks them.\n"
             .to_owned();
     }
-    let names: Vec<_> = others.iter().map(|target| target.what).collect();
+    let mut names: Vec<_> = others.iter().map(|target| target.what).collect();
+    names.dedup();
     format!(
         "Not part of this run ('make bench' measures all): {}.\n",
         names.join("; ")
@@ -145,6 +158,12 @@ fn table(rows: &[BenchRow]) -> String {
     }));
     let engines = BenchSubject::ENGINES.map(|engine| (engine, format!("locks: {engine}")));
     headings.extend(engines.iter().map(|(_, name)| (&**name, Side::Right)));
+    let compared: Vec<_> = COMPARED
+        .into_iter()
+        .filter(|engine| rows.iter().any(|row| row.of(*engine).is_some()))
+        .map(|engine| (engine, format!("{engine} is")))
+        .collect();
+    headings.extend(compared.iter().map(|(_, name)| (&**name, Side::Left)));
     let mut table = Table::new(headings);
     for row in rows {
         let mut cells = vec![row.name.clone()];
@@ -164,13 +183,14 @@ fn table(rows: &[BenchRow]) -> String {
         cells.extend(
             BenchSubject::ENGINES.map(|engine| locks(engine).unwrap_or_else(|| "–".to_owned())),
         );
+        cells.extend(compared.iter().map(|(engine, _)| {
+            let standing = RowFigure::of_row(row).standing(row, *engine);
+            standing.map_or_else(|| "–".to_owned(), |standing| standing.to_string())
+        }));
         table.row(cells.into_iter().map(Cell::from));
     }
-    let note = if rows
-        .iter()
-        .any(|row| row.results.iter().any(|result| result.singly.is_some()))
-    {
-        "Rows 'singly': p50 / p99 / max of single operations.\n"
+    let note = if rows.iter().any(BenchRow::is_singly) {
+        "Rows 'singly': p50 / p99 / max of single operations; the engines are compared by the maximum.\n"
     } else {
         ""
     };
