@@ -34,12 +34,12 @@ declare -A about=(
 	[student]="the frame of the engine student: checked memory, broken rules; examples of its documentation"
 	[session]="handles, quotas, submissions: slab_session"
 	[trace]="traces, numbers and tables: slablab_trace, slablab_report"
-	[lab]="sessions in this process, oracle, replay: slablab_lab"
+	[lab]="sessions in this process, oracle, replay, peers: slablab_lab, slablab_peers"
 	[command]="the command slablab: workloads, subcommands, wrong engines, the command line; slablab_hunt, slablab_selftest"
 	[rest]="the other crates: the benchmark of the host, the engines with host locks"
 )
 inner=(hybrid::tests::{unit::page,unit::buddy,model::buddy,unit::slab} seed::free_list)
-crates=(slab_heap slab_heap_fuzz slab_student student slab_session slablab_trace slablab_report slablab_lab slablab_hunt slablab_selftest slablab_command slablab)
+crates=(slab_heap slab_heap_fuzz slab_student student slab_session slablab_trace slablab_report slablab_peers slablab_lab slablab_hunt slablab_selftest slablab_command slablab)
 
 # tests LAYER: runs the tests of a layer
 tests() {
@@ -57,7 +57,7 @@ tests() {
 	student) cargo test -p slab_student -p student --locked --no-fail-fast ;;
 	session) cargo test -p slab_session --locked --no-fail-fast ;;
 	trace) cargo test -p slablab_trace -p slablab_report --locked --no-fail-fast ;;
-	lab) cargo test -p slablab_lab --locked --no-fail-fast ;;
+	lab) cargo test -p slablab_peers -p slablab_lab --locked --no-fail-fast ;;
 	command) cargo test -p slablab -p slablab_command -p slablab_hunt -p slablab_selftest --locked --no-fail-fast ;;
 	rest) cargo test --workspace "${crates[@]/#/--exclude=}" --locked --no-fail-fast ;;
 	esac

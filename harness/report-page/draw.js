@@ -288,15 +288,15 @@ class PageMap {
 
 	describe(page) {
 		const block = this.run.pages.block(page), length = bytes(block.pages * PAGE_BYTES);
-		const classes = this.run.timeline.class_bytes, shares = this.run.hasMixed;
+		const classes = this.run.timeline.class_bytes, shares = this.run.hasMixed, { peer } = this.run;
 		// An engine that does not know where blocks begin reports no blocks.
 		const begin = block.blocks ? `${block.blocks} block${block.blocks > 1 ? "s begin" : " begins"} in it, ` : "";
 		const words = {
-			free: () => (shares ? `free, in free pages of ${length}` : `free, a block of ${length}`),
-			large: () => (shares ? `live, in pages of ${length}` : `in a live block of ${length}`),
+			free: () => (peer ? `in pages of ${length} without a live block` : shares ? `free, in free pages of ${length}` : `free, a block of ${length}`),
+			large: () => (shares || peer ? `live, in pages of ${length}` : `in a live block of ${length}`),
 			slab: () => `a slab of ${length}: ${block.used} of ${block.objects} objects of ${bytes(classes[block.class] || 8)} are live`,
-			mixed: () => `mixed: ${begin}${bytes(block.used_bytes)} of ${length} are live or in magazines, ` +
-				`the longest free run has ${bytes(block.largest_free_bytes)}`,
+			mixed: () => `mixed: ${begin}${bytes(block.used_bytes)} of ${length} are live${peer ? "" : " or in magazines"}, ` +
+				`the longest ${peer ? "part without a live block" : "free run"} has ${bytes(block.largest_free_bytes)}`,
 		};
 		return `Page ${count(page)}: ${words[block.kind]()}.`;
 	}

@@ -71,6 +71,13 @@ function table(trace) {
 		"the bytes of all blocks of an engine without a pool). Utilisation is the live peak divided by the smallest pool. The rest is internal " +
 		"fragmentation (blocks are larger than requested) or external fragmentation (cached or free memory)." +
 		(timed ? ` p50, p99 and max are ${unitOf(timed.clock)} per operation, including zeroing.` : "");
+	const peers = trace.engines.filter((result) => result.peer);
+	at("table-note").append(...peers.map(({ engine, peer }) => make("p", { textContent:
+		`The peer ${engine} is ${peer.package} ${peer.version}, ${peer.description}. It has ${bytes(peer.metadata_bytes)} of metadata outside of the pool.` +
+		(peer.align_max ? ` The largest alignment is ${bytes(peer.align_max)}.` : "") + (peer.cannot ? ` It cannot ${peer.cannot}.` : "") })));
+	if (peers.length) at("table-note").append(make("p", { textContent: "Peers have no CHECK, no MAP, no magazines and no statistics by size class, " +
+		"and do not say why they refuse a request: every refusal counts as exhausted, or as too big if the request is larger than the pool. " +
+		"A dash stands for a figure that a peer does not report." }));
 	const wrong = trace.engines.filter((result) => result.failure);
 	at("table-note").append(...wrong.map(({ engine, failure }) => make("p", { className: "bad",
 		textContent: `${engine}, operation ${count(failure.operation)} (${failure.what}): ${failure.violation}` })));
@@ -128,12 +135,13 @@ function maps() {
 		if (run.pages) {
 			const map = new PageMap(run);
 			card.append(map.canvas, map.pointed);
+			if (run.peer) card.append(make("p", { className: "note", textContent: "Drawn from the live blocks, because a peer has no MAP. All other memory looks free." }));
 			drawn.push(map);
 		} else {
 			const why = !run.timeline.pool_bytes ? "This engine has no pool, so there is no map."
 				: run.timeline.pool_bytes > DRAWN_MAX ? "The pool is too large for a map."
 				: run.name === "seed" ? "The seed does not support MAP, and the offsets of its blocks differ from those of the model that draws the map."
-				: "This engine has no MAP.";
+				: `This ${run.peer ? "peer" : "engine"} has no MAP.`;
 			card.append(make("p", { className: "note", textContent: why }));
 		}
 		drawn.push({ layout() {}, show: (frame) => { figures.textContent = usage(run, frame); } });
@@ -142,6 +150,7 @@ function maps() {
 
 function usage(run, frame) {
 	const { live, usable, reserved, pool_bytes: pool } = run.timeline;
+	if (run.peer) return `${bytes(live[frame])} live + ${bytes(pool - live[frame])} not live`;
 	const parts = [`${bytes(live[frame])} live`, `${bytes(usable[frame] - live[frame])} internal`];
 	if (pool) parts.push(`${bytes(reserved[frame] - usable[frame])} cached`, `${bytes(pool - reserved[frame])} free`);
 	return parts.join(" + ");
@@ -161,6 +170,7 @@ function curves() {
 			series: [{ name: "live", style: "live", values: live, low, high },
 				...runs.map((run) => ({ name: run.name, style: tint(run.name), values: run.timeline.reserved }))],
 			note: "Live: the requested bytes (the band is their range between two moments). Engines: the bytes that are not free in the pool, or the size of all blocks of an engine without a pool." +
+				(runs.some((run) => run.peer) ? " Peers: the bytes of their live blocks, because a peer does not report free bytes." : "") +
 				(marks.length ? " A tick at the top marks a refused request of that engine." : "") },
 		{ title: "Internal fragmentation", unit: percent, series: each((run, frame) => run.inside(frame)),
 			note: "The share of the reserved bytes by which blocks are larger than requested." },
@@ -279,7 +289,7 @@ function steps() {
 	const last = runs.map((run) => run.timeline.last[shown]), step = last[0];
 	const of = step.what === "reallocate" ? "a block to " : step.what === "free" ? "a block of " : "";
 	return [`Last operation: ${step.what} ${of}${bytes(step.bytes)}. `, ...runs.flatMap((run, index) => {
-		const how = last[index].done ? PATHS[last[index].how] || `by ${last[index].how}` : last[index].how === "left out" ? "left out" : `refused, ${last[index].how}`;
+		const how = last[index].done && run.peer ? "done" : last[index].done ? PATHS[last[index].how] || `by ${last[index].how}` : last[index].how === "left out" ? "left out" : `refused, ${last[index].how}`;
 		return [dot(tint(run.name)), make("span", { className: last[index].done ? "" : "bad", textContent: `${run.name}: ${how}   ` })];
 	})];
 }
