@@ -559,12 +559,12 @@ struct slablab_extent {
 	__u8 kind;		/* enum slablab_extent_kind */
 	__u8 class_index;	/* of a slab, or SLABLAB_NO_CLASS */
 	/*
-	 * Of a slab: the number of its objects. Of a mixed page: the number of
+	 * In a slab: the number of all objects. In a mixed page: the number of
 	 * blocks that begin in the page, or 0 if the engine does not know it.
 	 */
 	__u16 objects;
 	/*
-	 * Of a slab: the number of objects that are live or in a magazine. Of a
+	 * In a slab: the number of objects that are live or in a magazine. In a
 	 * mixed page: the bytes that are live or in a magazine.
 	 */
 	__u16 used;

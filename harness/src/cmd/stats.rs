@@ -461,3 +461,44 @@ pub(crate) fn by_cause(refusals: &BTreeMap<&'static str, u64>) -> String {
         .collect();
     parts.join(", ")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        sim::Sim,
+        target::Target as _, //
+    };
+
+    /// Returns the statistics of an engine after some allocations, as text.
+    fn lines(engine: Engine) -> String {
+        let sim = Sim::private(engine, 1 << 20).unwrap();
+        let sizes = [100, 100, 5000, 20_000, 300];
+        let blocks = sizes.map(|size| sim.alloc(size, 8).unwrap().handle);
+        for freed in [1, 3] {
+            sim.free(blocks[freed]).unwrap();
+        }
+        Stats::from(&*sim.stats().unwrap()).lines()
+    }
+
+    #[test]
+    fn an_engine_with_runs_reports_neither_slabs_nor_a_buddy_system() {
+        let (slabs, runs) = (lines(Engine::Hybrid), lines(Engine::Extent));
+        for part in [
+            " in slabs",
+            "\nbuddy system",
+            "  growths",
+            "page block  used",
+        ] {
+            assert!(slabs.contains(part), "{slabs}");
+            assert!(!runs.contains(part), "{runs}");
+        }
+        for part in ["\nblocks up to  used", "free runs", "from 512 KiB"] {
+            assert!(runs.contains(part), "{runs}");
+            assert!(!slabs.contains(part), "{slabs}");
+        }
+        for text in [&slabs, &runs] {
+            assert!(text.contains("\nlargest free"), "{text}");
+        }
+    }
+}

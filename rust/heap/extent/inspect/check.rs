@@ -306,16 +306,12 @@ impl Runs {
             };
             let start = Granule::from_bits(bits);
             let len = self.tables.run(start).map_or(0, |run| run.len);
-            // A list with more entries than there are runs does not end.
-            if !self.tables.begins_free(start)
-                || len < LONG
-                || bin_of(len) != bin
-                || walk.sums.listed == walk.sums.long_runs
-            {
+            if !self.tables.begins_free(start) || len < LONG || bin_of(len) != bin {
                 return broken(Rule::Lists, Some(start));
             }
             let links = self.links(link);
-            // If the next entry of each entry links back to the entry, the entries of a list are all different.
+            // If the next entry of each entry links back to the entry, and the first entry links back to none, the
+            // entries of a list are all different, so the list ends.
             if (links.next != 0 && self.links(links.next).prev != link)
                 || (walk.seen == 0 && links.prev != 0)
             {

@@ -39,7 +39,7 @@ use crate::{
     nospec,
 };
 
-/// The use of a page, as its descriptor and that of the page before tell it.
+/// The use of a page, according to its descriptor and the descriptor of the page before.
 enum PageUse {
     /// The page is in an extent that begins before it.
     Interior,
