@@ -99,13 +99,13 @@ trait CachedHeap: InspectHeap + Sized + Unpin {
 
 impl<H: CachedHeap> PooledEngine for CachedEngine<H> {
     fn new(pool_bytes: usize) -> Result<Self> {
-        let caches = CpuCaches::new(CacheSize::for_pool(pool_bytes))?;
+        let caches = CpuCaches::new(CacheSize::for_pool::<H>(pool_bytes))?;
         Ok(Self::new(H::new_state()?, caches))
     }
 
     fn allocated_bytes(pool_bytes: usize) -> usize {
         vmalloc::kmalloc_bytes(size_of::<SpinLock<magazines::State<H>>>())
-            + CpuCaches::charge(CacheSize::for_pool(pool_bytes))
+            + CpuCaches::charge(CacheSize::for_pool::<H>(pool_bytes))
     }
 }
 

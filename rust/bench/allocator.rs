@@ -456,12 +456,12 @@ impl<H: BenchHeap> BenchEngine for CountedMagazines<H> {
 
     #[inline(always)]
     fn new(lock: CountingLock<Self::State>) -> Result<Self> {
-        Ok(Self::new(lock, CpuCaches::new(CacheSize::FULL)?))
+        Ok(Self::new(lock, CpuCaches::new(CacheSize::full::<H>())?))
     }
 
     fn metadata_bytes(pool_bytes: usize) -> usize {
         VmallocMemory::charge(H::metadata_bytes(pool_bytes / PAGE_SIZE))
-            + CpuCaches::charge(CacheSize::FULL)
+            + CpuCaches::charge(CacheSize::full::<H>())
     }
 }
 

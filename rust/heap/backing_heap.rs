@@ -15,6 +15,7 @@ use core::{
 };
 
 use crate::{
+    PAGE_BYTES,
     check::{
         Broken,
         Progress,
@@ -32,7 +33,6 @@ use crate::{
     },
     region::Offset,
     size_class::{
-        Class,
         MAGAZINE_KINDS,
         MagazineKind, //
     },
@@ -62,6 +62,7 @@ pub type CachedBlocks = [usize; MAGAZINE_KINDS];
 /// - [`BackingHeap::allocate`] and [`BackingHeap::allocate_fallback`] return blocks that have at least the
 ///   layout's size and, in memory, the layout's alignment. Each block lies in an added region and shares no
 ///   byte with another allocated block.
+/// - [`BackingHeap::kind`] returns a kind whose blocks have the layout's size and alignment.
 /// - [`BackingHeap::begins_block`] returns `true` only where a block of the kind begins.
 /// - [`BackingHeap::REGION_PAGES_MAX`] is at most 2²⁰.
 /// - [`BackingHeap::add_region`] returns a descriptor for each page. Only shared references to descriptors
@@ -76,8 +77,11 @@ pub unsafe trait BackingHeap: Send {
     /// Returns the bytes of metadata of a region of so many pages.
     fn metadata_bytes(pages: usize) -> usize;
 
-    /// Returns the size class whose magazine serves a layout, if there is one.
-    fn class(layout: &Layout) -> Option<Class>;
+    /// The bytes of a block of each size class, none of which is 0. Magazines of classes have the first numbers.
+    const CLASS_BYTES: &'static [u16];
+
+    /// Returns the kind of magazine that serves a layout by a size class, if there is one.
+    fn class(layout: &Layout) -> Option<MagazineKind>;
 
     /// Returns the kind of magazine that serves a layout with whole pages, if there is one.
     fn whole_pages(layout: &Layout) -> Option<MagazineKind>;
@@ -85,10 +89,7 @@ pub unsafe trait BackingHeap: Send {
     /// Returns the kind of magazine that serves a layout, if there is one.
     #[inline]
     fn kind(layout: &Layout) -> Option<MagazineKind> {
-        match Self::class(layout) {
-            Some(class) => Some(class.into()),
-            None => Self::whole_pages(layout),
-        }
+        Self::class(layout).or_else(|| Self::whole_pages(layout))
     }
 
     /// Adds a region of `pages` pages at `address`, and returns its page descriptors.
@@ -119,10 +120,16 @@ pub unsafe trait BackingHeap: Send {
     /// Returns the usable bytes of a block of this layout.
     fn usable_size(layout: Layout) -> usize;
 
-    /// Returns the usable bytes of a block of this kind.
+    /// Returns the usable bytes of a block of this kind, which is not 0. O(1).
     #[inline]
     fn block_bytes(kind: MagazineKind) -> usize {
-        kind.bytes()
+        match kind.pages() {
+            Some(pages) => pages * PAGE_BYTES,
+            // Classes that do not exist have no magazine.
+            None => Self::CLASS_BYTES
+                .get(kind.number())
+                .map_or(1, |bytes| usize::from(*bytes)),
+        }
     }
 
     /// Allocates the requested block, and up to `blocks.len() - 1` more blocks to refill a magazine. Returns

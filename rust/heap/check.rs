@@ -157,7 +157,7 @@ pub(crate) struct Zones {
 pub(crate) const RUN_LOGS: usize = 29;
 
 /// Sums over the blocks of pages, or over the runs, that a walk visited.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Sums {
     pub(crate) free_blocks: usize,
     pub(crate) free_pages: usize,
@@ -180,6 +180,26 @@ pub(crate) struct Sums {
     pub(crate) free_granules: usize,
     pub(crate) short_granules: usize,
     pub(crate) allocated_granules: usize,
+}
+
+impl Default for Sums {
+    fn default() -> Self {
+        Self {
+            free_blocks: 0,
+            free_pages: 0,
+            large_blocks: [0; ORDERS_MAX],
+            large_pages: 0,
+            partial: 0,
+            slabs: [0; CLASSES_MAX],
+            objects: [0; CLASSES_MAX],
+            listed: 0,
+            free_runs: [0; RUN_LOGS],
+            long_runs: 0,
+            free_granules: 0,
+            short_granules: 0,
+            allocated_granules: 0,
+        }
+    }
 }
 
 impl Walk {

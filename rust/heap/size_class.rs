@@ -18,8 +18,11 @@ use core::{
 
 use crate::{
     PAGE_BYTES,
-    nospec, //
+    nospec,
+    stats::CLASSES_MAX, //
 };
+
+const _: () = assert!(CLASSES <= CLASSES_MAX);
 
 /// The number of classes.
 pub const CLASSES: usize = 32;
@@ -102,6 +105,17 @@ static CLASS_BY_STEPS: [u8; 1024] = {
         steps += 1;
     }
     classes
+};
+
+/// The bytes of an object of each class.
+pub const CLASS_BYTES: [u16; CLASSES] = {
+    let mut bytes = [0; CLASSES];
+    let mut class = 0;
+    while class < CLASSES {
+        bytes[class] = SlabGeometry::new(class).bytes;
+        class += 1;
+    }
+    bytes
 };
 
 impl SlabGeometry {
@@ -264,24 +278,17 @@ impl Class {
 const MAGAZINE_PAGES_MAX: usize = 16;
 
 /// The number of kinds of magazines.
-pub const MAGAZINE_KINDS: usize = CLASSES + MAGAZINE_PAGES_MAX - 1;
+pub const MAGAZINE_KINDS: usize = CLASSES_MAX + MAGAZINE_PAGES_MAX - 1;
 
-/// A size of blocks for which each CPU has a magazine: a size class, or 2 to 16 whole pages.
+/// A size of blocks for which each CPU has a magazine: a size class of the heap, or 2 to 16 whole pages.
+///
+/// Heaps have different size classes: see [`BackingHeap::block_bytes`](crate::backing_heap::BackingHeap::block_bytes).
 ///
 /// # Invariants
 ///
-/// The number is below [`MAGAZINE_KINDS`]: classes first, then numbers of pages.
+/// The number is below [`MAGAZINE_KINDS`]: up to [`CLASSES_MAX`] classes first, then numbers of pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MagazineKind(u8);
-
-/// The blocks of a magazine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Blocks {
-    /// Objects of a class.
-    Objects(Class),
-    /// Blocks of this number of whole pages.
-    Pages(usize),
-}
 
 impl From<Class> for MagazineKind {
     #[inline(always)]
@@ -292,22 +299,10 @@ impl From<Class> for MagazineKind {
 }
 
 impl MagazineKind {
-    /// Returns the kind that serves a layout, or `None` for a layout that needs more than 16 pages or an
-    /// alignment of more than a page. O(1).
+    /// Returns the kind that serves a layout with whole pages, or `None` for a layout that needs fewer than 2 or more
+    /// than 16 pages, or an alignment of more than a page. O(1).
     ///
-    /// A program may have chosen the size, so the table look-up is also bounded under speculation: see
-    /// `nospec`.
-    #[inline]
-    #[must_use]
-    pub fn of(layout: &Layout) -> Option<Self> {
-        match Class::of(layout) {
-            Some(class) => Some(class.into()),
-            None => Self::of_whole_pages(layout),
-        }
-    }
-
-    /// Returns the kind that serves a layout with whole pages. Returns `None` if there is no such kind, or if
-    /// a class serves the layout.
+    /// A program may have chosen the size, so the number is also bounded under speculation: see `nospec`.
     #[inline]
     #[must_use]
     pub fn of_whole_pages(layout: &Layout) -> Option<Self> {
@@ -316,7 +311,7 @@ impl MagazineKind {
             layout.align() <= PAGE_BYTES && (2..=MAGAZINE_PAGES_MAX).contains(&pages);
         // INVARIANT: The number of pages is between 2 and 16, as compared above. `nospec` bounds the number
         // if the processor executes this speculatively, before the comparison.
-        has_magazine.then(|| Self((CLASSES - 2 + nospec::below::<32>(pages)) as u8))
+        has_magazine.then(|| Self((CLASSES_MAX - 2 + nospec::below::<32>(pages)) as u8))
     }
 
     /// Returns the kind with this number, if there is one.
@@ -345,30 +340,24 @@ impl MagazineKind {
         self.0 as usize
     }
 
-    /// Returns the class, or `None` for whole pages.
+    /// Returns the number of the class, or `None` for whole pages.
     #[inline]
     #[must_use]
-    pub const fn class(self) -> Option<Class> {
-        Class::new(self.0)
-    }
-
-    /// Returns the blocks that a magazine of this kind holds.
-    #[inline]
-    #[must_use]
-    pub const fn blocks(self) -> Blocks {
-        match self.class() {
-            Some(class) => Blocks::Objects(class),
-            None => Blocks::Pages(self.0 as usize + 2 - CLASSES),
+    pub const fn class_number(self) -> Option<u8> {
+        if self.number() < CLASSES_MAX {
+            Some(self.0)
+        } else {
+            None
         }
     }
 
-    /// Returns the bytes of a block.
+    /// Returns the number of pages, or `None` for a class.
     #[inline]
     #[must_use]
-    pub const fn bytes(self) -> usize {
-        match self.blocks() {
-            Blocks::Objects(class) => class.bytes(),
-            Blocks::Pages(pages) => pages * PAGE_BYTES,
+    pub const fn pages(self) -> Option<usize> {
+        match self.number().checked_sub(CLASSES_MAX) {
+            Some(number) => Some(number + 2),
+            None => None,
         }
     }
 }
@@ -446,25 +435,35 @@ mod tests {
     }
 
     #[test]
-    fn magazines_are_for_classes_and_for_2_to_16_pages() {
+    fn magazines_of_whole_pages_are_for_2_to_16_pages() {
         for align in (0..=13).map(|order| 1 << order) {
             for size in 1..=18 * PAGE_BYTES {
                 let layout = Layout::from_size_align(size, align).unwrap();
-                let kind = MagazineKind::of(&layout);
-                assert_eq!(kind.and_then(MagazineKind::class), Class::of(&layout));
                 let pages = size.div_ceil(PAGE_BYTES);
-                let has_pages = Class::of(&layout).is_none()
-                    && align <= PAGE_BYTES
-                    && (2..=16).contains(&pages);
-                let expected = has_pages.then_some(pages * PAGE_BYTES);
-                let whole = kind.filter(|kind| kind.class().is_none());
-                assert_eq!(whole.map(MagazineKind::bytes), expected);
-                let of_bytes = |kind: MagazineKind| {
-                    MagazineKind::of(&Layout::from_size_align(kind.bytes(), 8).unwrap())
-                };
-                assert_eq!(kind.and_then(of_bytes), kind);
+                let has_kind = align <= PAGE_BYTES && (2..=16).contains(&pages);
+                let kind = MagazineKind::of_whole_pages(&layout);
+                assert_eq!(
+                    kind.and_then(MagazineKind::pages),
+                    has_kind.then_some(pages)
+                );
+                assert_eq!(kind.and_then(MagazineKind::class_number), None);
             }
         }
-        assert_eq!(MagazineKind::all().count(), MAGAZINE_KINDS);
+    }
+
+    #[test]
+    fn a_kind_is_a_class_or_a_number_of_pages() {
+        let kinds: Vec<_> = MagazineKind::all().collect();
+        assert_eq!(kinds.len(), MAGAZINE_KINDS);
+        let classes = kinds.iter().filter_map(|kind| kind.class_number());
+        assert!(classes.eq(0..CLASSES_MAX as u8));
+        let pages = kinds.iter().filter_map(|kind| kind.pages());
+        assert!(pages.eq(2..=16));
+        for class in Class::all() {
+            assert_eq!(
+                MagazineKind::from(class).class_number(),
+                Some(class.number())
+            );
+        }
     }
 }

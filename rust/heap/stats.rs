@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// The maximum number of size classes of an engine.
-pub const CLASSES_MAX: usize = 32;
+pub const CLASSES_MAX: usize = 48;
 
 /// The number of orders of page blocks. Order 0 is one page.
 pub const ORDERS_MAX: usize = 21;

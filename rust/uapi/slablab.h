@@ -372,7 +372,7 @@ struct slablab_class_stats {
 	__u64 magazine_blocks;	/* (out) in magazines; the other free ones are in slabs */
 	__u64 growths;		/* (out) times that the class grew */
 };
-#define SLABLAB_CLASSES_MAX 40
+#define SLABLAB_CLASSES_MAX 48
 
 /*
  * Blocks with more than 2^(n-1) and at most 2^n pages. In SLABLAB_ENGINE_EXTENT,
@@ -445,7 +445,7 @@ struct slablab_stats {
 	/* Entry i is for blocks of order i; zeros if the engine has no such counts. */
 	struct slablab_order_stats orders[SLABLAB_ORDERS_MAX];	/* (out) */
 };
-#define SLABLAB_STATS_SIZE_VER1 2680
+#define SLABLAB_STATS_SIZE_VER1 3000
 
 /* The rules that SLABLAB_CHECK checks. */
 enum slablab_rule {

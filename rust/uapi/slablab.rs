@@ -25,9 +25,9 @@ pub const SLABLAB_BIND_DEBUG: u32 = 2;
 pub const SLABLAB_ALLOC_SIZE_VER1: u32 = 48;
 pub const SLABLAB_REALLOC_SIZE_VER1: u32 = 40;
 pub const SLABLAB_FAULTS: u32 = 16;
-pub const SLABLAB_CLASSES_MAX: u32 = 40;
+pub const SLABLAB_CLASSES_MAX: u32 = 48;
 pub const SLABLAB_ORDERS_MAX: u32 = 24;
-pub const SLABLAB_STATS_SIZE_VER1: u32 = 2680;
+pub const SLABLAB_STATS_SIZE_VER1: u32 = 3000;
 pub const SLABLAB_CHECK_SIZE_VER1: u32 = 32;
 pub const SLABLAB_EXTEND_SIZE_VER1: u32 = 32;
 pub const SLABLAB_REGIONS_MAX: u32 = 16;
@@ -64,7 +64,7 @@ pub const SLABLAB_BIND: u32 = 3223370497;
 pub const SLABLAB_ALLOC: u32 = 3224419074;
 pub const SLABLAB_FREE: u32 = 47875;
 pub const SLABLAB_REALLOC: u32 = 3223894788;
-pub const SLABLAB_STATS: u32 = 3396909829;
+pub const SLABLAB_STATS: u32 = 3417881349;
 pub const SLABLAB_CHECK: u32 = 3223370502;
 pub const SLABLAB_EXTEND: u32 = 3223370503;
 pub const SLABLAB_SHRINK: u32 = 3222846217;
@@ -380,12 +380,12 @@ pub struct slablab_stats {
     pub session_frees: __u64,
     pub session_reallocations: __u64,
     pub session_refusals: [__u64; 10usize],
-    pub classes: [slablab_class_stats; 40usize],
+    pub classes: [slablab_class_stats; 48usize],
     pub orders: [slablab_order_stats; 24usize],
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
-    ["Size of slablab_stats"][::core::mem::size_of::<slablab_stats>() - 2680usize];
+    ["Size of slablab_stats"][::core::mem::size_of::<slablab_stats>() - 3000usize];
     ["Alignment of slablab_stats"][::core::mem::align_of::<slablab_stats>() - 8usize];
     ["Offset of field: slablab_stats::flags"]
         [::core::mem::offset_of!(slablab_stats, flags) - 0usize];
@@ -454,7 +454,7 @@ const _: () = {
     ["Offset of field: slablab_stats::classes"]
         [::core::mem::offset_of!(slablab_stats, classes) - 504usize];
     ["Offset of field: slablab_stats::orders"]
-        [::core::mem::offset_of!(slablab_stats, orders) - 2104usize];
+        [::core::mem::offset_of!(slablab_stats, orders) - 2424usize];
 };
 impl Default for slablab_stats {
     fn default() -> Self {

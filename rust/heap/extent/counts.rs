@@ -2,19 +2,18 @@
 
 //! Counters of blocks and of free runs, by size.
 
-use super::place::{
-    GRANULE_SHIFT,
-    PAGE_GRANULES,
-    REGION_SHIFT,
-    Run, //
-};
-use crate::{
-    size_class::{
+use super::{
+    class::{
         CLASSES,
         Class, //
     },
-    stats::ORDERS_MAX,
+    place::{
+        PAGE_GRANULES,
+        REGION_SHIFT,
+        Run, //
+    },
 };
+use crate::stats::ORDERS_MAX;
 
 /// The numbers of allocated blocks: by size class, and above the largest class by order. A block of order n has more
 /// than 2ⁿ⁻¹ and at most 2ⁿ pages.
@@ -32,7 +31,7 @@ impl BlockCounts {
 
     #[inline]
     fn counter(&mut self, len: usize) -> Option<&mut usize> {
-        match class_of(len) {
+        match Class::of_granules(len) {
             Some(class) => self.classes.get_mut(class.index()),
             None => self.orders.get_mut(order_of(len)),
         }
@@ -57,14 +56,8 @@ impl BlockCounts {
     /// Returns the number of blocks in the class of `len` granules, or 0 if no class has such blocks. O(1).
     #[inline]
     pub(super) fn of_class(&self, len: usize) -> usize {
-        class_of(len).map_or(0, |class| self.classes[class.index()])
+        Class::of_granules(len).map_or(0, |class| self.classes[class.index()])
     }
-}
-
-/// Returns the class of blocks of `len` granules, if there is one.
-#[inline]
-pub(super) fn class_of(len: usize) -> Option<Class> {
-    Class::of_size(len << GRANULE_SHIFT)
 }
 
 /// Returns the order of a block of `len` granules: log2 of its pages, rounded up.

@@ -8,6 +8,10 @@ use core::{
 };
 
 use super::{
+    class::{
+        CLASS_BYTES,
+        granules_of_kind, //
+    },
     counts::BlockCounts,
     page::PageDesc,
     place::{
@@ -27,13 +31,8 @@ use super::{
     table::RegionTable,
 };
 use crate::{
-    Cost, Offset, PAGE_BYTES, Path, Refusal,
-    backing_heap::BackingHeap,
-    engine::BadFree,
-    size_class::{
-        Class,
-        MagazineKind, //
-    },
+    Cost, Offset, PAGE_BYTES, Path, Refusal, backing_heap::BackingHeap, engine::BadFree,
+    size_class::MagazineKind,
 };
 
 /// The granules of a batch of blocks of one size: 512 bytes to 4 KiB, and at most 1/16 of the live blocks of the size.
@@ -136,6 +135,8 @@ impl Heap {
 // SAFETY: `BackingHeap` requires that a block has the layout's size and alignment, lies in an added region, and shares
 // no byte with another allocated block.
 // - Blocks and free runs partition each region: a block is taken from a free run, which becomes shorter by the block.
+// - A kind is that of the class or number of pages of the demand, whose blocks have at least the size, and the alignment
+//   of a granule or of a page: `class_of` and `whole_pages` return no kind for a larger alignment.
 // - `Demand::of` has at least the size and alignment of the layout. A block is aligned within its region, and
 //   `allocate` refuses alignments that the memory of the regions does not have.
 unsafe impl BackingHeap for Heap {
@@ -174,9 +175,11 @@ unsafe impl BackingHeap for Heap {
         descs
     }
 
+    const CLASS_BYTES: &'static [u16] = &CLASS_BYTES;
+
     #[inline(always)]
-    fn class(layout: &Layout) -> Option<Class> {
-        class_of(layout)
+    fn class(layout: &Layout) -> Option<MagazineKind> {
+        class_of(layout)?.kind()
     }
 
     #[inline]
@@ -191,7 +194,7 @@ unsafe impl BackingHeap for Heap {
     #[inline(always)]
     fn begins_block(desc: &PageDesc, byte: usize, kind: MagazineKind) -> bool {
         // Kinds of whole pages begin on pages, others on granules.
-        let len = kind.bytes().div_ceil(GRANULE);
+        let len = granules_of_kind(kind);
         let align = if len % PAGE_GRANULES == 0 {
             PAGE_BYTES
         } else {
@@ -203,11 +206,6 @@ unsafe impl BackingHeap for Heap {
     #[inline(always)]
     fn usable_size(layout: Layout) -> usize {
         Demand::of(&layout).len << GRANULE_SHIFT
-    }
-
-    #[inline]
-    fn block_bytes(kind: MagazineKind) -> usize {
-        kind.bytes().next_multiple_of(GRANULE)
     }
 
     #[inline]
@@ -260,7 +258,7 @@ unsafe impl BackingHeap for Heap {
         let Some(block) = blocks.first() else {
             return Ok(0);
         };
-        let len = kind.bytes().div_ceil(GRANULE);
+        let len = granules_of_kind(kind);
         let run = self.find(*block, Demand { len, align: 1 })?;
         self.free_run(run);
         Ok(1)

@@ -4,6 +4,7 @@
 
 #[forbid(unsafe_code)]
 mod bins;
+mod class;
 #[forbid(unsafe_code)]
 mod counts;
 mod heap;

@@ -4,7 +4,8 @@
 
 use core::alloc::Layout;
 
-use crate::{Offset, PAGE_BYTES, PAGE_SHIFT, region::REGIONS_MAX, size_class::Class};
+use super::class::Class;
+use crate::{Offset, PAGE_BYTES, PAGE_SHIFT, region::REGIONS_MAX};
 
 /// log2 of the bytes of a granule.
 pub(super) const GRANULE_SHIFT: u32 = 4;
@@ -106,20 +107,20 @@ impl Run {
     }
 }
 
-/// Rounds a size up to granules. A size of 0 is served like a size of 1.
-#[inline]
-const fn round_up(bytes: usize) -> usize {
+/// Returns the granules of a block of a size. A size of 0 is served like a size of 1.
+#[inline(always)]
+const fn granules(bytes: usize) -> usize {
     // The size of a layout is at most `isize::MAX`, so the sum does not wrap.
     let bytes = if bytes == 0 { 1 } else { bytes };
-    (bytes + GRANULE - 1) & !(GRANULE - 1)
+    bytes.wrapping_add(GRANULE - 1) >> GRANULE_SHIFT
 }
 
 /// Returns the size class whose magazine serves a layout, if there is one: for an alignment up to a granule, or for a
-/// page. The bytes of the class are a multiple of a granule.
+/// page. O(1).
 #[inline(always)]
 pub(super) fn class_of(layout: &Layout) -> Option<Class> {
-    let class = Class::of_size(round_up(layout.size()))?;
-    let align_max = if class.bytes() == PAGE_BYTES {
+    let class = Class::of_granules(granules(layout.size()))?;
+    let align_max = if class.granules() == PAGE_GRANULES {
         PAGE_BYTES
     } else {
         GRANULE
@@ -143,18 +144,18 @@ impl Demand {
     /// rounded up to granules. A block whose size is a multiple of a page lies on pages, so that it can be mapped.
     #[inline]
     pub(super) fn of(layout: &Layout) -> Self {
-        let bytes = match class_of(layout) {
-            Some(class) => class.bytes(),
-            None => round_up(layout.size()),
+        let len = match class_of(layout) {
+            Some(class) => class.granules(),
+            None => granules(layout.size()),
         };
-        let align = if bytes % PAGE_BYTES == 0 {
-            layout.align().max(PAGE_BYTES)
+        let align_min = if len % PAGE_GRANULES == 0 {
+            PAGE_BYTES
         } else {
-            layout.align().max(GRANULE)
+            GRANULE
         };
         Self {
-            len: bytes >> GRANULE_SHIFT,
-            align: align >> GRANULE_SHIFT,
+            len,
+            align: layout.align().max(align_min) >> GRANULE_SHIFT,
         }
     }
 }

@@ -36,7 +36,7 @@ use crate::{
     backing_heap::BackingHeap,
     engine::BadFree,
     size_class::{
-        Blocks,
+        CLASS_BYTES,
         CLASSES,
         Class,
         MagazineKind, //
@@ -245,6 +245,25 @@ impl Heap {
     }
 }
 
+/// The blocks of a magazine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Blocks {
+    /// Objects of a class.
+    Objects(Class),
+    /// Blocks of this number of whole pages.
+    Pages(usize),
+}
+
+/// Returns the blocks that a magazine of a kind holds.
+#[inline(always)]
+pub(super) fn blocks(kind: MagazineKind) -> Blocks {
+    match kind.class_number().and_then(Class::new) {
+        Some(class) => Blocks::Objects(class),
+        // The kinds of classes that do not exist have no magazine.
+        None => Blocks::Pages(kind.pages().unwrap_or(1)),
+    }
+}
+
 // SAFETY: `BackingHeap` requires that a block has the layout's size and alignment, lies in an added region, and
 // shares no byte with another allocated block.
 // - The buddy system does not allocate a page again before it is freed, and the bitmap of a slab does not allow that
@@ -261,9 +280,11 @@ unsafe impl BackingHeap for Heap {
         pages * RegionTable::BYTES_PER_PAGE
     }
 
+    const CLASS_BYTES: &'static [u16] = &CLASS_BYTES;
+
     #[inline(always)]
-    fn class(layout: &Layout) -> Option<Class> {
-        Class::of(layout)
+    fn class(layout: &Layout) -> Option<MagazineKind> {
+        Class::of(layout).map(MagazineKind::from)
     }
 
     #[inline]
@@ -290,7 +311,7 @@ unsafe impl BackingHeap for Heap {
     #[inline(always)]
     fn begins_block(desc: &PageDesc, byte: usize, kind: MagazineKind) -> bool {
         let byte_in_page = byte % PAGE_BYTES;
-        match kind.blocks() {
+        match blocks(kind) {
             Blocks::Objects(class) => desc.has_object(class, byte_in_page),
             Blocks::Pages(pages) => byte_in_page == 0 && desc.has_pages(pages),
         }
@@ -359,7 +380,7 @@ unsafe impl BackingHeap for Heap {
     #[inline]
     fn free_flushed(&mut self, blocks: &[Offset], kind: MagazineKind) -> Result<usize, BadFree> {
         self.buddy.work = Work::default();
-        let freed = match (kind.blocks(), blocks) {
+        let freed = match (self::blocks(kind), blocks) {
             (_, []) => 0,
             (Blocks::Objects(class), _) => self.free_objects(class, blocks)?,
             (Blocks::Pages(pages), [block, ..]) => {

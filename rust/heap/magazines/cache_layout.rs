@@ -26,6 +26,7 @@ use crate::testing::atomic::{
 };
 use crate::{
     PAGE_BYTES,
+    backing_heap::BackingHeap,
     magazines::magazine::{
         BLOCKS_MAX,
         CpuCache,
@@ -36,6 +37,7 @@ use crate::{
         MAGAZINE_KINDS,
         MagazineKind, //
     },
+    stats::CLASSES_MAX,
 };
 
 /// The largest number of bytes of a magazine.
@@ -44,33 +46,55 @@ const BYTES_MAX: usize = 128 << 10;
 /// The sizes of the magazines of a pool, which determine the memory that a CPU's cache takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CacheSize {
+    /// The bytes of a block of each size class.
+    class_bytes: &'static [u16],
     blocks_max: usize,
 }
 
 impl CacheSize {
-    /// The cache size for large pools.
+    /// The cache size for large pools of any heap.
     pub const FULL: Self = Self {
+        class_bytes: &[1; CLASSES_MAX],
         blocks_max: BLOCKS_MAX,
     };
 
     /// The number of slots of a cache of the size [`CacheSize::FULL`].
     pub const FULL_SLOTS: usize = Self::FULL.slots();
 
-    /// Returns the cache size for a pool whose first region has `bytes` bytes. The limit of a magazine is a
+    /// Returns the cache size for large pools of a heap.
+    #[must_use]
+    pub const fn full<H: BackingHeap>() -> Self {
+        Self {
+            class_bytes: H::CLASS_BYTES,
+            blocks_max: BLOCKS_MAX,
+        }
+    }
+
+    /// Returns the cache size for a pool of a heap whose first region has `bytes` bytes. The limit of a magazine is a
     /// third of the number of pages of this region, but at least 4 and at most 72 blocks.
     #[must_use]
-    pub const fn for_pool(bytes: usize) -> Self {
+    pub const fn for_pool<H: BackingHeap>(bytes: usize) -> Self {
         let blocks_max = match bytes / PAGE_BYTES / 3 {
             0..FIRST_CAPACITY => FIRST_CAPACITY,
             blocks @ FIRST_CAPACITY..BLOCKS_MAX => blocks,
             _ => BLOCKS_MAX,
         };
-        Self { blocks_max }
+        Self {
+            class_bytes: H::CLASS_BYTES,
+            blocks_max,
+        }
     }
 
     /// Returns the limit of the magazine of a kind, in blocks.
     pub(crate) const fn limit(self, kind: MagazineKind) -> usize {
-        let blocks = BYTES_MAX / kind.bytes();
+        let bytes = match kind.pages() {
+            Some(pages) => pages * PAGE_BYTES,
+            None if kind.number() < self.class_bytes.len() => {
+                self.class_bytes[kind.number()] as usize
+            }
+            None => return 0,
+        };
+        let blocks = BYTES_MAX / bytes;
         if blocks < self.blocks_max {
             blocks
         } else {

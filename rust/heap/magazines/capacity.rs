@@ -7,6 +7,7 @@
 //! capacity at once and without a budget, the utilisation is 84.1 % and 85.2 %.
 
 use crate::{
+    backing_heap::BackingHeap,
     magazines::{
         magazine::{
             CpuCache,
@@ -24,7 +25,7 @@ pub(crate) const FIRST_CAPACITY: usize = 4;
 /// The magazines of all CPUs together hold at most 1/`BUDGET_SHARE` of the pool: the *budget* of magazines.
 const BUDGET_SHARE: usize = 16;
 
-impl<H> State<H> {
+impl<H: BackingHeap> State<H> {
     /// Returns whether a caller is flushing all magazines.
     pub(crate) fn is_reclaiming(&self) -> bool {
         self.reclaimers > 0
@@ -45,10 +46,10 @@ impl<H> State<H> {
         let wanted = next.saturating_sub(capacity);
         let most = self.regions.bytes() / BUDGET_SHARE;
         let left = most.saturating_sub(self.capacity_bytes);
-        let granted = wanted.min(left / kind.bytes());
+        let granted = wanted.min(left / H::block_bytes(kind));
         if granted > 0 {
-            self.capacity_bytes += granted * kind.bytes();
-            cache.set_capacity(kind, capacity + granted);
+            self.capacity_bytes += granted * H::block_bytes(kind);
+            cache.set_capacity(kind, H::block_bytes(kind), capacity + granted);
         }
         if granted < wanted {
             add(&cache.grow_failures, 1);
@@ -58,7 +59,9 @@ impl<H> State<H> {
 
     /// Returns the capacity of a magazine to the budget.
     pub(crate) fn return_capacity(&mut self, capacity: usize, kind: MagazineKind) {
-        self.capacity_bytes = self.capacity_bytes.saturating_sub(capacity * kind.bytes());
+        self.capacity_bytes = self
+            .capacity_bytes
+            .saturating_sub(capacity * H::block_bytes(kind));
         self.transfers += u64::from(capacity > 0);
     }
 }

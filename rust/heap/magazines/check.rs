@@ -27,7 +27,6 @@ use crate::{
     },
     per_cpu::PerCpu,
     size_class::{
-        Class,
         MAGAZINE_KINDS as KINDS,
         MagazineKind, //
     },
@@ -40,7 +39,7 @@ pub(crate) const MAGAZINES: usize = usize::MAX;
 fn broken(rule: Rule, kind: Option<MagazineKind>, offset: Option<Offset>) -> Broken {
     Broken {
         rule,
-        class: kind.and_then(MagazineKind::class).map(Class::number),
+        class: kind.and_then(MagazineKind::class_number),
         offset,
     }
 }
@@ -189,7 +188,7 @@ where
             .flat_map(|(_, cache)| MagazineKind::all().map(move |kind| (cache, kind)))
         {
             held = held.wrapping_add(cache.len(kind));
-            let bytes = cache.capacity(kind).wrapping_mul(kind.bytes());
+            let bytes = cache.capacity(kind).wrapping_mul(H::block_bytes(kind));
             reserved = reserved.wrapping_add(bytes);
         }
         walk.walked += 1;

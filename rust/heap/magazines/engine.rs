@@ -56,7 +56,6 @@ use crate::{
     region::RegionError,
     region_index::RegionIndex,
     size_class::{
-        Class,
         MagazineKind, //
     },
 };
@@ -75,7 +74,7 @@ pub struct MagazineEngine<H: BackingHeap, L, P> {
 /// Returns the cost of an allocation or a free that a magazine served.
 #[inline(always)]
 fn magazine_cost(kind: MagazineKind) -> Cost {
-    Cost::new(Path::Magazine).with_class(kind.class().map(Class::number))
+    Cost::new(Path::Magazine).with_class(kind.class_number())
 }
 
 impl<H, L, P> MagazineEngine<H, L, P>
@@ -153,8 +152,8 @@ where
         // A magazine of whole pages is not refilled, but the next free needs the capacity. While any caller is
         // reclaiming, no magazine is refilled.
         state.grow_magazine(cache, kind);
-        let prefetched = match kind.class() {
-            Some(_) if !state.is_reclaiming() => cache.capacity(kind) / 2,
+        let prefetched = match kind.pages() {
+            None if !state.is_reclaiming() => cache.capacity(kind) / 2,
             _ => 0,
         };
         let mut blocks = [Offset::NOWHERE; TRANSFER_MAX];
@@ -262,7 +261,7 @@ where
         if cache.len(kind) < capacity || state.grow_magazine(cache, kind) > 0 {
             return true;
         }
-        if kind.class().is_none() {
+        if kind.pages().is_some() {
             return false;
         }
         let mut blocks = FlushBatch::new();
@@ -333,8 +332,8 @@ where
 // - The heap returns blocks that are aligned and share no byte with other live blocks, by the contract of
 //   `BackingHeap`. The heap counts a block in a magazine as allocated, and it is in one magazine only, because a freed
 //   block is live, by the contract of `free`. One closure at a time uses a magazine, by the contract of `PerCpu`.
-// - A magazine has blocks of one size class or number of pages. `MagazineKind::of` returns a kind whose
-//   blocks have the layout's size and alignment.
+// - A magazine has blocks of one size class or number of pages. `BackingHeap::kind` returns a kind whose blocks have the
+//   layout's size and alignment, by the contract of `BackingHeap`.
 // - Neither the heap nor this file touches a byte of the pool.
 unsafe impl<H, L, P> Engine for MagazineEngine<H, L, P>
 where
@@ -368,10 +367,10 @@ where
 
     #[inline]
     fn allocate(&self, layout: Layout, cost: &mut Cost) -> Result<Block, Refusal> {
-        if let Some(class) = H::class(&layout)
-            && let Some(block) = self.pop(class.into(), layout)
+        if let Some(kind) = H::class(&layout)
+            && let Some(block) = self.pop(kind, layout)
         {
-            *cost = magazine_cost(class.into());
+            *cost = magazine_cost(kind);
             return Ok(block);
         }
         self.allocate_slow(layout, cost)
@@ -379,7 +378,7 @@ where
 
     #[inline(always)]
     fn try_allocate_fast(&self, layout: Layout) -> Option<Allocated> {
-        let kind = MagazineKind::from(H::class(&layout)?);
+        let kind = H::class(&layout)?;
         let block = self.pop(kind, layout)?;
         Some(Allocated {
             block,
@@ -390,11 +389,11 @@ where
 
     #[inline]
     unsafe fn free(&self, block: Block, layout: Layout, cost: &mut Cost) -> Result<(), BadFree> {
-        if let Some(class) = H::class(&layout)
+        if let Some(kind) = H::class(&layout)
             // SAFETY: The contract of `push_if_in_first_region` is that of this function.
-            && unsafe { self.push_if_in_first_region(class.into(), block, layout) }
+            && unsafe { self.push_if_in_first_region(kind, block, layout) }
         {
-            *cost = magazine_cost(class.into());
+            *cost = magazine_cost(kind);
             return Ok(());
         }
         // SAFETY: The contract of `free_slow` is that of this function.
@@ -403,7 +402,7 @@ where
 
     #[inline(always)]
     unsafe fn try_free_fast(&self, block: Block, layout: Layout) -> Option<Cost> {
-        let kind = MagazineKind::from(H::class(&layout)?);
+        let kind = H::class(&layout)?;
         // SAFETY: The contract of `push_if_in_first_region` is that of this function.
         let freed = unsafe { self.push_if_in_first_region(kind, block, layout) };
         freed.then(|| magazine_cost(kind))

@@ -234,12 +234,13 @@ impl Exclusive<'_, CpuCache> {
         magazine.top.store(top, Relaxed);
     }
 
-    /// Sets the capacity of a magazine, which is at least its number of blocks. A capacity above the limit is cut.
-    pub(crate) fn set_capacity(&self, kind: MagazineKind, capacity: usize) {
+    /// Sets the capacity of a magazine for blocks of `block_bytes` bytes, which is at least its number of blocks. A
+    /// capacity above the limit is cut.
+    pub(crate) fn set_capacity(&self, kind: MagazineKind, block_bytes: usize, capacity: usize) {
         let capacity = capacity.min(self.limit(kind));
         add(&self.transfers, 1);
         let more = capacity.wrapping_sub(self.capacity(kind));
-        add(&self.capacity_bytes, more.wrapping_mul(kind.bytes()) as u64);
+        add(&self.capacity_bytes, more.wrapping_mul(block_bytes) as u64);
         let magazine = self.magazine(kind);
         let end = magazine.begin.wrapping_add(capacity as u16);
         // INVARIANT: `end` is at most the limit. If it were below `top`, `push` would see a full magazine.

@@ -89,7 +89,7 @@ pub(crate) enum CpuChoice {
 impl Exclusive<'_, CpuCache> {
     /// Removes all blocks of the first magazine with a capacity, from kind number `from` on, passes each
     /// block to `take`, and sets the capacity to 0. Returns the kind and the old capacity.
-    pub(crate) fn empty_next_magazine(
+    pub(crate) fn empty_next_magazine<H: BackingHeap>(
         &self,
         from: usize,
         take: impl FnMut(Block),
@@ -98,7 +98,7 @@ impl Exclusive<'_, CpuCache> {
         let kind = kinds.find(|kind| self.capacity(*kind) > 0)?;
         self.flush(kind, usize::MAX, take);
         let capacity = self.capacity(kind);
-        self.set_capacity(kind, 0);
+        self.set_capacity(kind, H::block_bytes(kind), 0);
         self.grow_failures.store(0, Relaxed);
         Some((kind, capacity))
     }
@@ -206,7 +206,7 @@ where
     ) -> Option<MagazineKind> {
         let mut blocks = FlushBatch::new();
         let empty = |cache: &Exclusive<'_, CpuCache>| {
-            cache.empty_next_magazine(from, |block| blocks.push(&self.index, block))
+            cache.empty_next_magazine::<H>(from, |block| blocks.push(&self.index, block))
         };
         let emptied = match cpu {
             CpuChoice::Current => self.per_cpu.with_local(empty)?,

@@ -19,6 +19,7 @@ use std::{
 
 use crate::{
     Block, Cost, Engine, Offset, Path, Refusal,
+    backing_heap::BackingHeap,
     engine::BadFree,
     lock::Lock,
     magazines::{
@@ -266,7 +267,7 @@ impl<H: TestHeap> Machine<H> {
     pub(crate) fn held(&self, cpu: usize, size: usize) -> Vec<Offset> {
         let slots = 0..BLOCKS_MAX;
         let block = |slot| {
-            let block = self.cache(cpu).block(kind(size), slot)?;
+            let block = self.cache(cpu).block(kind::<H>(size), slot)?;
             self.engine.offset(block.start)
         };
         slots.map_while(block).collect()
@@ -274,7 +275,7 @@ impl<H: TestHeap> Machine<H> {
 
     /// Returns the capacity of a CPU's magazine of `size` bytes.
     pub(crate) fn capacity(&self, cpu: usize, size: usize) -> usize {
-        self.cache(cpu).capacity(kind(size))
+        self.cache(cpu).capacity(kind::<H>(size))
     }
 
     /// Runs `f`, and returns how often it took the heap's lock.
@@ -298,15 +299,15 @@ impl<H: TestHeap> Machine<H> {
     /// Returns whether a block of `size` bytes is allocated in the heap, which means that it is live or in a
     /// magazine.
     pub(crate) fn is_allocated(&self, block: Offset, size: usize) -> bool {
-        let kind = kind(size);
+        let kind = kind::<H>(size);
         self.engine
             .state
             .with(|state| state.heap.is_allocated(block, kind))
     }
 }
 
-/// Returns the kind of magazine that holds blocks of `size` bytes.
+/// Returns the kind of magazine of the heap `H` that holds blocks of `size` bytes.
 #[track_caller]
-pub(crate) fn kind(size: usize) -> MagazineKind {
-    MagazineKind::of(&layout(size, 8)).unwrap()
+pub(crate) fn kind<H: BackingHeap>(size: usize) -> MagazineKind {
+    H::kind(&layout(size, 8)).unwrap()
 }

@@ -79,14 +79,12 @@ impl PeerEngine {
         }
     }
 
-    /// Returns the cause for which a request is refused. The peer does not say it: a request that fits into the pool
-    /// counts as `Exhausted`.
+    /// Returns the cause for which a request is refused. The peer does not say it, so `Exhausted` stands for any cause
+    /// but the alignment. The session refuses a request that is larger than the pool.
     fn refusal(&self, layout: Layout) -> Refusal {
         let is_unsupported = |max| layout.align() > max;
         if self.kind.facts().align_max.is_some_and(is_unsupported) {
             Refusal::Unsupported
-        } else if layout.size() > self.capacity() {
-            Refusal::TooBig
         } else {
             Refusal::Exhausted
         }

@@ -115,12 +115,12 @@ sim_engines! {
     Seed(Seed<HostLock<seed::State>>) = |_| Seed::new(HostLock::new(seed::State::new()));
     /// Slabs over a buddy system, behind per-CPU magazines.
     Hybrid(Hybrid<HostLock<hybrid::State>, HostCpus>) = |pool_bytes| {
-        let cpus = HostCpus::new(1, CacheSize::for_pool(pool_bytes));
+        let cpus = HostCpus::new(1, CacheSize::for_pool::<hybrid::Heap>(pool_bytes));
         Hybrid::new(HostLock::new(hybrid::State::new()), cpus)
     };
     /// Runs of 16-byte granules, behind per-CPU magazines.
     Extent(ExtentEngine<HostLock<extent::State>, HostCpus>) = |pool_bytes| {
-        let cpus = HostCpus::new(1, CacheSize::for_pool(pool_bytes));
+        let cpus = HostCpus::new(1, CacheSize::for_pool::<extent::Heap>(pool_bytes));
         ExtentEngine::new(HostLock::new(extent::State::new()), cpus)
     };
 }

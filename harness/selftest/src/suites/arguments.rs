@@ -331,7 +331,7 @@ fn reply_fields_are_ignored_on_input(engine: Engine) -> TestResult {
         classes: [uapi::slablab_class_stats {
             block_bytes: 5,
             ..Default::default()
-        }; 40],
+        }; uapi::SLABLAB_CLASSES_MAX as usize],
         ..Default::default()
     };
     submit(&device, uapi::SLABLAB_NR_STATS, &mut stats)?;

@@ -29,9 +29,12 @@ use crate::{
             SHORT_BINS,
             bin_of, //
         },
+        class::{
+            CLASSES,
+            Class, //
+        },
         counts::{
             LOGS,
-            class_of,
             order_of, //
         },
         heap::Heap,
@@ -43,10 +46,6 @@ use crate::{
         runs::Runs,
     },
     region::REGIONS_MAX,
-    size_class::{
-        CLASSES,
-        Class, //
-    },
 };
 
 /// The first part that visits the rows of a region. The parts before visit the runs of one region each.
@@ -146,7 +145,7 @@ impl Heap {
         let sums = &mut walk.sums;
         if !tables.begins_free(at) {
             sums.allocated_granules += run.len;
-            match class_of(run.len) {
+            match Class::of_granules(run.len) {
                 Some(class) => sums.objects[class.index()] += 1,
                 None => {
                     if let Some(blocks) = sums.large_blocks.get_mut(order_of(run.len)) {

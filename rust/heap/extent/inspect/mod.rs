@@ -14,10 +14,10 @@ mod stats;
 mod tests;
 
 use super::{
+    class::granules_of_kind,
     heap::Heap,
     place::{
         Demand,
-        GRANULE,
         GRANULE_SHIFT,
         Granule, //
     },
@@ -62,7 +62,7 @@ impl InspectHeap for Heap {
     }
 
     fn is_allocated(&mut self, block: Offset, kind: MagazineKind) -> bool {
-        let len = kind.bytes().div_ceil(GRANULE);
+        let len = granules_of_kind(kind);
         Granule::of(block).is_some_and(|start| self.has_block(start, Demand { len, align: 1 }))
     }
 

@@ -10,20 +10,20 @@ use crate::{
     },
     extent::{
         bins::SHORT_BINS,
+        class::{
+            Class,
+            granules_of_kind, //
+        },
         counts::BlockCounts,
         heap::Heap,
         place::{
-            GRANULE,
             Granule,
             PAGE_GRANULES, //
         },
         runs::Runs,
     },
     region::REGIONS_MAX,
-    size_class::{
-        Class,
-        MagazineKind, //
-    },
+    size_class::MagazineKind,
     stats::{
         ClassStats,
         ORDERS_MAX,
@@ -51,11 +51,9 @@ impl Heap {
     // Not inlined, because the stack frame of the caller would become too large.
     #[inline(never)]
     pub(super) fn report(&self, cached: &CachedBlocks, visitor: &mut dyn Visitor) {
-        // Magazines of several kinds may have blocks of one length: a class that is not a multiple of a granule has the
-        // blocks of the next class.
         let mut magazines = BlockCounts::NONE;
         for (kind, cached) in MagazineKind::all().zip(cached) {
-            magazines.add(kind.bytes().div_ceil(GRANULE), *cached);
+            magazines.add(granules_of_kind(kind), *cached);
         }
         for class in Class::all() {
             let (total, cached) = (
@@ -65,7 +63,7 @@ impl Heap {
             visitor.class(
                 class.number(),
                 &ClassStats {
-                    block_bytes: class.bytes() as u64,
+                    block_bytes: bytes(class.granules()) as u64,
                     total_blocks: total as u64,
                     used_blocks: total.saturating_sub(cached) as u64,
                     magazine_blocks: cached as u64,

@@ -307,14 +307,14 @@ impl Heap {
 
     /// Returns a class for which `borrowed` is too large, if there is one: this class and the larger classes
     /// have together borrowed more objects than are live in the classes above this class.
-    fn overborrowed(&self, objects: &[u64; CLASSES]) -> Option<Class> {
+    fn overborrowed(&self, objects: &[u64]) -> Option<Class> {
         let (mut borrowed, mut larger) = (0_u64, 0_u64);
         for number in (0..CLASSES).rev() {
             borrowed = borrowed.saturating_add(self.borrowed[number] as u64);
             if borrowed > larger {
                 return Class::new(number as u8);
             }
-            larger += objects[number];
+            larger += objects.get(number).copied().unwrap_or(0);
         }
         None
     }

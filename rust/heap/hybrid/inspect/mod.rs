@@ -9,7 +9,11 @@ mod map;
 mod stats;
 
 use super::{
-    heap::Heap,
+    heap::{
+        Blocks,
+        Heap,
+        blocks, //
+    },
     slab, //
 };
 use crate::{
@@ -30,7 +34,6 @@ use crate::{
     },
     region::Offset,
     size_class::{
-        Blocks,
         MagazineKind, //
     },
     stats::Visitor,
@@ -54,7 +57,7 @@ impl InspectHeap for Heap {
     }
 
     fn is_allocated(&mut self, block: Offset, kind: MagazineKind) -> bool {
-        let class = match kind.blocks() {
+        let class = match blocks(kind) {
             Blocks::Objects(class) => class,
             Blocks::Pages(pages) => return self.find_pages(block, pages).is_ok(),
         };

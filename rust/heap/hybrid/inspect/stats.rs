@@ -14,10 +14,13 @@ use crate::{
             ORDERS,
             order_of, //
         },
-        heap::Heap,
+        heap::{
+            Blocks,
+            Heap,
+            blocks, //
+        },
     },
     size_class::{
-        Blocks,
         Class,
         MagazineKind, //
     },
@@ -61,7 +64,7 @@ impl Heap {
             );
         }
         for order in 0..ORDERS {
-            let of_order = |(kind, _): &(MagazineKind, &usize)| match kind.blocks() {
+            let of_order = |(kind, _): &(MagazineKind, &usize)| match blocks(*kind) {
                 Blocks::Objects(_) => false,
                 Blocks::Pages(pages) => order_of(pages) as usize == order,
             };

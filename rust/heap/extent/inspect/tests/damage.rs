@@ -23,10 +23,8 @@ use crate::{
             SHORT_BINS,
             bin_of, //
         },
-        counts::{
-            LOGS,
-            class_of, //
-        },
+        class::Class,
+        counts::LOGS,
         heap::Heap,
         page::{
             Links,
@@ -35,7 +33,6 @@ use crate::{
         place::Granule,
     },
     map::Extent,
-    size_class::Class,
     stats::Visitor,
 };
 
@@ -115,7 +112,7 @@ fn two_blocks_that_became_one_and_one_that_became_two_are_found() {
     // The blocks of 2 and 3 granules lie in one page.
     let merged = broken(|heap| desc(heap, at(10)).clear_begin(10));
     assert_eq!(merged.rule, Rule::ClassCounters);
-    assert_eq!(merged.class, class_of(2).map(Class::number));
+    assert_eq!(merged.class, Class::of_granules(2).map(Class::number));
     assert_eq!(set(at(100), false), Rule::ClassCounters);
 }
 

@@ -319,7 +319,7 @@ fn a_late_double_free_does_not_free_a_block_of_another_size_that_is_there_now() 
     let offset = engine.offset(block.start).unwrap();
     let flush = || {
         engine.state.with(|state| {
-            state.free_flushed(kind(3072), &[offset]);
+            state.free_flushed(kind::<Heap>(3072), &[offset]);
             state.late_double_frees
         })
     };

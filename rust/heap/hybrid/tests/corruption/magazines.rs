@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     Cost, Offset, PAGE_BYTES,
+    backing_heap::BackingHeap,
     check::{
         self,
         Broken,
@@ -23,6 +24,7 @@ use crate::{
         BadFree,
         Engine, //
     },
+    hybrid::Heap,
     lock::Lock,
     magazines::{
         CpuCache,
@@ -111,7 +113,7 @@ fn broken(damage: impl FnOnce(&CpuCache, &Prepared)) -> Broken {
 #[track_caller]
 fn replaced(by: impl FnOnce(&Prepared) -> Offset) -> Broken {
     broken(|cache, prepared| {
-        let slot = &cache.slots(kind(64))[1];
+        let slot = &cache.slots(kind::<Heap>(64))[1];
         slot.set(prepared.machine.block(by(prepared)));
     })
 }
@@ -120,7 +122,7 @@ fn replaced(by: impl FnOnce(&Prepared) -> Offset) -> Broken {
 #[track_caller]
 fn pages_replaced(by: impl FnOnce(&Prepared) -> Offset) -> Rule {
     let broken = broken(|cache, prepared| {
-        let slot = &cache.slots(kind(PAIR))[0];
+        let slot = &cache.slots(kind::<Heap>(PAIR))[0];
         slot.set(prepared.machine.block(by(prepared)));
     });
     assert_eq!(broken.class, None);
@@ -160,7 +162,7 @@ fn a_wrong_block_of_a_cpu_after_one_without_a_cache_is_found() {
     machine.free_all(blocks);
     assert_eq!(checked(&machine), Ok(Progress::Sound));
     let twice = machine.held(2, 64)[0];
-    machine.cache(2).slots(kind(64))[1].set(machine.block(twice));
+    machine.cache(2).slots(kind::<Heap>(64))[1].set(machine.block(twice));
     assert_eq!(checked(&machine).unwrap_err().rule, Rule::Magazines);
 }
 
@@ -221,8 +223,8 @@ fn more_blocks_than_the_capacity_of_a_magazine_are_found() {
         (PAIR, 5),
         (128, 1),
     ] {
-        let found = broken(|cache, _| set_len(cache, kind(size), len));
-        let class = kind(size).class().map(crate::size_class::Class::number);
+        let found = broken(|cache, _| set_len(cache, kind::<Heap>(size), len));
+        let class = kind::<Heap>(size).class_number();
         assert_eq!((found.rule, found.class), (Rule::Magazines, class));
     }
 }
@@ -237,11 +239,11 @@ fn a_capacity_above_the_limit_is_found() {
     ] {
         let found = broken(|cache, prepared| {
             // `capacity_bytes` is changed accordingly, so that only the limit is broken.
-            let more = capacity - cache.capacity(kind(size));
-            let more = more * kind(size).bytes();
+            let more = capacity - cache.capacity(kind::<Heap>(size));
+            let more = more * Heap::block_bytes(kind::<Heap>(size));
             let state = &prepared.machine.engine.state;
             state.with(|state| state.capacity_bytes += more);
-            set_capacity(cache, kind(size), capacity as u16);
+            set_capacity(cache, kind::<Heap>(size), capacity as u16);
         });
         assert_eq!(found.rule, Rule::Magazines);
     }
@@ -258,13 +260,13 @@ fn capacity_bytes_that_differ_from_the_capacities_are_found() {
     assert_eq!(reserved(|bytes| *bytes += 64).rule, Rule::Magazines);
     assert_eq!(reserved(|bytes| *bytes -= 1).rule, Rule::Magazines);
     assert_eq!(reserved(|bytes| *bytes = 0).rule, Rule::Magazines);
-    let less = broken(|cache, _| set_capacity(cache, kind(64), 3));
+    let less = broken(|cache, _| set_capacity(cache, kind::<Heap>(64), 3));
     assert_eq!(less.rule, Rule::Magazines);
 }
 
 #[test]
 fn blocks_that_a_magazine_lost_are_found() {
-    let lost = broken(|cache, _| set_len(cache, kind(64), 2));
+    let lost = broken(|cache, _| set_len(cache, kind::<Heap>(64), 2));
     assert_eq!(lost.rule, Rule::LiveBlocks);
 }
 
@@ -347,7 +349,7 @@ fn a_free_that_is_refused_late_raises_the_epoch_without_overflow() {
         let mut epochs = std::vec![state.epoch()];
         // No free was counted under the lock, so the count of frees is 0 here.
         for late in 1..=3 {
-            state.free_flushed(kind(64), &[free]);
+            state.free_flushed(kind::<Heap>(64), &[free]);
             assert_eq!(state.late_double_frees, late);
             epochs.push(state.epoch());
         }
@@ -360,11 +362,11 @@ fn returned_capacity_changes_the_epoch() {
     let machine = Machine::new(1, 1 << 20);
     machine.engine.state.with(|state| {
         let before = state.epoch();
-        state.return_capacity(4, kind(64));
+        state.return_capacity(4, kind::<Heap>(64));
         assert_ne!(state.epoch(), before);
         // No capacity is returned here.
         let before = state.epoch();
-        state.return_capacity(0, kind(64));
+        state.return_capacity(0, kind::<Heap>(64));
         assert_eq!(state.epoch(), before);
     });
 }
@@ -406,7 +408,7 @@ fn a_late_double_free_does_not_free_a_block_that_is_there_now() {
     let object = engine.allocate(layout(3072, 8), &mut cost).unwrap();
     let offset = engine.offset(object.start).unwrap();
     engine.state.with(|state| {
-        state.free_flushed(kind(3072), &[offset]);
+        state.free_flushed(kind::<Heap>(3072), &[offset]);
         state.heap.free_empty_slabs();
     });
     let pages = core::iter::from_fn(|| engine.allocate(layout(64, 2 * PAGE_BYTES), &mut cost).ok());
@@ -417,7 +419,7 @@ fn a_late_double_free_does_not_free_a_block_that_is_there_now() {
     assert!(blocks.contains(&object));
     let live_blocks = totals(&engine).live_blocks;
     engine.state.with(|state| {
-        state.free_flushed(kind(3072), &[offset]);
+        state.free_flushed(kind::<Heap>(3072), &[offset]);
         assert_eq!(state.late_double_frees, 1);
         assert_eq!(state.heap.allocated_blocks as u64, live_blocks);
     });

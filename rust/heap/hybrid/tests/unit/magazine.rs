@@ -8,6 +8,8 @@ use super::{
 };
 use crate::{
     Offset, PAGE_BYTES, Path,
+    backing_heap::BackingHeap,
+    hybrid::Heap,
     magazines::magazine::{
         BLOCKS_MAX,
         TRANSFER_MAX, //
@@ -17,6 +19,7 @@ use crate::{
         CpuCache,
         Slot, //
     },
+    size_class::MagazineKind,
     testing::{
         HostMemory,
         layout,
@@ -221,8 +224,10 @@ fn a_page_in_place_of_a_slab_is_freed_to_the_buddy_system() {
 
 /// Returns every size for which there is a magazine.
 fn sizes() -> impl Iterator<Item = usize> {
-    let kinds = crate::size_class::MagazineKind::all();
-    kinds.map(crate::size_class::MagazineKind::bytes)
+    let kinds = MagazineKind::all();
+    let kinds =
+        kinds.filter(|kind| kind.pages().is_some() || kind.number() < Heap::CLASS_BYTES.len());
+    kinds.map(Heap::block_bytes)
 }
 
 /// Allocates and frees every size on each of four CPUs. Returns the highest number of bytes in magazines, and
@@ -347,17 +352,17 @@ fn a_cpu_without_magazines_uses_the_heap() {
 
 #[test]
 fn the_caches_of_small_pools_are_small() {
-    let bytes = |pool: usize| CpuCache::bytes(CacheSize::for_pool(pool));
+    let bytes = |pool: usize| CpuCache::bytes(CacheSize::for_pool::<Heap>(pool));
     assert_eq!(bytes(32 << 10), 1856);
     assert_eq!(bytes(256 << 10), 6400);
     for pool in [1 << 20, 64 << 20, 4 << 30] {
-        assert_eq!(CacheSize::for_pool(pool), CacheSize::FULL);
+        assert_eq!(CacheSize::for_pool::<Heap>(pool), CacheSize::full::<Heap>());
     }
-    assert_eq!(CpuCache::bytes(CacheSize::FULL), 18_368);
+    assert_eq!(CpuCache::bytes(CacheSize::full::<Heap>()), 18_368);
 }
 
 #[test]
 #[should_panic(expected = "too few slots")]
 fn a_cache_needs_a_slot_for_each_block() {
-    let _ = CpuCache::<[Slot; 1]>::new(CacheSize::FULL);
+    let _ = CpuCache::<[Slot; 1]>::new(CacheSize::full::<Heap>());
 }

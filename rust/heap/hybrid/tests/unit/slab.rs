@@ -11,6 +11,7 @@ use super::{
 use crate::{
     Offset, PAGE_BYTES, Path,
     backing_heap::BackingHeap,
+    hybrid::Heap,
     hybrid::page::PageKind,
     size_class::{
         Class, //
@@ -217,7 +218,7 @@ fn a_batch_is_freed_up_to_the_first_object_of_another_region() {
         [other, at(4096 + 64)],
         [at(0), Offset::new(1, 64)],
     ] {
-        let count = heap.0.free_flushed(&batch, kind(64));
+        let count = heap.0.free_flushed(&batch, kind::<Heap>(64));
         assert_eq!(count, Ok(1));
         heap.sound();
     }
