@@ -547,7 +547,7 @@ fn the_commands_say_only_what_the_engine_student_knows() {
         let text = stdout(&output(&format!(
             "map --target sim --engine student{arguments}"
         )));
-        assert!(text.contains("live pages"), "{text}");
+        assert!(text.contains("pages of one block"), "{text}");
         assert!(!text.contains("slabs"), "{text}");
     }
     let text = stdout(&output("replay --target sim --engine student larson"));

@@ -284,7 +284,8 @@ fn parameters_out_of_range_are_einval() -> TestResult {
         spoilt(about, BenchPattern::Churn, Errno::INVAL, spoil)
     };
     refuse("subject after the last one", |bench| {
-        bench.subject = uapi::SLABLAB_BENCH_STUDENT + 1;
+        let numbers = BenchSubject::ALL.iter().map(|subject| subject.raw());
+        bench.subject = numbers.max().unwrap_or_default() + 1;
     })?;
     refuse("subject 2^32 - 1", |bench| bench.subject = u32::MAX)?;
     refuse("pattern after the last one", |bench| bench.pattern = 7)?;

@@ -84,6 +84,11 @@ pub(super) fn has_pool(engine: Engine) -> bool {
     engine != Engine::Slub
 }
 
+/// Returns whether an engine has slabs, which grow.
+pub(super) fn has_slabs(engine: Engine) -> bool {
+    has_pool(engine) && engine != Engine::Extent
+}
+
 /// Returns whether an engine supports MAP.
 pub(super) fn has_map(engine: Engine) -> bool {
     MAGAZINE_ENGINES.contains(&engine)
