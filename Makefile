@@ -50,7 +50,7 @@ endif
 grading := build/grade.cpio
 
 # The layers of the host tests; `scripts/test-host.sh -l` describes them.
-host_tests := $(addprefix test-,host heap class buddy slab seed hybrid debug-mode doc student session trace lab command rest)
+host_tests := $(addprefix test-,host heap class buddy slab seed hybrid extent debug-mode doc student session trace lab command rest)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup kernel run shell sim course course-selftest grade test $(host_tests) test-debug test-foreign test-report bench bench-host replay \
@@ -71,13 +71,13 @@ help:
 	'' \
 	'Benchmarks:' \
 	'  bench           - measure the engines and kmem_cache in the kernel; writes to build/out/' \
-	'  bench-host      - compare hybrid and seed with other allocators on the host; writes to build/out/' \
+	'  bench-host      - compare our engines with other allocators on the host; writes to build/out/' \
 	'' \
 	'Tests:' \
 	'  test            - every test and lint: on the host, in the lab kernel, briefly in the debug kernel' \
 	'  course-selftest - check and grade the solutions, starting codes and wrong solutions of the course' \
 	'  test-host       - all host tests, layer by layer from the innermost; needs only cargo' \
-	'  test-heap       - host tests of slab_heap; test-seed, test-hybrid, test-debug-mode and so on run one layer' \
+	'  test-heap       - host tests of slab_heap; test-seed, test-hybrid, test-extent and so on run one layer' \
 	'  test-session    - host tests of slab_session' \
 	'  test-lab        - host tests of slablab_lab: sessions in a process, oracle, replay' \
 	'  test-command    - host tests of the command slablab' \

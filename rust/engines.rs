@@ -39,6 +39,7 @@ use slab_heap::{
         Seed, //
     },
 };
+use slab_session::QuickWork;
 
 #[cfg(all(CONFIG_KASAN_GENERIC, CONFIG_KASAN_VMALLOC))]
 pub(crate) use crate::kasan::KasanEngine;
@@ -220,6 +221,18 @@ macro_rules! engines {
         }
 
         impl AnyEngine {
+            /// Passes the engine to `work`, or returns `None` if the engine is not quick.
+            #[inline(always)]
+            pub(crate) fn with_quick<W: QuickWork>(&self, work: W) -> Option<W::Output> {
+                match self {
+                    $(
+                        $(#[cfg($cfg)])?
+                        Self::$variant(engine) => run_if_quick(engine, work),
+                    )+
+                    Self::Slub(_) | Self::Debug(_) => None,
+                }
+            }
+
             /// Writes an engine into its slot.
             fn write(
                 slot: &mut MaybeUninit<Self>,
@@ -273,6 +286,12 @@ engines! {
     /// The allocator that a learner writes.
     #[cfg(SLABLAB_STUDENT)]
     Student(StudentEngine) = SLABLAB_ENGINE_STUDENT, "student";
+}
+
+/// Passes the engine to `work`, or returns `None` if the engine is not quick. The compiler knows which engine is.
+#[inline(always)]
+fn run_if_quick<E: Engine, W: QuickWork>(engine: &E, work: W) -> Option<W::Output> {
+    engine.capabilities().quick.then(|| work.run(engine))
 }
 
 /// Without KASAN for vmalloc memory an engine is not wrapped.

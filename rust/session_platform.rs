@@ -23,13 +23,13 @@ use kernel::{
     prelude::*,
     sync::Arc, //
 };
-use slab_heap::Engine as _;
 use slab_session::{
     Event,
     EventContext,
     HandleEntry,
     PIECE,
     Platform,
+    QuickWork,
     SessionState, //
 };
 
@@ -38,7 +38,6 @@ use crate::{
         Budget,
         Lease, //
     },
-    engines::AnyEngine,
     lock::BoxedSpinLock,
     pool::PoolRef,
     signals,
@@ -150,18 +149,18 @@ impl KernelPlatform {
 // SAFETY:
 // - A `PoolRef` derefs to the engine of its pool, and neither the pool nor the engine is ever replaced.
 // - A `BoxedSpinLock` cannot be cloned, and each session is created with a new state.
-// - `quick` returns the engine of the pool itself.
+// - `AnyEngine::with_quick` passes the engine that the variant contains, to which the variant forwards all calls,
+//   and which is never replaced.
 // - A `SessionArray` owns its memory, which nothing else changes, and derefs to all `len` entries in it.
 unsafe impl Platform for KernelPlatform {
     type Engine = PoolRef;
-    type Quick = AnyEngine;
     type Lock = BoxedSpinLock<SessionState<Self>>;
     type Chunk = SessionArray<HandleEntry>;
     type Ring = Ring;
 
     #[inline(always)]
-    fn quick(engine: &PoolRef) -> Option<&AnyEngine> {
-        engine.capabilities().quick.then_some(engine)
+    fn with_quick<W: QuickWork>(engine: &PoolRef, work: W) -> Option<W::Output> {
+        engine.with_quick(work)
     }
 
     fn chunk(&self, entries: usize) -> Option<Self::Chunk> {

@@ -20,41 +20,44 @@ cd "$top"
 usage() { sed -n '/^# *test-host\.sh/,/^$/s/^# *//p' "$0" >&2; exit 2; }
 
 # The layers from the innermost to the outermost. "heap" and "host" name several layers.
-layers=(class buddy slab seed hybrid debug-mode doc student session trace lab command rest)
-heap=(class buddy slab seed hybrid debug-mode doc)
+layers=(class buddy slab seed hybrid extent debug-mode doc student session trace lab command rest)
+heap=(class buddy slab seed hybrid extent debug-mode doc)
 declare -A about=(
 	[class]="size classes, offsets, costs: the common code of engines"
 	[buddy]="pages and the buddy system of hybrid"
 	[slab]="slabs of hybrid, the free list of seed"
 	[seed]="the engine seed"
 	[hybrid]="the engine hybrid: heap, magazines, CPUs"
+	[extent]="the engine extent: runs, heap, magazines, CPUs"
 	[debug-mode]="debug mode, on every engine"
 	[doc]="examples in the documentation of slab_heap, and its fuzz corpus"
 	[student]="the frame of the engine student: checked memory, broken rules; examples of its documentation"
 	[session]="handles, quotas, submissions: slab_session"
 	[trace]="traces, numbers and tables: slablab_trace, slablab_report"
-	[lab]="sessions in this process, oracle, replay: slablab_lab"
+	[lab]="sessions in this process, oracle, replay, peers: slablab_lab, slablab_peers"
 	[command]="the command slablab: workloads, subcommands, wrong engines, the command line; slablab_hunt, slablab_selftest"
 	[rest]="the other crates: the benchmark of the host, the engines with host locks"
 )
 inner=(hybrid::tests::{unit::page,unit::buddy,model::buddy,unit::slab} seed::free_list)
-crates=(slab_heap slab_heap_fuzz slab_student student slab_session slablab_trace slablab_report slablab_lab slablab_hunt slablab_selftest slablab_command slablab)
+crates=(slab_heap slab_heap_fuzz slab_student student slab_session slablab_trace slablab_report slablab_peers slablab_lab slablab_hunt slablab_selftest slablab_command slablab)
 
 # tests LAYER: runs the tests of a layer
 tests() {
 	local lib=(-p slab_heap --lib --locked --)
 	case $1 in
-	class) cargo test "${lib[@]}" --skip seed:: --skip hybrid:: --skip debug:: ;;
+	class) cargo test "${lib[@]}" --skip seed:: --skip hybrid:: --skip extent:: --skip debug:: ;;
 	buddy) cargo test "${lib[@]}" "${inner[@]:0:3}" ;;
 	slab) cargo test "${lib[@]}" "${inner[@]:3}" ;;
 	seed) cargo test "${lib[@]}" seed::tests ;;
-	hybrid) cargo test "${lib[@]}" hybrid:: --skip debug:: "${inner[@]/#/--skip=}" ;;
+	hybrid) cargo test "${lib[@]}" hybrid:: --skip debug:: --skip extent:: "${inner[@]/#/--skip=}" ;;
+	# The tests that run on each heap are modules of hybrid with a module for each heap.
+	extent) cargo test "${lib[@]}" extent:: --skip debug:: ;;
 	debug-mode) cargo test "${lib[@]}" debug:: ;;
 	doc) cargo test -p slab_heap --doc --locked --no-fail-fast && cargo test -p slab_heap_fuzz --locked ;;
 	student) cargo test -p slab_student -p student --locked --no-fail-fast ;;
 	session) cargo test -p slab_session --locked --no-fail-fast ;;
 	trace) cargo test -p slablab_trace -p slablab_report --locked --no-fail-fast ;;
-	lab) cargo test -p slablab_lab --locked --no-fail-fast ;;
+	lab) cargo test -p slablab_peers -p slablab_lab --locked --no-fail-fast ;;
 	command) cargo test -p slablab -p slablab_command -p slablab_hunt -p slablab_selftest --locked --no-fail-fast ;;
 	rest) cargo test --workspace "${crates[@]/#/--exclude=}" --locked --no-fail-fast ;;
 	esac

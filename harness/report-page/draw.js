@@ -217,7 +217,7 @@ function labels(context, texts, left, each, width, y) {
 // The hue of a slab, by the size of its objects.
 const hue = (size) => 265 - 225 * Math.max(0, Math.min(1, (Math.log2(size) - 3) / 9));
 
-// A map of pages: squares in rows, from left to right.
+// A map of pages: squares in rows, from left to right. The square of a mixed page is filled from below, by its used part.
 class PageMap {
 	constructor(run) {
 		this.run = run;
@@ -238,24 +238,34 @@ class PageMap {
 		this.colours = this.run.timeline.map_deltas.states.map((state) => this.colour(state));
 	}
 
-	// Returns a colour and how strong it is.
+	// Returns a colour, how strong it is, and which part of the square has it, from below.
 	colour(state) {
-		if (state.kind !== "slab") return [colour(state.kind), 1];
+		if (state.kind === "mixed") return [colour("mixed"), 1, Math.min(1, state.used_bytes / PAGE_BYTES)];
+		if (state.kind !== "slab") return [colour(state.kind), 1, 1];
 		const size = this.run.timeline.class_bytes[state.class] || 8;
-		return [`hsl(${hue(size)} 62% 50%)`, 0.2 + 0.8 * Math.min(1, state.used / (state.objects || 1))];
+		return [`hsl(${hue(size)} 62% 50%)`, 0.2 + 0.8 * Math.min(1, state.used / (state.objects || 1)), 1];
 	}
 
 	show(frame) {
 		const { context, cell, columns } = this, { pages } = this.run, { last } = this.run.timeline;
 		const pictured = pages.seek(frame), gap = cell >= 4 ? 1 : 0;
 		context.clearRect(0, 0, this.width, this.height);
+		const free = colour("free");
 		for (let page = 0; page < pages.state.length; page++) {
-			const [fill, alpha] = this.colours[pages.state[page]] || ["#0000", 1];
-			context.fillStyle = fill;
-			context.globalAlpha = alpha;
+			const [fill, alpha, part] = this.colours[pages.state[page]] || ["#0000", 1, 1];
+			const x = (page % columns) * cell, y = Math.floor(page / columns) * cell, tall = cell - gap;
 			// Pages of one block touch, blocks do not.
-			const joined = pages.first[page + 1] === 0 && (page + 1) % columns ? 0 : gap;
-			context.fillRect((page % columns) * cell, Math.floor(page / columns) * cell, cell - joined, cell - gap);
+			const wide = cell - (pages.first[page + 1] === 0 && (page + 1) % columns ? 0 : gap);
+			if (part < 1) {
+				context.globalAlpha = 1;
+				context.fillStyle = free;
+				context.fillRect(x, y, wide, tall);
+			}
+			context.fillStyle = fill;
+			// A square of few pixels shows by its colour how full the page is.
+			context.globalAlpha = part < 1 && tall < 4 ? part : alpha;
+			const used = part < 1 && tall >= 4 ? Math.max(1, Math.min(tall - 1, Math.round(tall * part))) : tall;
+			context.fillRect(x, y + tall - used, wide, used);
 		}
 		context.globalAlpha = 1;
 		const step = last[frame];
@@ -278,12 +288,15 @@ class PageMap {
 
 	describe(page) {
 		const block = this.run.pages.block(page), length = bytes(block.pages * PAGE_BYTES);
+		const classes = this.run.timeline.class_bytes, shares = this.run.hasMixed, { peer } = this.run;
+		// An engine that does not know where blocks begin reports no blocks.
+		const begin = block.blocks ? `${block.blocks} block${block.blocks > 1 ? "s begin" : " begins"} in it, ` : "";
 		const words = {
-			free: () => `free, a block of ${length}`,
-			large: () => `in a live block of ${length}`,
-			// An engine without classes reports the live granules of 8 bytes.
-			slab: () => `${block.class in this.run.timeline.class_bytes ? "a slab of" : "live and free memory in"} ${length}: ` +
-				`${block.used} of ${block.objects} objects of ${bytes(this.run.timeline.class_bytes[block.class] || 8)} are live`,
+			free: () => (peer ? `in pages of ${length} without a live block` : shares ? `free, in free pages of ${length}` : `free, a block of ${length}`),
+			large: () => (shares || peer ? `live, in pages of ${length}` : `in a live block of ${length}`),
+			slab: () => `a slab of ${length}: ${block.used} of ${block.objects} objects of ${bytes(classes[block.class] || 8)} are live`,
+			mixed: () => `mixed: ${begin}${bytes(block.used_bytes)} of ${length} are live${peer ? "" : " or in magazines"}, ` +
+				`the longest ${peer ? "part without a live block" : "free run"} has ${bytes(block.largest_free_bytes)}`,
 		};
 		return `Page ${count(page)}: ${words[block.kind]()}.`;
 	}

@@ -71,6 +71,13 @@ function table(trace) {
 		"the bytes of all blocks of an engine without a pool). Utilisation is the live peak divided by the smallest pool. The rest is internal " +
 		"fragmentation (blocks are larger than requested) or external fragmentation (cached or free memory)." +
 		(timed ? ` p50, p99 and max are ${unitOf(timed.clock)} per operation, including zeroing.` : "");
+	const peers = trace.engines.filter((result) => result.peer);
+	at("table-note").append(...peers.map(({ engine, peer }) => make("p", { textContent:
+		`The peer ${engine} is ${peer.package} ${peer.version}, ${peer.description}. It has ${bytes(peer.metadata_bytes)} of metadata outside of the pool.` +
+		(peer.align_max ? ` The largest alignment is ${bytes(peer.align_max)}.` : "") + (peer.cannot ? ` It cannot ${peer.cannot}.` : "") })));
+	if (peers.length) at("table-note").append(make("p", { textContent: "Peers have no CHECK, no MAP, no magazines and no statistics by size class, " +
+		"and do not say why they refuse a request: every refusal counts as exhausted, or as too big if the request is larger than the pool. " +
+		"A dash stands for a figure that a peer does not report." }));
 	const wrong = trace.engines.filter((result) => result.failure);
 	at("table-note").append(...wrong.map(({ engine, failure }) => make("p", { className: "bad",
 		textContent: `${engine}, operation ${count(failure.operation)} (${failure.what}): ${failure.violation}` })));
@@ -88,8 +95,12 @@ function legend() {
 	const strength = key({ background: `linear-gradient(90deg, hsl(${hue(128)} 62% 50% / .2), hsl(${hue(128)} 62% 50%))` }, "all", "live objects: none");
 	strength.querySelector(".swatch").classList.add("ramp");
 	const kinds = new Set(runs.flatMap((run) => (run.timeline.map_deltas ? run.timeline.map_deltas.states : []).map(({ kind }) => kind)));
-	const plain = [["large", "block of whole pages"], ["free", "free pages"]];
-	at("legend").replaceChildren(ramp, strength,
+	const plain = [["large", kinds.has("mixed") ? "pages of one block" : "block of whole pages"], ["free", "free pages"]];
+	// Three squares: a quarter, a half, and all of the page.
+	const part = (share) => make("span", { className: "swatch", style:
+		`background: linear-gradient(0deg, var(--mixed) ${share}%, var(--free) ${share}%); outline: 1px solid var(--rule)` });
+	const mixed = make("span", { className: "key" }, part(25), part(50), part(100), "mixed page, filled by its used part");
+	at("legend").replaceChildren(...(kinds.has("slab") ? [ramp, strength] : []), ...(kinds.has("mixed") ? [mixed] : []),
 		...plain.filter(([kind]) => kinds.has(kind)).map(([kind, text]) => key({ background: `var(--${kind})`, outline: "1px solid var(--rule)" }, text)),
 		key({ border: "2px solid var(--mark)" }, "block of the last operation"));
 }
@@ -124,12 +135,13 @@ function maps() {
 		if (run.pages) {
 			const map = new PageMap(run);
 			card.append(map.canvas, map.pointed);
+			if (run.peer) card.append(make("p", { className: "note", textContent: "Drawn from the live blocks, because a peer has no MAP. All other memory looks free." }));
 			drawn.push(map);
 		} else {
 			const why = !run.timeline.pool_bytes ? "This engine has no pool, so there is no map."
 				: run.timeline.pool_bytes > DRAWN_MAX ? "The pool is too large for a map."
 				: run.name === "seed" ? "The seed does not support MAP, and the offsets of its blocks differ from those of the model that draws the map."
-				: "This engine has no MAP.";
+				: `This ${run.peer ? "peer" : "engine"} has no MAP.`;
 			card.append(make("p", { className: "note", textContent: why }));
 		}
 		drawn.push({ layout() {}, show: (frame) => { figures.textContent = usage(run, frame); } });
@@ -138,6 +150,7 @@ function maps() {
 
 function usage(run, frame) {
 	const { live, usable, reserved, pool_bytes: pool } = run.timeline;
+	if (run.peer) return `${bytes(live[frame])} live + ${bytes(pool - live[frame])} not live`;
 	const parts = [`${bytes(live[frame])} live`, `${bytes(usable[frame] - live[frame])} internal`];
 	if (pool) parts.push(`${bytes(reserved[frame] - usable[frame])} cached`, `${bytes(pool - reserved[frame])} free`);
 	return parts.join(" + ");
@@ -157,13 +170,14 @@ function curves() {
 			series: [{ name: "live", style: "live", values: live, low, high },
 				...runs.map((run) => ({ name: run.name, style: tint(run.name), values: run.timeline.reserved }))],
 			note: "Live: the requested bytes (the band is their range between two moments). Engines: the bytes that are not free in the pool, or the size of all blocks of an engine without a pool." +
+				(runs.some((run) => run.peer) ? " Peers: the bytes of their live blocks, because a peer does not report free bytes." : "") +
 				(marks.length ? " A tick at the top marks a refused request of that engine." : "") },
 		{ title: "Internal fragmentation", unit: percent, series: each((run, frame) => run.inside(frame)),
 			note: "The share of the reserved bytes by which blocks are larger than requested." },
 		{ title: "Cached memory", unit: percent, series: each((run, frame) => run.outside(frame)),
 			note: "The share of the reserved bytes outside live blocks: free objects of slabs, and blocks in magazines." },
 		{ title: "External fragmentation", unit: percent, most: 1, series: each((run, frame) => run.scattered(frame)),
-			note: "The share of the free pages outside the largest free block." },
+			note: "The share of the free bytes outside the largest free block." },
 	];
 	for (const one of all.filter(({ series }) => series.length)) {
 		const chart = new Curves({ ...one, operations, pick });
@@ -187,18 +201,20 @@ function insides() {
 	};
 	for (const run of runs.filter((run) => run.timeline.pool_bytes)) {
 		const size = run.timeline.class_bytes;
-		if (run.classes.keys().length) add(run, ": classes", "Bytes of each size class: live (full colour), in magazines (paler), free in slabs (palest).",
+		if (run.classes.keys().length) add(run, ": classes", "Bytes of each size class: live (full colour), in magazines (paler)" + (run.hasRuns ? "." : ", free in slabs (palest)."),
 			(frame) => size.map((bytesEach, index) => {
 				const [used, total, inMagazines] = run.classes.at(index, frame) || [0, 0, 0];
 				return { label: bytes(bytesEach), parts: [{ value: used * bytesEach, alpha: 1 },
 					{ value: inMagazines * bytesEach, alpha: 0.55 }, { value: Math.max(0, total - used - inMagazines) * bytesEach, alpha: 0.25 }] };
 			}), mostOf(run.classes, (index, [, total]) => total * size[index]));
 		if (!run.hasOrders) continue;
-		const orders = run.orders.keys();
-		add(run, ": free blocks", "Bytes in free blocks of the buddy system, by block size.",
-			(frame) => orders.map((order) => ({ label: bytes(4096 * 2 ** order),
-				parts: [{ value: (run.orders.at(order, frame) || [0])[0] * 4096 * 2 ** order, alpha: 0.7 }] })),
-			mostOf(run.orders, (order, [free]) => free * 4096 * 2 ** order));
+		const orders = run.orders.keys(), most = mostOf(run.orders, (order, [free]) => free * 4096 * 2 ** order);
+		const blocks = (frame) => orders.map((order) => ({ label: bytes(4096 * 2 ** order),
+			parts: [{ value: (run.orders.at(order, frame) || [0])[0] * 4096 * 2 ** order, alpha: 0.7 }] }));
+		if (!run.hasRuns) add(run, ": free blocks", "Bytes in free blocks of the buddy system, by block size.", blocks, most);
+		else add(run, ": free runs", "Bytes in free runs, by length; lengths from a page on are rounded down to a power of two.",
+			(frame) => [{ label: "< 4 KiB", parts: [{ value: run.timeline.short_free[frame], alpha: 0.7 }] }, ...blocks(frame)],
+			run.timeline.short_free.reduce((one, other) => Math.max(one, other), most));
 	}
 	const silent = runs.filter((run) => !run.timeline.pool_bytes || !(run.classes.keys().length || run.hasOrders));
 	if (silent.length) at("insides").append(make("p", { className: "note",
@@ -273,7 +289,7 @@ function steps() {
 	const last = runs.map((run) => run.timeline.last[shown]), step = last[0];
 	const of = step.what === "reallocate" ? "a block to " : step.what === "free" ? "a block of " : "";
 	return [`Last operation: ${step.what} ${of}${bytes(step.bytes)}. `, ...runs.flatMap((run, index) => {
-		const how = last[index].done ? PATHS[last[index].how] || `by ${last[index].how}` : last[index].how === "left out" ? "left out" : `refused, ${last[index].how}`;
+		const how = last[index].done && run.peer ? "done" : last[index].done ? PATHS[last[index].how] || `by ${last[index].how}` : last[index].how === "left out" ? "left out" : `refused, ${last[index].how}`;
 		return [dot(tint(run.name)), make("span", { className: last[index].done ? "" : "bad", textContent: `${run.name}: ${how}   ` })];
 	})];
 }

@@ -96,27 +96,31 @@ class Changes {
 	}
 }
 
-// An engine's run of a trace.
+// A run of a trace on an engine or a peer. `peer` has the facts about a peer; an engine has none.
 class Run {
 	constructor(result) {
 		this.result = result;
 		this.name = result.engine;
+		this.peer = result.peer;
 		this.timeline = result.timeline;
 		this.pages = this.timeline.map_deltas && new Pages(this.timeline.map_deltas);
 		this.classes = new Changes(this.timeline.classes, 4);
 		this.orders = new Changes(this.timeline.orders, 3);
 		this.hasOrders = this.orders.keys().length > 0;
+		this.hasRuns = this.timeline.short_free.some((value) => value > 0);
+		this.hasMixed = this.hasRuns || (this.pages && this.timeline.map_deltas.states.some(({ kind }) => kind === "mixed"));
 	}
 
-	// Shares of the reserved bytes; null if no bytes are reserved.
+	// Shares of the reserved bytes; null if no bytes are reserved, or if a peer does not report them.
 	inside(frame) {
 		const { live, usable, reserved } = this.timeline;
+		if (this.peer && !this.peer.knows_usable_bytes) return null;
 		return reserved[frame] ? (usable[frame] - live[frame]) / reserved[frame] : null;
 	}
 
 	outside(frame) {
 		const { usable, reserved } = this.timeline;
-		return reserved[frame] && this.timeline.pool_bytes ? (reserved[frame] - usable[frame]) / reserved[frame] : null;
+		return reserved[frame] && this.timeline.pool_bytes && !this.peer ? (reserved[frame] - usable[frame]) / reserved[frame] : null;
 	}
 
 	// The share of the free bytes outside the largest free block.

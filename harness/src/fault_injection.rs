@@ -2,6 +2,8 @@
 
 //! Fault injection: the arguments of the command line.
 
+use std::fmt::Display;
+
 use anyhow::Context;
 use clap::{
     Args,
@@ -52,8 +54,8 @@ impl FaultArgs {
         Ok(())
     }
 
-    /// Starts fault injection in a session on `engine`.
-    pub(crate) fn order(self, target: &dyn Target, engine: Engine) -> anyhow::Result<()> {
+    /// Starts fault injection in a session on an engine or a peer.
+    pub(crate) fn order(self, target: &dyn Target, subject: impl Display) -> anyhow::Result<()> {
         if !self.is_any() {
             return Ok(());
         }
@@ -61,7 +63,7 @@ impl FaultArgs {
         target
             .fail(every.unwrap_or(0), growth.unwrap_or(0))
             .map(|_refused| ())
-            .with_context(|| format!("{engine}: FAIL failed"))
+            .with_context(|| format!("{subject}: FAIL failed"))
     }
 
     /// Returns the options that request the same fault injection.

@@ -14,6 +14,7 @@ mod fault_injection;
 mod isolated_command;
 mod outdated_student;
 mod session_factory;
+mod subject;
 mod trace_args;
 mod workload;
 #[cfg(test)]

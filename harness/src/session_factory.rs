@@ -24,6 +24,7 @@ use serde::{
 };
 
 use slab_heap::debug::FREE_BLOCK_BYTES_MAX;
+use slablab_peers::PeerKind;
 
 use crate::{
     arguments::pool_mib,
@@ -32,6 +33,7 @@ use crate::{
         open_device, //
     },
     outdated_student,
+    report::bytes,
     sim::{
         Pool,
         Sim, //
@@ -201,6 +203,16 @@ impl SessionFactory {
             TargetKind::Sim => self.open_sim(engine),
             TargetKind::Device => self.open_bound(engine),
         }
+    }
+
+    /// Opens a session with a private pool that a peer manages. Peers run in this process only.
+    pub(crate) fn open_peer(kind: &PeerKind, pool_bytes: u64) -> anyhow::Result<Box<dyn Target>> {
+        let sim = Sim::peer(kind, pool_bytes);
+        let about = || {
+            let name = kind.facts().name;
+            format!("{name} cannot use a pool of {}", bytes(pool_bytes))
+        };
+        Ok(Box::new(sim.with_context(about)?))
     }
 
     /// Opens a session that has not chosen its engine yet.

@@ -13,6 +13,8 @@ use std::{
     },
 };
 
+use slablab_lab::sim::Pool;
+
 fn slablab(arguments: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_slablab"));
     command.args(arguments.split_whitespace());
@@ -214,7 +216,7 @@ fn a_pool_that_cannot_be_drawn_has_a_reason() {
 
 #[test]
 fn each_misuse_is_named() {
-    for engine in ["hybrid", "seed"] {
+    for engine in Pool::ENGINES {
         for size in [1, 100, 5000] {
             let arguments = format!("inject --target sim --engine {engine} --size {size} --json");
             let output = output(&arguments);
@@ -531,7 +533,7 @@ fn the_commands_say_only_what_the_engine_student_knows() {
     ));
     for line in [
         ", offset 0x0, 104 bytes\n",
-        "engines                seed, hybrid, student\n",
+        "engines                seed, hybrid, extent, student\n",
         "no violation found\n",
         "nothing to return; ",
     ] {

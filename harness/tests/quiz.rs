@@ -451,6 +451,14 @@ fn a_terminal_asks_and_judges_at_once() {
     );
 }
 
+/// An engine without a quiz is not one of the possible values, and the error says that it has no quiz.
+#[test]
+fn an_engine_without_a_quiz_is_named() {
+    let error = stderr("quiz --engine extent", "", 2);
+    let words = "there is no quiz about extent; there are quizzes about buddy, hybrid, seed";
+    assert!(error.contains(words), "{error}");
+}
+
 /// `slablab replay` reads the operations, and explains them as the quiz does.
 #[test]
 fn the_trace_can_be_replayed() {

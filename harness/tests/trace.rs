@@ -15,6 +15,8 @@ use std::{
     },
 };
 
+use slablab_lab::sim::Pool;
+
 fn slablab(arguments: &str) -> Output {
     Command::new(env!("CARGO_BIN_EXE_slablab"))
         .args(arguments.split_whitespace())
@@ -449,7 +451,7 @@ fn several_recorded_workloads_need_a_folder_and_name_their_files() {
 fn the_stories_of_a_range_are_those_of_its_operations() {
     let blocks: String = (1..=8).map(|id| format!("a {id} 16384\n")).collect();
     let trace = file("range.trace", &format!("{blocks}f 1\nf 3\nf 5\na 9 64\n"));
-    for engine in ["seed", "hybrid"] {
+    for engine in Pool::ENGINES {
         let story = |operations: &str| {
             stdout(&format!(
                 "replay {trace} --target sim --pool 1 --engine {engine} --explain {operations}"

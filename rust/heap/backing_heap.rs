@@ -3,8 +3,9 @@
 //! The interface between an engine with magazines and the heap that the engine's lock protects.
 //!
 //! [`MagazineEngine`](crate::magazines::MagazineEngine), with its magazines and per-CPU caches, works with every
-//! heap that implements [`BackingHeap`]; [`hybrid::Heap`](crate::hybrid::Heap) is the first. A heap works
-//! with offsets, has no per-CPU data, and never accesses a byte of the pool.
+//! heap that implements [`BackingHeap`]: [`hybrid::Heap`](crate::hybrid::Heap) and
+//! [`extent::Heap`](crate::extent::Heap). A heap works with offsets, has no per-CPU data, and never accesses a byte
+//! of the pool.
 //!
 //! For the heap, a block in a magazine is *allocated*, like a live block.
 

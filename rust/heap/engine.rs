@@ -44,8 +44,7 @@ pub struct Capabilities {
     /// A page that lies entirely in a block may be mapped by programs.
     pub mmap: bool,
     /// [`Engine::free`] does not sleep and takes a bounded time, so it may be called with a spinlock held (see the
-    /// context of [`Engine`]). The sessions of `sim` call the `try_` methods of such engines with their lock held; the
-    /// sessions of the module do so only with the engine that `rust/session_platform.rs` selects.
+    /// context of [`Engine`]). Sessions call the `try_` methods of such engines with their lock held.
     pub quick: bool,
     /// The number of bytes at the start of a free block that the engine writes while the block is free: 0 for
     /// an engine whose metadata lies outside the pool, 8 for an engine that links free blocks through their

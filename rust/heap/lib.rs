@@ -9,7 +9,9 @@
 //!
 //! - [`seed`]: slabs over a buddy system, the design of `docs/seed-design.md`;
 //! - [`hybrid`]: slabs over a buddy system behind per-CPU magazines, without most weaknesses of `seed`;
-//! - [`debug`]: debug mode, which detects misuse of the blocks of either engine and reports it.
+//! - [`extent`]: runs of granules behind the same magazines, which waste the least memory;
+//! - [`magazines`]: the per-CPU magazines and the lock of `hybrid` and `extent`;
+//! - [`debug`]: debug mode, which detects misuse of the blocks of any engine and reports it.
 
 #![cfg_attr(not(MODULE), no_std)]
 

@@ -90,6 +90,7 @@ pub use session::{
 };
 pub use state::{
     Platform,
+    QuickWork,
     SessionState,
     SessionStats, //
 };

@@ -49,6 +49,7 @@ use crate::{
     reservation::ReserveError,
     state::{
         Platform,
+        QuickWork,
         SessionState,
         SessionStats, //
     },
@@ -112,27 +113,18 @@ impl<P: Platform> Session<P> {
     /// [`SessionError::Interrupted`], or the engine's refusal. The session is then unchanged.
     #[inline(always)]
     pub fn allocate(&self, size: u64, align: u64) -> Result<Reply, SessionError> {
-        match self.with_lock(|locked| locked.allocate(size, align)) {
+        match self.with_lock(LockedAllocation { size, align }) {
             Some(reply) => Ok(reply),
             None => self.allocate_unlocked(size, align),
         }
     }
 
-    /// Runs `act` with the session's lock held. Returns `None` if all operations have to be executed
+    /// Does work with the session's lock held. Returns `None` if all operations have to be executed
     /// without the lock, since the engine is not quick, or the session logs events or injects faults.
     #[inline(always)]
-    pub(crate) fn with_lock<T>(
-        &self,
-        act: impl FnOnce(&mut Locked<'_, P>) -> Option<T>,
-    ) -> Option<T> {
-        let engine = P::quick(&self.engine)?;
-        self.state.with(|state| {
-            if !state.is_plain() {
-                return None;
-            }
-            // INVARIANT: This is the state of the session, and its engine by the contract of `Platform`.
-            act(&mut Locked { engine, state })
-        })
+    pub(crate) fn with_lock<W: LockedWork>(&self, work: W) -> Option<W::Output> {
+        let session = self;
+        P::with_quick(&self.engine, WithLock { session, work })?
     }
 
     /// Allocates a block without the session's lock: the engine may sleep. Reports an error.
@@ -220,7 +212,7 @@ impl<P: Platform> Session<P> {
     /// [`SessionError::NoSuchBlock`] and [`SessionError::Pinned`].
     #[inline(always)]
     pub fn free(&self, handle: Handle) -> Result<Cost, SessionError> {
-        match self.with_lock(|locked| locked.free(handle)) {
+        match self.with_lock(LockedFree(handle)) {
             Some(cost) => Ok(cost),
             None => self.free_unlocked(handle),
         }
@@ -337,17 +329,74 @@ impl<P: Platform> Session<P> {
     }
 }
 
+/// Work with the session's lock held.
+pub(crate) trait LockedWork {
+    /// The result.
+    type Output;
+
+    /// Does the work. Returns `None` if the session has to do the work without its lock.
+    fn run<P: Platform, E: Engine>(self, locked: &mut Locked<'_, P, E>) -> Option<Self::Output>;
+}
+
+/// Takes the lock of a session for some work on its engine.
+struct WithLock<'s, P: Platform, W> {
+    session: &'s Session<P>,
+    work: W,
+}
+
+impl<P: Platform, W: LockedWork> QuickWork for WithLock<'_, P, W> {
+    type Output = Option<W::Output>;
+
+    #[inline(always)]
+    fn run<E: Engine>(self, engine: &E) -> Option<W::Output> {
+        self.session.state.with(|state| {
+            if !state.is_plain() {
+                return None;
+            }
+            // INVARIANT: This is the state of the session, and its engine by the contract of `Platform`.
+            self.work.run(&mut Locked { engine, state })
+        })
+    }
+}
+
+/// An allocation with the session's lock held.
+struct LockedAllocation {
+    size: u64,
+    align: u64,
+}
+
+impl LockedWork for LockedAllocation {
+    type Output = Reply;
+
+    #[inline(always)]
+    fn run<P: Platform, E: Engine>(self, locked: &mut Locked<'_, P, E>) -> Option<Reply> {
+        locked.allocate(self.size, self.align)
+    }
+}
+
+/// A free with the session's lock held.
+struct LockedFree(Handle);
+
+impl LockedWork for LockedFree {
+    type Output = Cost;
+
+    #[inline(always)]
+    fn run<P: Platform, E: Engine>(self, locked: &mut Locked<'_, P, E>) -> Option<Cost> {
+        locked.free(self.0)
+    }
+}
+
 /// The state of a session and its engine, which is quick, with the session's lock held.
 ///
 /// # Invariants
 ///
 /// The invariants of [`Session`] hold for `engine` and `state`.
-pub(crate) struct Locked<'s, P: Platform> {
-    engine: &'s P::Quick,
+pub(crate) struct Locked<'s, P: Platform, E> {
+    engine: &'s E,
     state: &'s mut SessionState<P>,
 }
 
-impl<P: Platform> Locked<'_, P> {
+impl<P: Platform, E: Engine> Locked<'_, P, E> {
     /// Allocates a block. Returns `None` and changes nothing if [`Session::allocate_unlocked`] has to serve or
     /// refuse the request.
     #[inline(always)]

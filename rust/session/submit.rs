@@ -19,6 +19,8 @@
 // at most `LOCKED_BYTES` bytes each: 256 KiB together. Between two holds the lock is free and the scheduler can
 // run.
 
+use slab_heap::Engine;
+
 use crate::{
     error::SessionError,
     operation::{
@@ -29,6 +31,7 @@ use crate::{
     realloc::PendingRealloc,
     session::{
         Locked,
+        LockedWork,
         Session, //
     },
     state::Platform,
@@ -179,22 +182,40 @@ fn run_locked<P: Platform, O: EncodedOperation>(
     base: usize,
     mut end: usize,
 ) -> usize {
-    session.with_lock(|locked| {
-        while let Some((done, [encoded, ..])) = operations.split_at_mut_checked(end) {
-            execute_locked(locked, done, base, encoded)?;
-            end += 1;
-        }
-        Some(())
+    session.with_lock(LockedOperations {
+        operations,
+        base,
+        end: &mut end,
     });
     end
+}
+
+/// Operations with the session's lock held: see [`run_locked`].
+struct LockedOperations<'o, O> {
+    operations: &'o mut [O],
+    base: usize,
+    end: &'o mut usize,
+}
+
+impl<O: EncodedOperation> LockedWork for LockedOperations<'_, O> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<P: Platform, E: Engine>(self, locked: &mut Locked<'_, P, E>) -> Option<()> {
+        while let Some((done, [encoded, ..])) = self.operations.split_at_mut_checked(*self.end) {
+            execute_locked(locked, done, self.base, encoded)?;
+            *self.end += 1;
+        }
+        Some(())
+    }
 }
 
 /// Executes an operation with the session's lock held. `done` contains the operations before this operation,
 /// from number `base` on. Returns `None` and changes nothing if [`Segment::run_unlocked`] has to execute the
 /// operation.
 #[inline(always)]
-fn execute_locked<P: Platform, O: EncodedOperation>(
-    locked: &mut Locked<'_, P>,
+fn execute_locked<P: Platform, E: Engine, O: EncodedOperation>(
+    locked: &mut Locked<'_, P, E>,
     done: &[O],
     base: usize,
     encoded: &mut O,

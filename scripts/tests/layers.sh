@@ -62,7 +62,7 @@ names() {
 all=$(cargo test -p slab_heap --lib --locked -- --list 2>/dev/null | sed -n 's/: test$//p' | sort)
 [ "$(wc -l <<<"$all")" -gt 100 ] || die "the tests of slab_heap cannot be listed"
 expect 'each test of slab_heap is in one layer' "$all" \
-	"$(for layer in class buddy slab seed hybrid debug-mode; do names $layer; done | sort)"
+	"$(for layer in class buddy slab seed hybrid extent debug-mode; do names $layer; done | sort)"
 
 export LISTING='' BREAKING='seed::tests' ENDLESS=''
 output=$(layers) && status=0 || status=$?
@@ -72,6 +72,7 @@ buddy: 3 passed, 0 failed
 slab: 3 passed, 0 failed
 seed: 1 passed, 1 failed
 hybrid: not run
+extent: not run
 debug-mode: not run
 doc: not run
 student: not run

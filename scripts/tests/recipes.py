@@ -1,14 +1,18 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""Tests that the diffs of docs/extending.md match the tree.
+"""Tests that the recipes of docs/extending.md match the tree.
 
 The hunks have no line numbers, because these change. The lines of a hunk that stay or are removed must be in
-the file, one after the other and behind those of the hunk before.
+the file, one after the other and behind those of the hunk before. A new file that a test of the tree compiles is
+equal to the file of that test.
 """
 
 import pathlib
 import re
 import sys
+
+# New files of the recipes, and the files of the tests that compile them.
+TESTED = {"harness/peers/src/bump.rs": "harness/lab/tests/recipe/bump.rs"}
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
 
@@ -52,6 +56,13 @@ def main():
             print(f"not ok: the diff of {name} has no hunk")
             failed = True
         print(f"{len(found)} hunks of {name}")
+    new = dict(re.findall(r"^The new file, `(.*?)`:\n\n```rust\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
+    for name, tested in TESTED.items():
+        if new.get(name) != (TOP / tested).read_text():
+            print(f"not ok: {name} in docs/extending.md differs from {tested}, which a test compiles")
+            failed = True
+        else:
+            print(f"{name} is {tested}")
     sys.exit(failed)
 
 

@@ -97,6 +97,18 @@ END
 python3 -c "$stranger" small.html >strangers.html
 python3 -c "$stranger" small.html "first fit" >stranger.html
 
+# A page with peers: their facts and their maps, and no figure that a peer does not report.
+"$command" report -o peers.html small.trace --target sim --room 256 --peer all >peers.txt
+output=$(shown peers.html "$jump")
+expect '3 of 5 operations done' "peers"
+expect 'talc: refused, too big' "peers"
+output=$(browse --dump-dom peers.html | sed '/<script/,$d; s/<[^>]*>/\n/g' | sed -n '/^Comparison of the engines/,$p')
+expect 'The peer talc is talc ' "peers"
+expect 'A dash stands for a figure that a peer does not report.' "peers"
+expect 'Drawn from the live blocks, because a peer has no MAP.' "peers"
+expect 'buddy, talc, rlsf, llist' "peers"
+! grep -E 'undefined|NaN' <<<"$output" || die "the page with peers has an undefined value"
+
 # The script records all painted texts and boxes, and makes the page paint again.
 # shellcheck disable=SC2016 # a JavaScript program
 spied='
@@ -151,6 +163,7 @@ sound() {
 	done
 }
 sound small.html
+sound peers.html
 sound strangers.html
 sound stranger.html
 output=$(browse --dump-dom stranger.html | sed '/<script/,$d; s/<[^>]*>/\n/g' | sed -n '/^Comparison of the engines/,$p')

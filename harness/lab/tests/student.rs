@@ -22,6 +22,7 @@ use slablab_lab::{
         }, //
     },
     sim::{
+        Pool,
         Sim,
         student, //
     },
@@ -148,7 +149,7 @@ fn a_broken_rule_is_a_verdict_with_its_line() {
 
 #[test]
 fn other_engines_have_no_allocator_of_a_learner() {
-    for engine in [Engine::Seed, Engine::Hybrid] {
+    for engine in Pool::ENGINES {
         let sim = Sim::private(engine, 1 << 20).unwrap();
         let refused = rustix::io::Errno::OPNOTSUPP;
         assert_eq!(sim.violation().unwrap_err(), refused);

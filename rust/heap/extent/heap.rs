@@ -8,14 +8,7 @@ use core::{
 };
 
 use super::{
-    chunks::{
-        Chunks,
-        blocks_of_chunk, //
-    },
-    counts::{
-        self,
-        BlockCounts, //
-    },
+    counts::BlockCounts,
     page::PageDesc,
     place::{
         Demand,
@@ -43,8 +36,10 @@ use crate::{
     },
 };
 
-/// The granules of the largest blocks for which chunks are cut: 1 KiB.
-const CHUNK_BLOCK_MAX: usize = 64;
+/// The granules of a batch of blocks of one size: 512 bytes to 4 KiB, and at most 1/16 of the live blocks of the size.
+const BATCH_MIN: usize = 32;
+const BATCH_MAX: usize = 256;
+const LIVE_SHARE: usize = 16;
 
 /// Memory is scarce while less than 1/`SCARCE_SHARE` of the pool is in free runs.
 const SCARCE_SHARE: usize = 16;
@@ -55,12 +50,8 @@ pub struct Heap {
     /// Allocated blocks, and their granules.
     pub(super) allocated_blocks: usize,
     pub(super) allocated_granules: usize,
-    /// The blocks that are cut but not allocated.
-    pub(super) chunks: Chunks,
-    /// Blocks by size, allocated or in the rest of a chunk.
+    /// Allocated blocks by size.
     pub(super) blocks: BlockCounts,
-    /// How often the rest of a chunk became a free run.
-    pub(super) freed_rests: u64,
     /// Granules of all regions.
     pub(super) granules: usize,
     /// Granules of the largest region.
@@ -80,8 +71,6 @@ impl Heap {
             allocated_blocks: 0,
             allocated_granules: 0,
             granules: 0,
-            chunks: Chunks::EMPTY,
-            freed_rests: 0,
             blocks: BlockCounts::NONE,
             largest_region: 0,
             align_max: usize::MAX,
@@ -110,74 +99,25 @@ impl Heap {
     pub(super) fn has_block(&self, start: Granule, demand: Demand) -> bool {
         let desc = self.runs.tables.desc(start.region(), start.page());
         let has_block = desc.is_some_and(|desc| desc.has_block(start.index(), demand.len));
-        has_block && start.index() & (demand.align - 1) == 0 && !self.is_in_rest(start, demand.len)
+        has_block && start.index() & (demand.align - 1) == 0
     }
 
-    /// Returns whether a block of `len` granules is in the rest of a chunk. O(1).
+    /// Returns the number of blocks that serve a request for up to `wanted` blocks of `len` granules.
+    ///
+    /// If two sizes took turns to be cut from one run, the free blocks of one size would lie between the live blocks of
+    /// the other, and could not coalesce: a checkerboard. A refill of a magazine therefore cuts several blocks side by
+    /// side, but not much more memory than the size uses already.
     #[inline]
-    fn is_in_rest(&self, start: Granule, len: usize) -> bool {
-        len <= CHUNK_BLOCK_MAX
-            && counts::class_of(len).is_some_and(|class| self.chunks.contains(class, start))
-    }
-
-    /// Allocates blocks of a demand: the first ones of `blocks`, one or more. Returns their number.
-    #[inline]
-    fn take(&mut self, demand: Demand, blocks: &mut [Offset]) -> Option<usize> {
-        let class = if demand.align == 1 && demand.len <= CHUNK_BLOCK_MAX {
-            counts::class_of(demand.len)
-        } else {
-            None
-        };
-        // An alignment of more than a granule needs no size of a class.
-        let Some(class) = class.filter(|class| Demand::of_class(*class).len == demand.len) else {
-            let run = self.runs.allocate(demand)?;
-            self.blocks.add(run.len, 1);
-            blocks[0] = run.start.offset();
-            return Some(1);
-        };
-        if self.chunks.rest(class).is_none() {
-            self.cut_chunk(class, demand.len)?;
-        }
-        let run = self.chunks.take(class, demand.len, blocks.len())?;
-        let firsts = (0..run.len).step_by(demand.len);
-        let pairs = blocks.iter_mut().zip(firsts);
-        Some(
-            pairs
-                .map(|(block, first)| *block = run.start.after(first).offset())
-                .count(),
-        )
-    }
-
-    /// Cuts a chunk for a class whose blocks have `len` granules.
-    fn cut_chunk(&mut self, class: Class, len: usize) -> Option<()> {
-        // While memory is scarce, no block is cut in advance.
+    fn batch(&self, len: usize, wanted: usize) -> usize {
         let is_scarce = self.runs.free_counts.granules < self.granules / SCARCE_SHARE;
-        let count = if is_scarce {
-            1
-        } else {
-            blocks_of_chunk(len, self.blocks.of_class(len))
-        };
-        let run = self.runs.cut(len, count)?;
-        self.chunks.put(class, run);
-        // `count` is at least the number of blocks in the run.
-        let blocks = (1..=count).find(|blocks| blocks * len == run.len);
-        self.blocks.add(len, blocks.unwrap_or(1));
-        Some(())
-    }
-
-    /// Makes free runs of the rests of all chunks, and returns whether there were any. O(classes + blocks).
-    fn free_rests(&mut self) -> bool {
-        let mut any = false;
-        while let Some((class, rest)) = self.chunks.remove_any() {
-            let len = Demand::of_class(class).len;
-            for _ in (0..rest.len).step_by(len) {
-                self.blocks.remove(len);
-            }
-            self.runs.uncut(rest, len);
-            self.freed_rests += 1;
-            any = true;
+        if wanted == 1 || is_scarce {
+            return 1;
         }
-        any
+        let live = self.blocks.of_class(len) * len;
+        let granules = (live / LIVE_SHARE).clamp(BATCH_MIN, BATCH_MAX);
+        // `Option` stands in for a panic: no length is 0.
+        let blocks = granules.checked_div(len).unwrap_or(1);
+        blocks.clamp(1, wanted)
     }
 
     fn set_cost(&mut self) {
@@ -204,7 +144,8 @@ unsafe impl BackingHeap for Heap {
     const REGION_PAGES_MAX: usize = REGION_PAGES_MAX;
 
     fn metadata_bytes(pages: usize) -> usize {
-        RegionTable::bytes(pages)
+        // A program chooses the number of pages. A region of more pages is refused, whatever its metadata.
+        RegionTable::bytes(pages.min(REGION_PAGES_MAX))
     }
 
     unsafe fn add_region(
@@ -276,15 +217,22 @@ unsafe impl BackingHeap for Heap {
         if demand.align << GRANULE_SHIFT > self.align_max {
             return Err(self.refusal(demand));
         }
-        let mut allocated = self.take(demand, blocks);
-        if allocated.is_none() && self.free_rests() {
-            allocated = self.take(demand, blocks);
-        }
-        let Some(allocated) = allocated else {
+        let run = if demand.align == 1 {
+            self.runs
+                .cut(demand.len, self.batch(demand.len, blocks.len()))
+        } else {
+            self.runs.allocate(demand)
+        };
+        let Some(run) = run else {
             return Err(self.refusal(demand));
         };
+        let firsts = (0..run.len).step_by(demand.len);
+        let pairs = blocks.iter_mut().zip(firsts);
+        let set = |(block, first): (&mut Offset, usize)| *block = run.start.after(first).offset();
+        let allocated = pairs.map(set).count();
+        self.blocks.add(demand.len, allocated);
         self.allocated_blocks += allocated;
-        self.allocated_granules += allocated * demand.len;
+        self.allocated_granules += run.len;
         self.set_cost();
         Ok(allocated)
     }
@@ -350,9 +298,7 @@ unsafe impl BackingHeap for Heap {
     }
 
     fn shrink(&mut self) -> usize {
-        let free = self.free_bytes();
-        self.free_rests();
-        self.free_bytes() - free
+        0
     }
 
     fn free_bytes(&self) -> usize {

@@ -5,8 +5,6 @@
 #[forbid(unsafe_code)]
 mod bins;
 #[forbid(unsafe_code)]
-mod chunks;
-#[forbid(unsafe_code)]
 mod counts;
 mod heap;
 mod inspect;

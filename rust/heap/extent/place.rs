@@ -157,14 +157,4 @@ impl Demand {
             align: align >> GRANULE_SHIFT,
         }
     }
-
-    /// Returns the demand of a block of a class.
-    #[inline]
-    pub(super) const fn of_class(class: Class) -> Self {
-        let len = class.bytes().div_ceil(GRANULE);
-        Self {
-            len,
-            align: if len == PAGE_GRANULES { len } else { 1 },
-        }
-    }
 }

@@ -23,8 +23,8 @@ use crate::{
     region::REGIONS_MAX, //
 };
 
-/// The number of pages that are read to find the beginning of a run.
-const PAGES_BACK: usize = 64;
+/// The number of pages that are read to find the beginning of a run: 4 MiB.
+const PAGES_BACK: usize = 1024;
 
 impl Heap {
     /// Returns the cause for which a request is refused. If the cause is [`Refusal::Fragmented`], stores the

@@ -117,15 +117,6 @@ impl Runs {
         Some(blocks)
     }
 
-    /// Makes one run of blocks of `len` granules that lie side by side, and frees it. O(blocks).
-    pub(super) fn uncut(&mut self, blocks: Run, len: usize) {
-        for first in (len..blocks.len).step_by(len) {
-            self.tables.clear(blocks.start.after(first));
-        }
-        self.tables.set(blocks, false);
-        self.free(blocks);
-    }
-
     /// Frees a run, which is no longer allocated, and coalesces it with its neighbours. O(1).
     pub(super) fn free(&mut self, freed: Run) {
         let Run { mut start, mut len } = freed;

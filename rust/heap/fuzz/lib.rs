@@ -4,8 +4,8 @@
 //!
 //! Random bytes are decoded to a list of operations. Every engine runs the list, with and without debug mode.
 //! A shadow map checks the address, alignment and content of every live block. At the end of a run, the
-//! engine's metadata is checked and all blocks are freed. In hybrid, each region can then be allocated as one
-//! block; in the seed, no block is live.
+//! engine's metadata is checked and all blocks are freed. In hybrid and extent, each region can then be allocated as
+//! one block; in the seed, no block is live.
 //!
 //! `cargo test` runs all inputs of `corpus/engines` with any toolchain. A search for new inputs needs
 //! `cargo install cargo-fuzz` and a nightly toolchain:
@@ -30,6 +30,7 @@ use arbitrary::{
 };
 use slab_heap::{
     Block, Cost, Engine,
+    backing_heap::InspectHeap,
     check::{
         self,
         Progress,
@@ -39,11 +40,12 @@ use slab_heap::{
         self,
         DebugMode, //
     },
-    hybrid::{
-        self,
-        Hybrid, //
+    extent, hybrid,
+    magazines::{
+        CacheSize,
+        MagazineEngine,
+        State, //
     },
-    magazines::CacheSize,
     per_cpu::NoPerCpu,
     seed::{
         self,
@@ -397,32 +399,34 @@ pub fn run(bytes: &[u8]) {
         operations.push(operation);
     }
     let seed = || Seed::new(HostLock::new(seed::State::new()));
-    let state = || HostLock::new(hybrid::State::new());
-    let owners = || HostLock::new(debug::State::new());
     fuzz(seed(), &operations, FinalState::Empty);
     fuzz(
         DebugMode::new(seed(), owners(), Process),
         &operations,
         FinalState::Empty,
     );
-    let (whole, guarded) = (
-        FinalState::OneBlock { overhead: 0 },
-        FinalState::OneBlock {
-            overhead: DEBUG_OVERHEAD,
-        },
-    );
-    fuzz(Hybrid::new(state(), NoPerCpu), &operations, whole);
-    fuzz(
-        Hybrid::new(state(), HostCpus::new(CPUS, CacheSize::FULL)),
-        &operations,
-        whole,
-    );
-    let hybrid = Hybrid::new(state(), HostCpus::new(CPUS, CacheSize::FULL));
-    fuzz(
-        DebugMode::new(hybrid, owners(), Process),
-        &operations,
-        guarded,
-    );
+    fuzz_magazines(hybrid::State::new, &operations);
+    fuzz_magazines(extent::State::new, &operations);
+}
+
+/// Returns the state of debug mode behind a lock.
+fn owners() -> HostLock<debug::State> {
+    HostLock::new(debug::State::new())
+}
+
+/// Runs the operations on an engine with magazines in front of a heap: without CPUs, on several CPUs, and in debug
+/// mode. `state` constructs the state of the engine.
+fn fuzz_magazines<H: InspectHeap>(state: impl Fn() -> State<H>, operations: &[FuzzOperation]) {
+    let whole = FinalState::OneBlock { overhead: 0 };
+    let guarded = FinalState::OneBlock {
+        overhead: DEBUG_OVERHEAD,
+    };
+    let state = || HostLock::new(state());
+    let on_cpus = || MagazineEngine::new(state(), HostCpus::new(CPUS, CacheSize::FULL));
+    fuzz(MagazineEngine::new(state(), NoPerCpu), operations, whole);
+    fuzz(on_cpus(), operations, whole);
+    let debug = DebugMode::new(on_cpus(), owners(), Process);
+    fuzz(debug, operations, guarded);
 }
 
 #[cfg(test)]

@@ -21,7 +21,6 @@ use crate::{
         MagazineKind, //
     },
     stats::{
-        BuddyStats,
         Statistics,
         Totals,
         Visitor, //
@@ -126,11 +125,6 @@ where
             refusals: state.refusals,
         });
         state.heap.visit(cached, visitor);
-        visitor.buddy(&BuddyStats {
-            user_bytes: (total - free) as u64,
-            actual_bytes: (total - free) as u64,
-            total_bytes: total as u64,
-        });
     }
 
     /// Returns the numbers of operations of all CPUs and of operations under the lock.

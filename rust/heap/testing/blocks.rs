@@ -234,12 +234,8 @@ impl ReportedStatistics {
         let totals = &self.totals;
         let usable: usize = blocks.iter().map(|live| live.usable).sum();
         assert_eq!(totals.live_bytes, usable as u64);
-        // All memory that is neither free nor live is in magazines, or was cut into blocks of a class in advance.
-        let in_advance = |stats: &ClassStats| {
-            (stats.total_blocks - stats.used_blocks - stats.magazine_blocks) * stats.block_bytes
-        };
-        let in_advance: u64 = self.classes.iter().map(in_advance).sum();
-        assert_eq!(totals.cached_bytes, totals.magazine_bytes + in_advance);
+        // All memory that is neither free nor live is in magazines.
+        assert_eq!(totals.cached_bytes, totals.magazine_bytes);
         let sum = |used: fn(&OrderStats) -> u64| self.orders.iter().map(used).sum::<u64>();
         let mut smaller = 0;
         for stats in &self.classes {

@@ -3,6 +3,10 @@
 //! The conformance test on the engines with the locks and CPUs of this crate.
 
 use slab_heap::{
+    extent::{
+        self,
+        ExtentEngine, //
+    },
     hybrid::{
         self,
         Hybrid, //
@@ -24,6 +28,14 @@ fn hybrid_on_simulated_cpus_conforms() {
     conforms(|| {
         let state = HostLock::new(hybrid::State::new());
         Hybrid::new(state, HostCpus::new(2, CacheSize::FULL))
+    });
+}
+
+#[test]
+fn extent_on_simulated_cpus_conforms() {
+    conforms(|| {
+        let state = HostLock::new(extent::State::new());
+        ExtentEngine::new(state, HostCpus::new(2, CacheSize::FULL))
     });
 }
 

@@ -58,12 +58,11 @@ struct OneChunk<'e>(PhantomData<&'e ()>);
 // with a new state. A vector owns its elements alone and always yields the same elements. No engine is quick.
 unsafe impl<'e> Platform for OneChunk<'e> {
     type Engine = &'e Seed<HostLock<State>>;
-    type Quick = Seed<HostLock<State>>;
     type Lock = HostLock<SessionState<Self>>;
     type Chunk = Vec<HandleEntry>;
     type Ring = Vec<Event>;
 
-    fn quick<'a>(_engine: &'a Self::Engine) -> Option<&'a Self::Quick> {
+    fn with_quick<W: QuickWork>(_engine: &Self::Engine, _work: W) -> Option<W::Output> {
         None
     }
 

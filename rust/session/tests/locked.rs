@@ -13,12 +13,14 @@ use crate::*;
 use core::ptr::NonNull;
 use slab_heap::{
     Path,
+    backing_heap::InspectHeap,
     engine::AddRegion,
-    hybrid::{
-        Hybrid,
+    extent, hybrid,
+    magazines::{
+        CacheSize,
+        MagazineEngine,
         State, //
     },
-    magazines::CacheSize,
 };
 use slab_host::{
     HostCpus,
@@ -29,29 +31,48 @@ use std::{
     vec::Vec, //
 };
 
+use proptest::strategy::Strategy;
+
 use super::{
     POOL,
     SessionOn,
     session_on, //
 };
 
-pub(super) type HostHybrid = Hybrid<HostLock<State>, HostCpus>;
+/// A heap behind magazines on which the tests of this file run.
+pub(super) trait TestHeap: InspectHeap {
+    fn state() -> State<Self>
+    where
+        Self: Sized;
+}
 
-pub(super) type HybridSession<'p> = SessionOn<'p, HostHybrid>;
+impl TestHeap for hybrid::Heap {
+    fn state() -> State<Self> {
+        State::<Self>::new()
+    }
+}
 
-/// The engine `hybrid` with a pool that is filled with 0xa5.
-pub(super) struct HybridPool {
-    engine: HostHybrid,
+impl TestHeap for extent::Heap {
+    fn state() -> State<Self> {
+        State::<Self>::new()
+    }
+}
+
+pub(super) type HostEngine<H> = MagazineEngine<H, HostLock<State<H>>, HostCpus>;
+
+pub(super) type LockedSession<'p, H> = SessionOn<'p, HostEngine<H>>;
+
+/// An engine with magazines, with a pool that is filled with 0xa5.
+pub(super) struct LockedPool<H: TestHeap> {
+    engine: HostEngine<H>,
     _memory: Vec<u8>,
     _table: Vec<u64>,
 }
 
-impl HybridPool {
+impl<H: TestHeap> LockedPool<H> {
     pub(super) fn new() -> Self {
-        let engine = Hybrid::new(
-            HostLock::new(State::new()),
-            HostCpus::new(1, CacheSize::FULL),
-        );
+        let engine =
+            MagazineEngine::new(HostLock::new(H::state()), HostCpus::new(1, CacheSize::FULL));
         let mut memory = vec![0xa5_u8; 2 * POOL];
         let mut table = vec![0_u64; engine.table_bytes(POOL) / 8];
         let start = memory.as_mut_ptr();
@@ -69,17 +90,17 @@ impl HybridPool {
         }
     }
 
-    pub(super) fn session(&self) -> HybridSession<'_> {
+    pub(super) fn session(&self) -> LockedSession<'_, H> {
         self.limited(POOL / 2, 1500)
     }
 
-    fn limited(&self, bytes: usize, handles: u32) -> HybridSession<'_> {
+    fn limited(&self, bytes: usize, handles: u32) -> LockedSession<'_, H> {
         session_on(&self.engine, bytes, handles)
     }
 }
 
 /// Asserts that a new block is zeroed, and fills it with other bytes.
-fn check_zeroed_and_fill(session: &HybridSession<'_>, reply: &Reply) {
+fn check_zeroed_and_fill<H: TestHeap>(session: &LockedSession<'_, H>, reply: &Reply) {
     let pinned = session.pin(reply.handle).unwrap();
     let (start, _) = pinned.bytes_from(0).unwrap();
     for byte in 0..reply.usable {
@@ -92,8 +113,8 @@ fn check_zeroed_and_fill(session: &HybridSession<'_>, reply: &Reply) {
 }
 
 /// Executes an operation by a single call of the session, and returns whether the operation succeeded.
-fn run_alone(
-    session: &HybridSession<'_>,
+fn run_alone<H: TestHeap>(
+    session: &LockedSession<'_, H>,
     done: &[SubmittedOperation],
     op: &mut SubmittedOperation,
 ) -> bool {
@@ -154,53 +175,87 @@ fn pick(known: &[Handle], place: usize, choice: usize, number: usize) -> Submitt
     }
 }
 
+/// Returns a strategy for submissions, as numbers for [`pick`].
+fn submissions() -> impl Strategy<Value = Vec<Vec<(usize, usize)>>> {
+    let operation = (0..100_usize, 0..1_000_000_usize);
+    proptest::collection::vec(proptest::collection::vec(operation, 1..150), 1..12)
+}
+
 proptest::proptest! {
     #![proptest_config(proptest::test_runner::Config::with_cases(64))]
 
-    /// Asserts that a submission and single calls of its operations return the same blocks, costs and errors.
     #[test]
-    fn a_submission_equals_its_operations_one_by_one(
-        submissions in proptest::collection::vec(
-            proptest::collection::vec((0..100_usize, 0..1_000_000_usize), 1..150), 1..12),
-    ) {
-        let (together_pool, separate_pool) = (HybridPool::new(), HybridPool::new());
-        let (together, separate) = (together_pool.session(), separate_pool.session());
-        let mut known = Vec::new();
-        for numbers in submissions {
-            let picked = numbers
-                .iter()
-                .enumerate()
-                .map(|(place, (choice, number))| pick(&known, place, *choice, *number));
-            let mut ops: Vec<_> = picked.collect();
-            let mut single_ops = ops.clone();
-            let (done, error) = submit(&together, &mut ops);
-            for place in 0..single_ops.len() {
-                let (earlier, rest) = single_ops.split_at_mut(place);
-                if !run_alone(&separate, earlier, &mut rest[0]) {
-                    break;
-                }
-            }
-            assert_eq!(error, ops.get(done).and_then(|op| op.error));
-            for (op, single) in ops.iter().zip(&single_ops) {
-                assert_eq!((op.reply, op.freed, op.error), (single.reply, single.freed, single.error));
-            }
-            assert_eq!(together.stats(), separate.stats());
-            for reply in ops.iter().filter_map(|op| op.reply) {
-                let was_freed = ops.iter().any(|op| op.freed == Some(reply.handle));
-                if !was_freed {
-                    check_zeroed_and_fill(&together, &reply);
-                    check_zeroed_and_fill(&separate, &reply);
-                    known.push(reply.handle);
-                }
-            }
-            assert_engine_sound(&together_pool.engine);
-        }
+    fn a_submission_equals_its_operations_one_by_one_on_hybrid(submissions in submissions()) {
+        equals_its_operations::<hybrid::Heap>(submissions);
+    }
+
+    #[test]
+    fn a_submission_equals_its_operations_one_by_one_on_extent(submissions in submissions()) {
+        equals_its_operations::<extent::Heap>(submissions);
     }
 }
 
+/// Asserts that a submission and single calls of its operations return the same blocks, costs and errors.
+fn equals_its_operations<H: TestHeap>(submissions: Vec<Vec<(usize, usize)>>) {
+    let (together_pool, separate_pool) = (LockedPool::<H>::new(), LockedPool::<H>::new());
+    let (together, separate) = (together_pool.session(), separate_pool.session());
+    let mut known = Vec::new();
+    for numbers in submissions {
+        let picked = numbers
+            .iter()
+            .enumerate()
+            .map(|(place, (choice, number))| pick(&known, place, *choice, *number));
+        let mut ops: Vec<_> = picked.collect();
+        let mut single_ops = ops.clone();
+        let (done, error) = submit(&together, &mut ops);
+        for place in 0..single_ops.len() {
+            let (earlier, rest) = single_ops.split_at_mut(place);
+            if !run_alone(&separate, earlier, &mut rest[0]) {
+                break;
+            }
+        }
+        assert_eq!(error, ops.get(done).and_then(|op| op.error));
+        for (op, single) in ops.iter().zip(&single_ops) {
+            assert_eq!(
+                (op.reply, op.freed, op.error),
+                (single.reply, single.freed, single.error)
+            );
+        }
+        assert_eq!(together.stats(), separate.stats());
+        for reply in ops.iter().filter_map(|op| op.reply) {
+            let was_freed = ops.iter().any(|op| op.freed == Some(reply.handle));
+            if !was_freed {
+                check_zeroed_and_fill(&together, &reply);
+                check_zeroed_and_fill(&separate, &reply);
+                known.push(reply.handle);
+            }
+        }
+        assert_engine_sound(&together_pool.engine);
+    }
+}
+
+/// Makes a test of each function and heap.
+macro_rules! on_each_heap {
+    ($($test:ident),* $(,)?) => {
+        mod on_hybrid {
+            $(#[test] fn $test() { super::$test::<slab_heap::hybrid::Heap>(); })*
+        }
+        mod on_extent {
+            $(#[test] fn $test() { super::$test::<slab_heap::extent::Heap>(); })*
+        }
+    };
+}
+
+on_each_heap! {
+    a_reallocated_block_is_freed_with_its_new_size_class,
+    a_reused_entry_does_not_inherit_the_layout,
+    quotas_are_exact_for_a_submission,
+    a_block_grows_into_pages_that_were_cached_when_there_is_no_room_for_a_copy,
+}
+
 /// Submits operations, and asserts that all succeed.
-fn all_done(
-    session: &HybridSession<'_>,
+fn all_done<H: TestHeap>(
+    session: &LockedSession<'_, H>,
     mut ops: Vec<SubmittedOperation>,
 ) -> Vec<SubmittedOperation> {
     assert_eq!(submit(session, &mut ops), (ops.len(), None));
@@ -208,7 +263,7 @@ fn all_done(
 }
 
 /// Submits allocations, asserts that a magazine served some of them, and returns the handles.
-fn allocated(session: &HybridSession<'_>, blocks: usize, size: u64) -> Vec<Handle> {
+fn allocated<H: TestHeap>(session: &LockedSession<'_, H>, blocks: usize, size: u64) -> Vec<Handle> {
     let ops = all_done(session, vec![alloc_op(size); blocks]);
     let replies = ops.iter().filter_map(|op| op.reply);
     let from_magazine = replies
@@ -219,7 +274,7 @@ fn allocated(session: &HybridSession<'_>, blocks: usize, size: u64) -> Vec<Handl
 }
 
 /// Submits frees of `handles`.
-fn free_all(session: &HybridSession<'_>, handles: &[Handle]) {
+fn free_all<H: TestHeap>(session: &LockedSession<'_, H>, handles: &[Handle]) {
     let frees = handles
         .iter()
         .map(|handle| BlockRef::Handle(handle.to_bits()));
@@ -229,9 +284,8 @@ fn free_all(session: &HybridSession<'_>, handles: &[Handle]) {
     );
 }
 
-#[test]
-fn a_reallocated_block_is_freed_with_its_new_size_class() {
-    let pool = HybridPool::new();
+fn a_reallocated_block_is_freed_with_its_new_size_class<H: TestHeap>() {
+    let pool = LockedPool::<H>::new();
     let session = pool.session();
     let handles = allocated(&session, 20, 64);
     for handle in &handles {
@@ -241,9 +295,8 @@ fn a_reallocated_block_is_freed_with_its_new_size_class() {
     assert_engine_sound(&pool.engine);
 }
 
-#[test]
-fn a_reused_entry_does_not_inherit_the_layout() {
-    let pool = HybridPool::new();
+fn a_reused_entry_does_not_inherit_the_layout<H: TestHeap>() {
+    let pool = LockedPool::<H>::new();
     let session = pool.session();
     // The test uses all entries of the first chunk once, so that later allocations reuse the entries.
     for _ in 0..1024 / 64 {
@@ -255,9 +308,8 @@ fn a_reused_entry_does_not_inherit_the_layout() {
     assert_engine_sound(&pool.engine);
 }
 
-#[test]
-fn quotas_are_exact_for_a_submission() {
-    let pool = HybridPool::new();
+fn quotas_are_exact_for_a_submission<H: TestHeap>() {
+    let pool = LockedPool::<H>::new();
     for (bytes, handles, max_blocks, cause) in [
         (POOL, 100, 100, SessionError::QuotaHandles),
         (100 * 64, 1000, 100, SessionError::QuotaBytes),
@@ -279,10 +331,9 @@ fn quotas_are_exact_for_a_submission() {
     }
 }
 
-#[test]
-fn a_block_grows_into_pages_that_were_cached_when_there_is_no_room_for_a_copy() {
+fn a_block_grows_into_pages_that_were_cached_when_there_is_no_room_for_a_copy<H: TestHeap>() {
     const PAGE: u64 = 4096;
-    let pool = HybridPool::new();
+    let pool = LockedPool::<H>::new();
     let session = pool.limited(2 * POOL, 1000);
     let block = session.allocate(16 * PAGE, 8).unwrap();
     let neighbour = session.allocate(16 * PAGE, 8).unwrap();

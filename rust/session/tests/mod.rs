@@ -61,13 +61,12 @@ impl<E> TestPlatform<'_, E> {
 // and `session_on` creates it with a new state. A vector owns its elements alone and always yields the same elements.
 unsafe impl<'e, E: Engine> Platform for TestPlatform<'e, E> {
     type Engine = &'e E;
-    type Quick = E;
     type Lock = HostLock<SessionState<Self>>;
     type Chunk = Vec<HandleEntry>;
     type Ring = Vec<Event>;
 
-    fn quick<'a>(engine: &'a &'e E) -> Option<&'a E> {
-        engine.capabilities().quick.then_some(engine)
+    fn with_quick<W: QuickWork>(engine: &&'e E, work: W) -> Option<W::Output> {
+        engine.capabilities().quick.then(|| work.run(*engine))
     }
 
     fn chunk(&self, entries: usize) -> Option<Vec<HandleEntry>> {

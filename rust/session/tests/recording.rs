@@ -390,8 +390,14 @@ fn concurrent_operations_are_logged_in_a_linearizable_order() {
 
 #[test]
 fn realloc_shrink_is_logged_before_the_tail_is_released() {
+    shrink_and_allocate::<slab_heap::hybrid::Heap>();
+    shrink_and_allocate::<slab_heap::extent::Heap>();
+}
+
+/// Shrinks blocks and allocates others with several threads, and checks the recorded history.
+fn shrink_and_allocate<H: locked::TestHeap>() {
     const ROUNDS: usize = 10_000;
-    let pool = locked::HybridPool::new();
+    let pool = locked::LockedPool::<H>::new();
     let session = pool.session();
     assert!(session.begin_events(vec![Event::VACANT; 1 << 18]).is_none());
     thread::scope(|scope| {

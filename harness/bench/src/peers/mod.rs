@@ -1,20 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The list of the allocators under test, with one file for each.
+//! The list of the allocators under test.
+//!
+//! The peers that run in a pool are those of the crate `slablab_peers`. The others have a file here, because they obtain
+//! their own memory.
 
 mod baseline;
-mod buddy;
 mod engine;
 mod extent;
 mod glibc;
 mod hybrid;
-mod linked_list;
 mod mimalloc;
-mod rlsf;
+mod pooled;
 mod seed;
-mod talc;
 
 use std::io;
+
+use slablab_peers::{
+    Facts,
+    Peer as _, //
+};
 
 use crate::{
     heap::BenchHeap,
@@ -125,26 +130,56 @@ pub(crate) struct PooledInstance<'pool> {
     _pool: &'pool MappedPool,
 }
 
-/// Returns the two variants of an allocator that runs in a pool: one with a spinlock, one without a lock.
-macro_rules! pooled {
-    ($role:ident, $grain:expr, $name:literal, $alone:literal, $module:ident) => {
+/// Returns the two variants of an engine: one with a spinlock, one without a lock.
+macro_rules! engine {
+    ($grain:expr, $name:literal, $alone:literal, $module:ident) => {
         [
             Peer {
                 name: $name,
                 threads: true,
-                role: AllocatorRole::$role,
+                role: AllocatorRole::Ours,
                 grain: $grain,
                 make: Constructor::Pooled($module::new::<Spin<_>>),
             },
             Peer {
                 name: $alone,
                 threads: false,
-                role: AllocatorRole::$role,
+                role: AllocatorRole::Ours,
                 grain: $grain,
                 make: Constructor::Pooled($module::new::<NoLock<_>>),
             },
         ]
     };
+}
+
+/// Returns the two variants of each peer that runs in a pool.
+macro_rules! peers {
+    ($($peer:ty,)+) => {
+        [$(pooled_peer(
+            &<$peer>::facts(),
+            pooled::new::<$peer, Spin<_>>,
+            pooled::new::<$peer, NoLock<_>>,
+        )),+]
+    };
+}
+
+/// The constructor of an allocator that runs in a pool.
+type PooledConstructor = unsafe fn(MemoryRange) -> Box<dyn BenchHeap>;
+
+/// Returns the two variants of a peer: one with a spinlock, one without a lock.
+fn pooled_peer(facts: &Facts, locked: PooledConstructor, alone: PooledConstructor) -> [Peer; 2] {
+    let peer = |name, threads, make| Peer {
+        name,
+        threads,
+        role: AllocatorRole::Peer,
+        grain: PAGE_BYTES,
+        make: Constructor::Pooled(make),
+    };
+    let name_alone = format!("{} (no lock)", facts.name).leak();
+    [
+        peer(facts.name, true, locked),
+        peer(name_alone, false, alone),
+    ]
 }
 
 /// Returns an allocator that obtains its own memory.
@@ -160,43 +195,44 @@ const fn global(role: AllocatorRole, name: &'static str, make: fn() -> Box<dyn B
 
 /// Returns all allocators: first the thread-safe ones, then those without a lock.
 pub(crate) fn all() -> Vec<Peer> {
-    let pooled = [
-        pooled!(Ours, PAGE_BYTES, "hybrid", "hybrid (no lock)", hybrid),
-        pooled!(Ours, PAGE_BYTES, "extent", "extent (no lock)", extent),
-        pooled!(
-            Ours,
+    let engines = [
+        engine!(PAGE_BYTES, "hybrid", "hybrid (no lock)", hybrid),
+        engine!(PAGE_BYTES, "extent", "extent (no lock)", extent),
+        engine!(
             slab_heap::seed::MIN_HEAP_SIZE,
             "seed",
             "seed (no lock)",
             seed
         ),
-        pooled!(Peer, PAGE_BYTES, "buddy", "buddy (no lock)", buddy),
-        pooled!(Peer, PAGE_BYTES, "talc", "talc (no lock)", talc),
-        pooled!(Peer, PAGE_BYTES, "rlsf", "rlsf (no lock)", rlsf),
-        pooled!(Peer, PAGE_BYTES, "llist", "llist (no lock)", linked_list),
     ];
+    let pooled = engines.into_iter().chain(slablab_peers::with_peers!(peers));
+    let (locked, alone): (Vec<_>, Vec<_>) = pooled.map(<(Peer, Peer)>::from).unzip();
     let mut all = vec![global(
         AllocatorRole::Baseline,
         baseline::NAME,
         baseline::new,
     )];
-    all.extend(pooled.map(|[locked, _]| locked));
+    all.extend(locked);
     all.push(global(AllocatorRole::Peer, "glibc", glibc::new));
     all.push(global(AllocatorRole::Peer, "mimalloc", mimalloc::new));
-    all.extend(pooled.map(|[_, alone]| alone));
+    all.extend(alone);
     all
 }
 
 /// Returns the names and versions of the allocators of other projects.
 pub(crate) fn versions() -> Vec<(String, String)> {
-    let mut versions: Vec<_> = [
-        ("buddy", "buddy_system_allocator"),
-        ("talc", "talc"),
-        ("rlsf", "rlsf"),
-        ("llist", "linked_list_allocator"),
-    ]
-    .map(|(name, package)| (name.into(), format!("{package} {}", locked(package))))
-    .into();
+    let mut versions: Vec<_> = slablab_peers::PEERS
+        .iter()
+        .map(|kind| {
+            let Facts {
+                name,
+                package,
+                version,
+                ..
+            } = kind.facts();
+            (name.into(), format!("{package} {version}"))
+        })
+        .collect();
     versions.push(("glibc".into(), format!("glibc {}", glibc::version())));
     versions.push((
         "mimalloc".into(),

@@ -72,6 +72,7 @@ use crate::{
         self,
         AllocatorRule,
         Cause,
+        Engine,
         Rule,
         SLABLAB_CAUSES,
         slablab_stats, //
@@ -119,6 +120,8 @@ pub struct Oracle<'t> {
     seed: u64,
     /// Whether the engine has a pool.
     pool: bool,
+    /// Whether the engine has CHECK: every engine of the ABI that has a pool does, and a peer does not.
+    has_check: bool,
     /// Whether no other session uses the pool.
     private: bool,
     books: Mutex<OracleState>,
@@ -150,6 +153,7 @@ impl<'t> Oracle<'t> {
             target,
             seed,
             pool,
+            has_check: pool && info.engine != Engine::Default.raw(),
             private: info.bind_flags & uapi::SLABLAB_BIND_PRIVATE != 0,
             books: Mutex::new(OracleState {
                 model: BlockModel::new(pool, regions),
@@ -275,7 +279,7 @@ impl<'t> Oracle<'t> {
                 class: check.class_index,
                 offset: check.offset,
             }),
-            Err(Errno::OPNOTSUPP) if !self.pool => Ok(()),
+            Err(Errno::OPNOTSUPP) if !self.has_check => Ok(()),
             // A shared pool that changes during every attempt cannot be checked. This is no violation.
             Err(Errno::AGAIN) if !self.private => Ok(()),
             // CHECK of a shared pool needs a privilege.

@@ -164,7 +164,7 @@ impl<E: Engine> Filled<E> {
 }
 
 /// Ends this process with a message about a rule that a new block breaks.
-fn complain(text: String) -> ! {
+pub(super) fn complain(text: String) -> ! {
     panic_any(isolation::BlockViolation(text))
 }
 

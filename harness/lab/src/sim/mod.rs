@@ -7,6 +7,7 @@
 
 mod filled;
 mod mapping;
+mod peer;
 mod platform;
 mod pool;
 pub mod student;
@@ -46,6 +47,7 @@ use slab_session::{
     SessionError,
     SessionState, //
 };
+use slablab_peers::PeerKind;
 
 pub use self::pool::Pool;
 use self::{
@@ -115,6 +117,15 @@ impl Sim {
             Arc::new(Pool::new(kind, pool_bytes, false)?),
             true,
         ))
+    }
+
+    /// Opens a session with a private pool that a peer manages.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`Pool::with_peer`].
+    pub fn peer(kind: &PeerKind, pool_bytes: u64) -> Result<Self, Errno> {
+        Ok(Self::on(Arc::new(Pool::with_peer(kind, pool_bytes)?), true))
     }
 
     /// Opens a session with a private pool in debug mode.

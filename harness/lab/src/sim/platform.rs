@@ -16,13 +16,11 @@ use slab_session::{
     EventContext,
     HandleEntry,
     Platform,
+    QuickWork,
     SessionState, //
 };
 
-use super::pool::{
-    AnyEngine,
-    PoolRef, //
-};
+use super::pool::PoolRef;
 
 /// A session in this process.
 pub(super) type Session = slab_session::Session<HostPlatform>;
@@ -33,17 +31,16 @@ pub(super) struct HostPlatform;
 // SAFETY:
 // - A `PoolRef` derefs to the engine in its `Arc`, which is never replaced.
 // - `Sim` alone creates sessions of this platform, and gives each one a new lock with a new state.
-// - `quick` returns the engine behind the pointer itself.
+// - `with_quick` passes the engine behind the pointer itself.
 // - A vector is the only owner of its entries, derefs to all of them, and `chunk` gives it `entries` entries.
 unsafe impl Platform for HostPlatform {
     type Engine = PoolRef;
-    type Quick = AnyEngine;
     type Lock = HostLock<SessionState<Self>>;
     type Chunk = Vec<HandleEntry>;
     type Ring = Vec<Event>;
 
-    fn quick(engine: &PoolRef) -> Option<&AnyEngine> {
-        engine.capabilities().quick.then_some(engine)
+    fn with_quick<W: QuickWork>(engine: &PoolRef, work: W) -> Option<W::Output> {
+        engine.capabilities().quick.then(|| work.run(&**engine))
     }
 
     fn chunk(&self, entries: usize) -> Option<Self::Chunk> {

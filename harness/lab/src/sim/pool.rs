@@ -39,6 +39,7 @@ use slab_host::{
     HostLock,
     Process, //
 };
+use slablab_peers::PeerKind;
 
 #[cfg(feature = "test-support")]
 use super::wrong;
@@ -46,6 +47,7 @@ use super::{
     PAGE_BYTES,
     filled::Filled,
     mapping::RegionMapping,
+    peer::PeerEngine,
     student::{
         Constructor,
         RegisteredEngine, //
@@ -84,6 +86,8 @@ macro_rules! sim_engines {
                 $($(#[doc = $doc])* $kind($engine),)+
                 /// The engine that the program registered, if any.
                 Student(RegisteredEngine),
+                /// An allocator of another project.
+                Peer(PeerEngine),
             }
         }
 
@@ -198,6 +202,18 @@ impl Pool {
     pub fn with_student(constructor: Constructor, bytes: u64, debug: bool) -> Result<Self, Errno> {
         let engine = PoolEngine::Student(RegisteredEngine::of(constructor));
         Self::of(Engine::Student, engine, bytes, debug)
+    }
+
+    /// Creates a pool that a peer manages. A peer has no number in the ABI: INFO and STATS report the number of
+    /// [`Engine::Default`].
+    ///
+    /// # Errors
+    ///
+    /// - `EINVAL` as for [`Pool::new`], or if the peer refuses the pool.
+    /// - `ENOMEM` if there is no memory for the region.
+    pub fn with_peer(kind: &PeerKind, bytes: u64) -> Result<Self, Errno> {
+        let engine = PoolEngine::Peer(PeerEngine::new(*kind));
+        Self::of(Engine::Default, engine, bytes, false)
     }
 
     /// Creates a pool of an engine without regions.

@@ -21,6 +21,7 @@ use crate::{
         open_device,
         raw_ioctl, //
     },
+    sim::Pool,
     target::Target,
     uapi::{
         self,
@@ -38,7 +39,6 @@ const NULL: u32 = uapi::SLABLAB_IOC_TYPE << 8 | 0xff;
 
 /// The names of the rows that are compared with performance targets.
 pub(super) const NULL_IOCTL: &str = "a null ioctl";
-pub(super) const ALLOC_FREE: &str = "ALLOC and FREE of 64 B, hybrid";
 
 /// The numbers of operations of a SUBMIT, one per row.
 const BATCHES: [usize; 4] = [1, 8, 64, 512];
@@ -89,6 +89,11 @@ impl<'a> CallRow<'a> {
     }
 }
 
+/// Returns the name of the row of an ALLOC and a FREE.
+pub(super) fn alloc_free_of(engine: Engine) -> String {
+    format!("ALLOC and FREE of 64 B, {engine}")
+}
+
 /// Returns the name of the row of a batch.
 pub(super) fn batch(size: usize) -> String {
     format!("SUBMIT of {size}, per operation of 64 B, hybrid")
@@ -98,19 +103,23 @@ pub(super) fn batch(size: usize) -> String {
 pub(super) fn run(brief: bool) -> anyhow::Result<Vec<CallCost>> {
     let samples = if brief { 5 } else { 40 };
     let hybrid = session(Engine::Hybrid)?;
-    let seed = session(Engine::Seed)?;
+    let mut sessions = Vec::new();
+    for engine in Pool::ENGINES {
+        sessions.push((engine, session(engine)?));
+    }
     let slub = open_device()?;
     slub.bind(Engine::Slub.raw(), 0, 0).context("BIND failed")?;
+    sessions.push((Engine::Slub, slub));
     let mut rows = vec![
         CallRow::new("getppid", || {
             black_box(parent_id());
             Ok(())
         }),
         CallRow::new(NULL_IOCTL, || null_ioctl(&hybrid)),
-        CallRow::new(ALLOC_FREE, || alloc_free(&hybrid)),
-        CallRow::new("ALLOC and FREE of 64 B, seed", || alloc_free(&seed)),
-        CallRow::new("ALLOC and FREE of 64 B, slub", || alloc_free(&slub)),
     ];
+    rows.extend(sessions.iter().map(|(engine, device)| {
+        CallRow::new(&alloc_free_of(*engine), || alloc_free(device))
+    }));
     rows.extend(BATCHES.map(|size| CallRow::batch(&hybrid, size)));
     rows.push(CallRow::nothings(&hybrid, BATCH));
     rows.iter_mut()

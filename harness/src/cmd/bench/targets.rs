@@ -4,9 +4,9 @@
 
 use super::{
     calls::{
-        ALLOC_FREE,
         BATCH,
         NULL_IOCTL,
+        alloc_free_of,
         batch, //
     },
     document::{
@@ -21,7 +21,10 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    uapi::BenchSubject, //
+    uapi::{
+        BenchSubject,
+        Engine, //
+    },
 };
 
 /// A target: the worst figure of some rows must be at most `limit`.
@@ -276,7 +279,7 @@ pub(super) fn verdicts(documents: &[BenchDocument], lock_prefixes: Option<u32>) 
             "ALLOC and FREE of 64 B / two null ioctls",
             1.65,
             2,
-            calls(ALLOC_FREE, 2.0),
+            calls(&alloc_free_of(Engine::Hybrid), 2.0),
         ),
         of_hybrid(
             "one operation of a SUBMIT of 64 / a null ioctl",

@@ -494,7 +494,7 @@ region 0: 11 pages, 44 KiB; one character is 1 page
 . free pages   # pages of one block   ▁▂▃▄▅▆▇█ mixed pages, by their used bytes
 colour of a mixed page: green full, yellow partly used, red less than a quarter used
 
-44 KiB = 20 KiB in mixed pages (54 % used) + 8 KiB in pages of one block + 16 KiB in free pages
+44 KiB = 20 KiB in mixed pages (55 % used) + 8 KiB in pages of one block + 16 KiB in free pages
 
 mixed pages  pages  blocks  free bytes  longest free run in a page
 full             1       9         0 B                         0 B

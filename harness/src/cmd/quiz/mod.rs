@@ -41,7 +41,12 @@ use std::{
 use anyhow::Context;
 use clap::{
     Args,
-    ValueEnum, //
+    ValueEnum,
+    builder::{
+        PossibleValue,
+        PossibleValuesParser,
+        TypedValueParser, //
+    }, //
 };
 use serde::{
     Deserialize,
@@ -69,7 +74,7 @@ const POOL_BYTES: u64 = 1 << 20;
 /// The largest seed that is drawn: one that is easily copied.
 const DRAWN_SEED_MAX: u64 = 99_999;
 
-/// The allocator that a quiz is about.
+/// The allocator that a quiz is about. The other engines have no quiz.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum QuizEngine {
@@ -102,6 +107,24 @@ impl fmt::Display for QuizEngine {
     }
 }
 
+/// Parses the allocator of a quiz. The error for an engine without a quiz says that it has none.
+fn quiz_engine() -> impl TypedValueParser<Value = QuizEngine> {
+    let quizzes = QuizEngine::value_variants()
+        .iter()
+        .filter_map(ValueEnum::to_possible_value);
+    let without_quiz = Engine::ALL
+        .iter()
+        .filter(|engine| QuizEngine::from_str(engine.name(), false).is_err())
+        .map(|engine| PossibleValue::new(engine.name()).hide(true));
+    PossibleValuesParser::new(quizzes.chain(without_quiz)).try_map(|name| {
+        QuizEngine::from_str(&name, false).map_err(|_| {
+            let names = QuizEngine::value_variants().iter().map(ToString::to_string);
+            let names = names.collect::<Vec<_>>().join(", ");
+            format!("there is no quiz about {name}; there are quizzes about {names}")
+        })
+    })
+}
+
 /// Predict what an allocator does: questions about a few random operations
 ///
 /// The quiz prints the rules of the allocator and some operations on an empty pool of 1 MiB. You say at
@@ -116,7 +139,7 @@ impl fmt::Display for QuizEngine {
 #[derive(Args)]
 pub(crate) struct QuizArgs {
     /// The allocator
-    #[arg(long, value_enum)]
+    #[arg(long, value_parser = quiz_engine())]
     engine: QuizEngine,
 
     /// Seed of the operations and questions [default: a new one, which is printed]

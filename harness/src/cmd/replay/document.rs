@@ -25,7 +25,7 @@ use crate::{
         words, //
     },
     session_factory::TargetKind,
-    uapi::Engine,
+    subject::Subject,
 };
 
 /// The results of all replays.
@@ -51,10 +51,30 @@ pub(in crate::cmd) struct TraceResult {
     pub(in crate::cmd) engines: Vec<EngineResult>,
 }
 
-/// The result of one trace on one engine.
+/// The facts about a peer, which the notes below the tables show.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::cmd) struct PeerFacts {
+    pub(in crate::cmd) package: String,
+    pub(in crate::cmd) version: String,
+    pub(in crate::cmd) description: String,
+    /// The size of the metadata outside of the pool.
+    pub(in crate::cmd) metadata_bytes: u64,
+    /// The largest alignment, or `None` if every alignment is possible.
+    pub(in crate::cmd) align_max: Option<u64>,
+    /// The rest of a sentence that begins with "It cannot".
+    pub(in crate::cmd) cannot: Option<String>,
+    /// Whether the peer reports the usable bytes of its blocks.
+    pub(in crate::cmd) knows_usable_bytes: bool,
+}
+
+/// The result of one trace on one engine or peer.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(in crate::cmd) struct EngineResult {
-    pub(in crate::cmd) engine: Engine,
+    /// The engine or the peer.
+    pub(in crate::cmd) engine: Subject,
+    /// The facts about a peer; `None` for an engine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::cmd) peer: Option<PeerFacts>,
     /// Operations that were done.
     pub(in crate::cmd) done: u64,
     /// Operations that were refused, by cause.
@@ -81,9 +101,11 @@ pub(in crate::cmd) struct EngineSpace {
     pub(in crate::cmd) reserved_bytes: u64,
     /// Live peak / `reserved_bytes`.
     pub(in crate::cmd) utilisation: f64,
-    /// (Usable - requested bytes at the live peak) / `reserved_bytes`.
-    pub(in crate::cmd) internal: f64,
-    /// Bytes in no block at the live peak / `reserved_bytes`; `None` for an engine without pools.
+    /// (Usable - requested bytes at the live peak) / `reserved_bytes`; `None` for a peer that does not report usable
+    /// bytes.
+    pub(in crate::cmd) internal: Option<f64>,
+    /// Bytes in no block at the live peak / `reserved_bytes`; `None` for an engine without pools, and for a peer that
+    /// does not report usable bytes.
     pub(in crate::cmd) external: Option<f64>,
 }
 
@@ -101,6 +123,25 @@ pub(in crate::cmd) struct WrongAnswer {
     /// The command that reproduces the wrong answer.
     #[serde(default)]
     pub(in crate::cmd) repeat: String,
+}
+
+impl PeerFacts {
+    /// Returns the facts about a peer; `None` for an engine.
+    pub(in crate::cmd) fn of(subject: Subject) -> Option<Self> {
+        let Subject::Peer(kind) = subject else {
+            return None;
+        };
+        let facts = kind.facts();
+        Some(Self {
+            package: facts.package.to_owned(),
+            version: facts.version.to_owned(),
+            description: facts.description.to_owned(),
+            metadata_bytes: facts.metadata_bytes as u64,
+            align_max: facts.align_max.map(|align| align as u64),
+            cannot: facts.cannot.map(str::to_owned),
+            knows_usable_bytes: kind.knows_usable_bytes(),
+        })
+    }
 }
 
 impl WrongAnswer {
@@ -159,7 +200,7 @@ impl Document {
     }
 
     /// Adds to each wrong answer the command that reproduces it.
-    pub(in crate::cmd) fn say_how_to_repeat(&mut self, command: impl Fn(&str, Engine) -> String) {
+    pub(in crate::cmd) fn say_how_to_repeat(&mut self, command: impl Fn(&str, Subject) -> String) {
         for trace in &mut self.traces {
             for result in &mut trace.engines {
                 if let Some(wrong) = &mut result.failure {
@@ -179,8 +220,8 @@ impl Document {
         self.traces.iter().flat_map(TraceResult::each)
     }
 
-    /// Returns the engines, in the order of their first results.
-    pub(in crate::cmd) fn engines(&self) -> Vec<Engine> {
+    /// Returns the engines and peers, in the order of their first results.
+    pub(in crate::cmd) fn engines(&self) -> Vec<Subject> {
         let mut engines = Vec::new();
         for (_, result) in self.results() {
             if !engines.contains(&result.engine) {

@@ -20,6 +20,7 @@ use super::{
     document::{
         EngineResult,
         EngineSpace,
+        PeerFacts,
         WrongAnswer, //
     },
     plan::Plan,
@@ -44,6 +45,7 @@ use crate::{
         SessionFactory,
         TargetKind, //
     },
+    subject::Subject,
     uapi::{
         self,
         Engine,
@@ -71,25 +73,25 @@ pub(in crate::cmd) fn is_possible(trace: &Trace, pool_bytes: u64) -> anyhow::Res
     Ok(())
 }
 
-/// Replays a trace on an engine. A wrong answer is a result, not an error. The crash of an engine is a
+/// Replays a trace on an engine or a peer. A wrong answer is a result, not an error. The crash of an engine is a
 /// result, too: engines of the target `sim` run in a child process.
 ///
 /// # Errors
 ///
 /// When a pool is too small for an alignment, a session cannot be opened, or a call fails that must succeed.
-pub(in crate::cmd) fn engine(
+pub(in crate::cmd) fn subject(
     plan: &Plan,
-    engine: Engine,
+    subject: Subject,
     trace: &Trace,
 ) -> anyhow::Result<EngineResult> {
     if plan.target == TargetKind::Device {
-        return here(plan, engine, trace);
+        return here(plan, subject, trace);
     }
-    match isolated(|| here(plan, engine, trace))? {
+    match isolated(|| here(plan, subject, trace))? {
         Ok(result) => Ok(result),
         Err(death) => Ok(EngineResult {
             failure: Some(WrongAnswer::by(&death, trace)),
-            ..EngineResult::new(SessionFactory::shared(plan.target).engine_of(engine))
+            ..EngineResult::new(named_engine(plan, subject))
         }),
     }
 }
@@ -113,14 +115,27 @@ pub(in crate::cmd) fn isolated<T: Serialize + DeserializeOwned>(
     }
 }
 
-/// Replays a trace on an engine, without a child process.
-fn here(plan: &Plan, engine: Engine, trace: &Trace) -> anyhow::Result<EngineResult> {
+/// Returns the engine that takes the place of the default engine, if that is known before a session is opened.
+fn named_engine(plan: &Plan, subject: Subject) -> Subject {
+    match subject {
+        Subject::Engine(engine) => {
+            Subject::Engine(SessionFactory::shared(plan.target).engine_of(engine))
+        }
+        Subject::Peer(_) => subject,
+    }
+}
+
+/// Replays a trace on an engine or a peer, without a child process.
+fn here(plan: &Plan, subject: Subject, trace: &Trace) -> anyhow::Result<EngineResult> {
     is_possible(trace, plan.pool_bytes)?;
-    let target = plan.open(engine, plan.pool_bytes)?;
+    let target = plan.open(subject, plan.pool_bytes)?;
     let info = target.info().context("INFO failed")?;
     let ran = checked(&*target, trace);
     drop(target);
-    let mut result = EngineResult::new(Engine::from_raw(info.engine).unwrap_or(engine));
+    let mut result = EngineResult::new(match subject {
+        Subject::Engine(engine) => Subject::Engine(Engine::from_raw(info.engine).unwrap_or(engine)),
+        Subject::Peer(_) => subject,
+    });
     let ran = match ran {
         Ok(ran) => ran,
         Err(failure) => {
@@ -139,9 +154,9 @@ fn here(plan: &Plan, engine: Engine, trace: &Trace) -> anyhow::Result<EngineResu
     }
     if plan.passes > 0 && result.failure.is_none() {
         let taken = underway::without_fills(|| {
-            times(trace, plan.passes, || plan.open(engine, plan.pool_bytes))
+            times(trace, plan.passes, || plan.open(subject, plan.pool_bytes))
         });
-        let taken = taken.with_context(|| format!("{} on {engine}", trace.name))?;
+        let taken = taken.with_context(|| format!("{} on {subject}", trace.name))?;
         result.times = (taken.operations > 0).then_some(taken);
     }
     Ok(result)
@@ -156,6 +171,10 @@ fn space(
     result: &mut EngineResult,
 ) -> anyhow::Result<()> {
     let engine = result.engine;
+    let knows_usable = result
+        .peer
+        .as_ref()
+        .is_none_or(|peer| peer.knows_usable_bytes);
     let align = u64::from(trace.align_max());
     let least = trace.peak_bytes().max(align).div_ceil(POOL_UNIT);
     // The checked run was complete in the usual pool, so no larger pool is needed.
@@ -181,7 +200,9 @@ fn space(
     };
     let pool_bytes = units * POOL_UNIT;
     match checked(&*plan.open(engine, pool_bytes)?, trace) {
-        Ok(ran) => result.space = Some(EngineSpace::of_pool(&ran.figures, pool_bytes)),
+        Ok(ran) => {
+            result.space = Some(EngineSpace::of_pool(&ran.figures, pool_bytes, knows_usable))
+        }
         Err(failure) => result.failure = Some(WrongAnswer::new(&failure, pool_bytes)),
     }
     Ok(())
@@ -189,9 +210,10 @@ fn space(
 
 impl EngineResult {
     /// Creates the result of a replay that has not begun.
-    fn new(engine: Engine) -> Self {
+    fn new(engine: Subject) -> Self {
         Self {
             engine,
+            peer: PeerFacts::of(engine),
             done: 0,
             refused: Default::default(),
             left_out: 0,
@@ -217,14 +239,15 @@ impl EngineResult {
 }
 
 impl EngineSpace {
-    fn of_pool(figures: &Figures, pool_bytes: u64) -> Self {
+    /// Returns the shares of a pool. Without usable sizes, the two kinds of fragmentation cannot be told apart.
+    fn of_pool(figures: &Figures, pool_bytes: u64, knows_usable: bool) -> Self {
         let share = |bytes: u64| bytes as f64 / pool_bytes as f64;
         Self {
             pool_bytes: Some(pool_bytes),
             reserved_bytes: pool_bytes,
             utilisation: share(figures.peak_bytes),
-            internal: share(figures.usable_at_peak - figures.peak_bytes),
-            external: Some(share(pool_bytes - figures.usable_at_peak)),
+            internal: knows_usable.then(|| share(figures.usable_at_peak - figures.peak_bytes)),
+            external: knows_usable.then(|| share(pool_bytes - figures.usable_at_peak)),
         }
     }
 
@@ -234,7 +257,7 @@ impl EngineSpace {
             pool_bytes: None,
             reserved_bytes: figures.peak_usable,
             utilisation,
-            internal: 1.0 - utilisation,
+            internal: Some(1.0 - utilisation),
             external: None,
         }
     }

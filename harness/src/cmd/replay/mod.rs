@@ -28,6 +28,7 @@ use crate::{
     affinity::CpuPin,
     arguments::{
         pool_mib,
+        usage,
         whole, //
     },
     fault_injection::FaultArgs,
@@ -42,12 +43,17 @@ use crate::{
         TargetKind,
         engine_choice, //
     },
+    sim::Pool,
+    subject::{
+        PeerChoice,
+        Subject,
+        peer_choice, //
+    },
     trace_args::{
         HELP,
         LONG_HELP,
         TraceArgs, //
     },
-    uapi::Engine,
 };
 use document::{
     Document,
@@ -57,9 +63,9 @@ use document::{
 use explain::Operations;
 use plan::Plan;
 
-/// Replay traces on engines, check every answer, and compare the engines
+/// Replay traces on engines and peers, check every answer, and compare them
 ///
-/// Each trace is replayed on each engine, in private pools, for three purposes:
+/// Each trace is replayed on each engine and each peer, in private pools, for three purposes:
 ///
 /// Correctness: one replay checks every answer. A block must lie in the pool, be aligned, overlap no
 /// other block, contain zeros when it is new, and contain what was written until it is freed or
@@ -108,12 +114,13 @@ pub(crate) struct ReplayArgs {
 }
 
 impl ReplayArgs {
-    /// Checks that all traces can be read.
+    /// Checks the arguments, and that all traces can be read.
     ///
     /// # Errors
     ///
-    /// When a trace does not exist or cannot be parsed.
+    /// When peers are requested on the device, or a trace does not exist or cannot be parsed.
     pub(crate) fn check(&self) -> anyhow::Result<()> {
+        self.plan.check()?;
         self.plan.trace_args.load(&self.traces).map(drop)
     }
 }
@@ -131,6 +138,13 @@ pub(super) struct PlanArgs {
     /// Which engines
     #[arg(long, value_parser = engine_choice(), default_value = "all")]
     engine: EngineChoice,
+
+    /// Peers beside the engines: allocators of other projects, separated by commas
+    ///
+    /// Peers run in this process only (--target sim), each in a pool of its own, of the same size as the
+    /// pools of the engines, and every answer is checked by the same rules.
+    #[arg(long, value_name = "PEER", value_delimiter = ',', value_parser = peer_choice())]
+    peer: Vec<PeerChoice>,
 
     /// Size in MiB of the pool in which answers are checked and operations timed
     #[arg(long, value_name = "MIB", default_value_t = 64)]
@@ -151,8 +165,23 @@ pub(super) struct PlanArgs {
 }
 
 impl PlanArgs {
-    /// Returns the engines and the parameters of their replays.
-    pub(super) fn plan(&self) -> anyhow::Result<(Vec<Engine>, Plan)> {
+    /// Checks the arguments that clap cannot check.
+    ///
+    /// # Errors
+    ///
+    /// When peers are requested on the device.
+    pub(super) fn check(&self) -> Result<(), clap::Error> {
+        if !self.peer.is_empty() && self.target == TargetKind::Device {
+            return Err(usage(
+                "--peer needs --target sim: peers run in the process of the command, and not in the kernel",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Returns the engines and peers, and the parameters of their replays.
+    pub(super) fn plan(&self) -> anyhow::Result<(Vec<Subject>, Plan)> {
+        self.check()?;
         let engines = SessionFactory::shared(self.target).chosen(self.engine)?;
         self.faults.possible(false, &engines)?;
         let plan = Plan {
@@ -163,24 +192,31 @@ impl PlanArgs {
             // With fault injection, requests are refused in a pool of any size.
             search: !self.no_search && !self.faults.is_any(),
         };
-        Ok((engines, plan))
+        let mut subjects: Vec<_> = engines.into_iter().map(Subject::Engine).collect();
+        subjects.extend(PeerChoice::chosen(&self.peer));
+        Ok((subjects, plan))
     }
 
-    /// Returns the command that replays a trace on an engine again.
-    pub(super) fn repeat(&self, traces: &[String], trace: &str, engine: Engine) -> String {
+    /// Returns the command that replays a trace on an engine or a peer again.
+    pub(super) fn repeat(&self, traces: &[String], trace: &str, subject: Subject) -> String {
         let stem = |name: &&String| Path::new(name).file_stem() == Some(trace.as_ref());
         let name = traces.iter().find(stem).map_or(trace, String::as_str);
         let PlanArgs {
             trace_args,
             target,
             engine: _,
+            peer: _,
             pool,
             faults,
             passes,
             no_search,
         } = self;
+        let chosen = match subject {
+            Subject::Engine(engine) => format!("--engine {engine}"),
+            Subject::Peer(_) => format!("--engine {} --peer {subject}", Pool::DEFAULT_ENGINE),
+        };
         let mut command = format!(
-            "slablab replay {} --target {} --engine {engine} --pool {pool} --passes {passes}",
+            "slablab replay {} --target {} {chosen} --pool {pool} --passes {passes}",
             quoted(name),
             target.name(),
         );
@@ -216,6 +252,7 @@ pub(crate) fn run(args: ReplayArgs) -> anyhow::Result<ExitCode> {
     let document = match &args.from {
         Some(file) => Document::read(file)?,
         None => {
+            args.plan.check()?;
             let traces = args.plan.trace_args.load(&args.traces)?;
             let _cpu = CpuPin::current().context("cannot pin the thread to one CPU")?;
             if let Some(operations) = args.explain {
@@ -242,9 +279,9 @@ pub(crate) fn run(args: ReplayArgs) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// Replays all traces on all engines, and calls `more` with the results of each trace.
+/// Replays all traces on all engines and peers, and calls `more` with the results of each trace.
 pub(super) fn replayed(
-    engines: &[Engine],
+    engines: &[Subject],
     plan: &Plan,
     traces: &[Trace],
     more: impl Fn(&Trace, &mut [EngineResult]) -> anyhow::Result<()>,
@@ -259,7 +296,7 @@ pub(super) fn replayed(
             if !io::stderr().is_terminal() {
                 eprintln!("{what}");
             }
-            result.engines.push(measure::engine(plan, *engine, trace)?);
+            result.engines.push(measure::subject(plan, *engine, trace)?);
             stage.step();
         }
         more(trace, &mut result.engines)?;
@@ -270,6 +307,12 @@ pub(super) fn replayed(
 
 /// Explains some operations of each trace on each engine.
 fn explain(args: &PlanArgs, traces: &[Trace], operations: Operations) -> anyhow::Result<ExitCode> {
+    if !args.peer.is_empty() {
+        return Err(usage(
+            "--explain is for engines: a peer does not report how it served a request; remove --peer",
+        )
+        .into());
+    }
     let (engines, plan) = args.plan()?;
     let mut text = String::new();
     let mut is_right = true;

@@ -12,11 +12,9 @@ use crate::{
         SessionFactory,
         TargetKind, //
     },
+    subject::Subject,
     target::Target,
-    uapi::{
-        Engine,
-        slablab_info, //
-    },
+    uapi::slablab_info,
 };
 
 /// The parameters of a replay.
@@ -36,13 +34,18 @@ impl Plan {
     /// Opens a session, with a private pool if the engine supports pools.
     pub(in crate::cmd) fn open(
         &self,
-        engine: Engine,
+        subject: Subject,
         pool_bytes: u64,
     ) -> anyhow::Result<Box<dyn Target>> {
         underway::pool(pool_bytes);
-        let target = SessionFactory::private(self.target, pool_bytes).open(engine)?;
+        let target = match subject {
+            Subject::Engine(engine) => {
+                SessionFactory::private(self.target, pool_bytes).open(engine)?
+            }
+            Subject::Peer(kind) => SessionFactory::open_peer(kind, pool_bytes)?,
+        };
         let target = Watched(target);
-        self.faults.order(&target, engine)?;
+        self.faults.order(&target, subject)?;
         Ok(Box::new(target))
     }
 

@@ -91,7 +91,7 @@ fn table(trace: &TraceResult) -> Table {
         let cells = [
             reserved,
             space.map(|space| percent(space.utilisation)),
-            space.map(|space| percent(space.internal)),
+            space.and_then(|space| space.internal).map(percent),
             space.and_then(|space| space.external).map(percent),
             times.map(|times| count(times.p50)),
             times.map(|times| count(times.p99)),
@@ -152,7 +152,7 @@ fn means(document: &Document) -> Table {
             engine.name().into(),
             "".into(),
             shown(mean(|result| Some(result.space?.utilisation)), percent),
-            shown(mean(|result| Some(result.space?.internal)), percent),
+            shown(mean(|result| result.space?.internal), percent),
             shown(mean(|result| result.space?.external), percent),
             shown(
                 mean(|result| Some(result.times.as_ref()?.p50 as f64)),
@@ -210,12 +210,45 @@ fn about(document: &Document) -> String {
     if document.target == TargetKind::Sim {
         text += "slub was left out: it runs in the kernel only.\n";
     }
-    if document.engines().contains(&Engine::Student) {
+    let has = |engine| document.engines().iter().any(|subject| subject.is(engine));
+    if has(Engine::Student) {
         text += "student: internal is only what the engine rounds up to multiples of 8 bytes. What your allocator rounds up \
             itself counts as external.\n";
     }
-    if document.engines().contains(&Engine::Slub) {
+    if has(Engine::Slub) {
         text += "slub has no pool: the size of all its blocks is shown in brackets.\n";
+    }
+    text + &peers(document)
+}
+
+/// Returns the notes on the peers: what they are, and what they do not report.
+fn peers(document: &Document) -> String {
+    let mut text = String::new();
+    for subject in document.engines() {
+        let results = document.results().map(|(_, result)| result);
+        let facts = results.filter(|result| result.engine == subject);
+        let Some(facts) = facts.filter_map(|result| result.peer.as_ref()).next() else {
+            continue;
+        };
+        text += &format!(
+            "The peer {subject} is {} {}: {}. It has {} of metadata outside of the pool.",
+            facts.package,
+            facts.version,
+            facts.description,
+            bytes(facts.metadata_bytes)
+        );
+        if let Some(align_max) = facts.align_max {
+            text += &format!(" The largest alignment is {}.", bytes(align_max));
+        }
+        if let Some(cannot) = &facts.cannot {
+            text += &format!(" It cannot {cannot}.");
+        }
+        text.push('\n');
+    }
+    if !text.is_empty() {
+        text += "Peers have no CHECK, no MAP, no magazines and no statistics by size class, and do not say why they \
+            refuse a request: every refusal counts as exhausted, or as too big if the request is larger than the \
+            pool. A dash stands for a figure that a peer does not report.\n";
     }
     text
 }
@@ -258,7 +291,7 @@ pub(super) fn csv(document: &Document) -> anyhow::Result<String> {
             number(space.and_then(|space| space.pool_bytes)),
             number(space.map(|space| space.reserved_bytes)),
             share(space.map(|space| space.utilisation)),
-            share(space.map(|space| space.internal)),
+            share(space.and_then(|space| space.internal)),
             share(space.and_then(|space| space.external)),
             times.map_or("", |times| times.clock.name()).to_owned(),
             number(times.map(|times| times.p50)),

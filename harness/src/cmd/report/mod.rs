@@ -157,6 +157,7 @@ fn with_timelines(args: &ReportArgs) -> anyhow::Result<Document> {
         }
         room => room,
     };
+    args.plan.check()?;
     let traces = args.plan.trace_args.load(&args.traces)?;
     let _cpu = CpuPin::current().context("cannot pin the thread to one CPU")?;
     let (engines, plan) = args.plan.plan()?;
@@ -219,12 +220,13 @@ fn take(
 }
 
 impl ReportArgs {
-    /// Checks that all traces can be read.
+    /// Checks the arguments, and that all traces can be read.
     ///
     /// # Errors
     ///
-    /// When a trace does not exist or cannot be parsed.
+    /// When peers are requested on the device, or a trace does not exist or cannot be parsed.
     pub(crate) fn check(&self) -> anyhow::Result<()> {
+        self.plan.check()?;
         self.plan.trace_args.load(&self.traces).map(drop)
     }
 }

@@ -36,7 +36,6 @@ use crate::{
         },
         heap::Heap,
         place::{
-            Demand,
             Granule,
             PAGE_GRANULES,
             Run, //
@@ -198,30 +197,18 @@ impl Heap {
         }
         let mut orders = self.blocks.orders.iter().zip(&sums.large_blocks);
         let blocks: u64 = sums.objects[..CLASSES].iter().sum();
-        let (rest_blocks, rest_granules) = self.rests();
         let large: u64 = sums
             .large_blocks
             .iter()
             .map(|blocks| u64::from(*blocks))
             .sum();
         if !orders.all(|(counted, found)| *counted == *found as usize)
-            || (self.allocated_blocks + rest_blocks) as u64 != blocks + large
-            || self.allocated_granules + rest_granules != sums.allocated_granules
+            || self.allocated_blocks as u64 != blocks + large
+            || self.allocated_granules != sums.allocated_granules
         {
             return broken(Rule::LiveBlocks, None);
         }
         Ok(())
-    }
-}
-
-impl Heap {
-    /// Returns the numbers of blocks and granules in the rests of chunks. O(classes).
-    pub(super) fn rests(&self) -> (usize, usize) {
-        let rests = Class::all().filter_map(|class| Some((class, self.chunks.rest(class)?)));
-        rests.fold((0, 0), |(blocks, granules), (class, rest)| {
-            let of_class = rest.len / Demand::of_class(class).len.max(1);
-            (blocks + of_class, granules + rest.len)
-        })
     }
 }
 

@@ -10,7 +10,7 @@
 //!  extents  │ mixed     │    large    │ mixed     │ mixed     │ free │
 //! ```
 //!
-//! A block in a magazine counts as used, and so does a block of a chunk that was not allocated yet.
+//! A block in a magazine counts as used.
 //!
 //! Page descriptors of adjacent pages are sufficient to know where an extent begins, so the extents do not depend on
 //! the page at which a call begins. The map does not check the descriptors. A map of damaged descriptors is wrong, but it

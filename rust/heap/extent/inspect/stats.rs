@@ -13,7 +13,6 @@ use crate::{
         counts::BlockCounts,
         heap::Heap,
         place::{
-            Demand,
             GRANULE,
             Granule,
             PAGE_GRANULES, //
@@ -63,16 +62,12 @@ impl Heap {
                 self.blocks.classes[class.index()],
                 magazines.classes[class.index()],
             );
-            let rest = self
-                .chunks
-                .rest(class)
-                .map_or(0, |rest| rest.len / Demand::of_class(class).len.max(1));
             visitor.class(
                 class.number(),
                 &ClassStats {
                     block_bytes: class.bytes() as u64,
                     total_blocks: total as u64,
-                    used_blocks: total.saturating_sub(cached + rest) as u64,
+                    used_blocks: total.saturating_sub(cached) as u64,
                     magazine_blocks: cached as u64,
                     growths: 0,
                 },

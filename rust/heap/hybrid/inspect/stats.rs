@@ -22,6 +22,7 @@ use crate::{
         MagazineKind, //
     },
     stats::{
+        BuddyStats,
         ClassStats,
         OrderStats,
         Visitor, //
@@ -73,6 +74,13 @@ impl Heap {
             };
             visitor.order(order as u8, &stats);
         }
+        let (pages, free) = (self.pages, self.buddy.free_pages);
+        let allocated = (pages.saturating_sub(free) * PAGE_BYTES) as u64;
+        visitor.buddy(&BuddyStats {
+            user_bytes: allocated,
+            actual_bytes: allocated,
+            total_bytes: (pages * PAGE_BYTES) as u64,
+        });
     }
 }
 

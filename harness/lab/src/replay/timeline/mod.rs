@@ -9,8 +9,9 @@
 //! |---|---|
 //! | requested and usable bytes | the answers to all operations (`trace_blocks`) |
 //! | reserved bytes, classes, free blocks | STATS |
-//! | pages | MAP (`map_deltas`); for the seed, a model of the seed |
+//! | pages | MAP (`map_deltas`); for the seed, a model of the seed; for a peer, its live blocks (`live_map`) |
 
+mod live_map;
 mod map_deltas;
 #[cfg(test)]
 mod tests;
@@ -147,6 +148,8 @@ pub fn timeline(
         Ok(oracle) => oracle,
         Err(violation) => return Ok(Err(Failure::at(&[], 0, violation))),
     };
+    // A peer has no number of the ABI.
+    let is_peer = info.engine == Engine::Default.raw();
     let mut run = Checked::new(trace, &oracle);
     let mut sampler = TimelineSampler::new(target, trace, &info)?;
     let mut recorder = has(uapi::SLABLAB_CAP_POOL).then(|| MapRecorder::new(limits.writes));
@@ -167,9 +170,12 @@ pub fn timeline(
             recorder.record(frame, &PoolMap::read(target).context("MAP failed")?);
         } else if let Some(seed_model) = &sampler.seed_model {
             recorder.record(frame, &seed_model.map());
+        } else if is_peer {
+            let live = sampler.trace_blocks.all();
+            recorder.record_blocks(frame, live_map::pictured(info.pool_bytes, live));
         }
     }
-    let drawn = has(uapi::SLABLAB_CAP_MAP) || sampler.seed_model.is_some();
+    let drawn = has(uapi::SLABLAB_CAP_MAP) || sampler.seed_model.is_some() || is_peer;
     let mut timeline = sampler.timeline;
     timeline.map_deltas = recorder.filter(|_| drawn).and_then(MapRecorder::finish);
     Ok(Ok(timeline))

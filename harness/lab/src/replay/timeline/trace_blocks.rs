@@ -78,6 +78,11 @@ impl TraceBlocks {
         }
     }
 
+    /// Returns all blocks. Those that are not live have 0 bytes and no offset.
+    pub(super) fn all(&self) -> impl Iterator<Item = &TraceBlock> {
+        self.blocks.iter()
+    }
+
     /// Applies an operation.
     pub(super) fn enter(&mut self, op: &Op, answer: &Answer) -> BlockChange {
         let block = &mut self.blocks[op.id as usize];

@@ -10,7 +10,6 @@ use crate::testing::{
 };
 
 #[test]
-#[ignore = "the statistics of extent are a placeholder"]
 fn the_engine_conforms_with_and_without_magazines() {
     conforms(LockedExtent::empty);
     for cpus in [1, 3] {

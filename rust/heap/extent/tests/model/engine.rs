@@ -26,7 +26,6 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 80, ..ProptestConfig::default() })]
 
     #[test]
-    #[ignore = "the statistics of extent are a placeholder"]
     fn the_engine_agrees_with_its_shadow(
         bytes in prop_oneof![
             Just(&[32 << 10][..]),
@@ -43,7 +42,6 @@ proptest! {
     }
 
     #[test]
-    #[ignore = "the statistics of extent are a placeholder"]
     fn the_engine_agrees_with_its_shadow_on_several_cpus(
         bytes in prop_oneof![
             2 => Just(&[32 << 10][..]),
@@ -61,7 +59,6 @@ proptest! {
     }
 
     #[test]
-    #[ignore = "the statistics of extent are a placeholder"]
     fn results_do_not_depend_on_addresses(
         bytes in prop_oneof![
             Just(&[1 << 18][..]),

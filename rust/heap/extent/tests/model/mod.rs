@@ -1,8 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Random operations, compared with a model or an oracle: `runs` tests the runs, and `engine` the whole engine.
-//! `conformance` runs the conformance test of all engines.
+//! Operations that are compared with a model or an oracle.
+//!
+//! `heap` runs random operations on the heap, `placement` all sequences of few operations in a tiny pool, and `engine`
+//! random operations on the whole engine. `conformance` runs the conformance test of all engines.
 
 mod conformance;
 mod engine;
-mod runs;
+mod heap;
+mod placement;
+
+use super::support::{
+    BareHeap,
+    GRANULE,
+    free_run_count,
+    metadata,
+    runs,
+    usable, //
+};
