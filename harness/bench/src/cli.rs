@@ -68,7 +68,7 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "WORD", value_delimiter = ',')]
     trace: Vec<String>,
 
-    /// Align the requests of the traces to this many bytes
+    /// Align the requests of the traces to this many bytes; 8 keeps the alignments in the traces
     #[arg(long, value_name = "BYTES", value_delimiter = ',', default_values_t = [8, 16])]
     #[arg(value_parser = alignment)]
     align: Vec<usize>,

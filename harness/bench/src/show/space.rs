@@ -31,13 +31,51 @@ use crate::{
     },
 };
 
-/// The rows of means of a group: title, the figure, and whether the figure is compared with the peers.
-const MEANS: [(&str, fn(&GroupMeans) -> f64, bool); 5] = [
-    ("mean", |means| means.utilisation, true),
-    ("with tables and state", |means| means.with_metadata, true),
-    ("and the cache of a CPU", |means| means.with_caches, true),
-    ("tables and state, % of pool", |means| means.metadata, false),
-    ("cache of a CPU, % of pool", |means| means.cache, false),
+/// A row of means of a group.
+struct MeanRow {
+    title: &'static str,
+    figure: fn(&GroupMeans) -> f64,
+    kind: MeanKind,
+}
+
+/// The kind of a row of means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum MeanKind {
+    /// A utilisation that the bound limits.
+    Bounded,
+    /// A utilisation.
+    Utilisation,
+    /// A share of the pool, in which nobody competes.
+    Metadata,
+}
+
+/// The rows of means of a group.
+const MEANS: [MeanRow; 5] = [
+    MeanRow {
+        title: "mean",
+        figure: |means| means.utilisation,
+        kind: MeanKind::Bounded,
+    },
+    MeanRow {
+        title: "with tables and state",
+        figure: |means| means.with_metadata,
+        kind: MeanKind::Utilisation,
+    },
+    MeanRow {
+        title: "and the cache of a CPU",
+        figure: |means| means.with_caches,
+        kind: MeanKind::Utilisation,
+    },
+    MeanRow {
+        title: "tables and state, % of pool",
+        figure: |means| means.metadata,
+        kind: MeanKind::Metadata,
+    },
+    MeanRow {
+        title: "cache of a CPU, % of pool",
+        figure: |means| means.cache,
+        kind: MeanKind::Metadata,
+    },
 ];
 
 /// Prints a table for each alignment, and a table of all means.
@@ -124,22 +162,26 @@ impl<'run> SpaceTable<'run> {
                 Some(space.cells[place].as_ref()?.utilisation)
             });
         }
-        for (title, figure, compared) in MEANS {
-            let Some(bound) = means::bound(results, group, align) else {
-                return;
-            };
-            let bound = if title == "mean" {
-                percent(bound)
-            } else {
-                String::new()
+        let Some(bound) = means::bound(results, group, align) else {
+            return;
+        };
+        for MeanRow {
+            title,
+            figure,
+            kind,
+        } in MEANS
+        {
+            let bound = match kind {
+                MeanKind::Bounded => percent(bound).into(),
+                MeanKind::Utilisation | MeanKind::Metadata => Cell::default(),
             };
             let first = [
                 Cell::from(group),
                 Cell::styled(title, BOLD),
                 Cell::default(),
-                bound.into(),
+                bound,
             ];
-            self.row(first, compared, |place| {
+            self.row(first, kind != MeanKind::Metadata, |place| {
                 means::of(results, group, align, place).map(|means| figure(&means))
             });
         }
@@ -194,12 +236,15 @@ fn summary(results: &Results) -> Table {
         {
             continue;
         }
-        for (title, figure, _) in MEANS {
-            let bound = cell(&|align| means::bound(results, group.name, align));
-            let bound = if title == "mean" {
-                bound
-            } else {
-                Cell::default()
+        for MeanRow {
+            title,
+            figure,
+            kind,
+        } in MEANS
+        {
+            let bound = match kind {
+                MeanKind::Bounded => cell(&|align| means::bound(results, group.name, align)),
+                MeanKind::Utilisation | MeanKind::Metadata => Cell::default(),
             };
             let mut cells = vec![group.name.into(), title.into(), bound];
             cells.extend(columns.iter().map(|(place, _)| {

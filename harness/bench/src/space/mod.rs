@@ -11,11 +11,8 @@ pub(crate) mod means;
 mod measure;
 
 use std::{
-    ops::RangeInclusive,
-    time::{
-        Duration,
-        Instant, //
-    },
+    convert::Infallible,
+    ops::RangeInclusive, //
 };
 
 use slablab_trace::{
@@ -48,11 +45,11 @@ const MAX_PEAKS: usize = 8;
 /// The size of the largest pool that is tried for a trace with a small peak, in bytes.
 const SMALL_LARGEST: usize = 32 << 20;
 
+/// The alignment of a request for which a trace says nothing else, in bytes.
+const DEFAULT_ALIGN: usize = slablab_trace::ALIGN as usize;
+
 /// The number of steps from the smallest pool that is tried to its double.
 const STEPS: u64 = 16;
-
-/// The timeout of a search.
-const TIMEOUT: Duration = Duration::from_secs(300);
 
 /// The memory that a trace needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,8 +103,8 @@ fn smallest_in_steps<E>(
     Ok(None)
 }
 
-/// Searches the smallest pool in which a trace can be replayed, with all requests at a multiple of `align`. Returns
-/// `None` when the allocator has no pool, when no pool is large enough, or after [`TIMEOUT`].
+/// Searches the smallest pool in which a trace can be replayed, with the alignment [`request_align`]. Returns `None`
+/// when the allocator has no pool, or when no pool is large enough.
 ///
 /// # Errors
 ///
@@ -121,16 +118,12 @@ pub(crate) fn smallest(
     if !peer.has_pool() {
         return Ok(None);
     }
-    let begun = Instant::now();
     let peak_bytes = trace.peak_bytes() as usize;
     let grains = |bytes: usize| (bytes / peer.grain) as u64;
     let first = grains(peak_bytes.next_multiple_of(peer.grain));
     let fits = |grains: u64| {
-        if begun.elapsed() > TIMEOUT {
-            return Err(());
-        }
         let within = peer.within(pool, grains as usize * peer.grain);
-        Ok(within.is_some_and(|within| replay(trace, align, &*within.heap)))
+        Ok::<_, Infallible>(within.is_some_and(|within| replay(trace, align, &*within.heap)))
     };
     let found = smallest_in_steps(first..=grains(largest(peak_bytes)), fits);
     let Ok(Some(grains)) = found else {
@@ -148,21 +141,30 @@ pub(crate) fn smallest(
         metadata_bytes: within.heap.metadata_bytes(),
         cache_bytes: within.heap.cache_bytes(),
         usable_peak_bytes: trace.peak_with(|size, own| {
-            let align = align.max(own as usize);
+            let align = request_align(align, own);
             within.heap.usable_size(size as usize, align) as u64
         }) as usize,
     }))
 }
 
-/// Replays a trace with all requests at a multiple of `align`, and returns whether every request was served. After a
-/// refused request, the live blocks are not freed.
+/// Returns the alignment of a request for which the trace says `own`. At the alignment 8 of a table, requests keep
+/// their own alignment, which is 8 in all traces but `aligned`. At another one, all requests have this alignment.
+fn request_align(align: usize, own: u32) -> usize {
+    match align {
+        DEFAULT_ALIGN => own as usize,
+        _ => align,
+    }
+}
+
+/// Replays a trace with the alignment [`request_align`], and returns whether every request was served. After a refused
+/// request, the live blocks are not freed.
 pub(crate) fn replay(trace: &Trace, align: usize, heap: &dyn BenchHeap) -> bool {
     let mut blocks = vec![None; trace.blocks()];
     for op in trace.ops() {
         let place = &mut blocks[op.id as usize];
         *place = match (op.kind, place.take()) {
             (Kind::Alloc { bytes, align: own }, _) => {
-                let (size, align) = (bytes as usize, align.max(own as usize));
+                let (size, align) = (bytes as usize, request_align(align, own));
                 let block = heap.alloc(size, align);
                 block.map(|block| (block, size, align))
             }
