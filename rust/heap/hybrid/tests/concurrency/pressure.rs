@@ -106,7 +106,7 @@ fn a_refused_request_leaves_all_magazines_empty() {
     let whole = layout(256 << 10, 8);
     // The request is not too big for the pool, but some of its pages are live.
     assert_eq!(machine.serve(whole), Err(Refusal::Exhausted));
-    let cached = (machine.magazine_bytes(), machine.capacity_bytes());
+    let cached = (machine.magazine_bytes(), machine.reserved_bytes());
     assert_eq!(cached, (0, 0));
     for cpu in 0..3 {
         let capacities = MagazineKind::all().map(|kind| machine.cache(cpu).capacity(kind));
@@ -163,7 +163,7 @@ fn a_refused_request_reserves_nothing_for_magazines() {
     let whole = machine.allocate(256 << 10);
     for size in [64, 3000, 8192] {
         assert_eq!(machine.serve(layout(size, 8)), Err(Refusal::Exhausted));
-        assert_eq!(machine.capacity_bytes(), 0);
+        assert_eq!(machine.reserved_bytes(), 0);
     }
     assert_eq!(totals(&machine.engine).refusals.iter().sum::<u64>(), 3);
     machine.free(whole);
@@ -176,7 +176,7 @@ fn take_whole_budget(machine: &Machine, owner: usize) {
     // The shrink takes the capacity of the CPU, which sets its failures to grow to 0.
     machine.engine.shrink();
     machine.free_all(blocks);
-    assert_eq!(machine.capacity_bytes(), 64 << 10);
+    assert_eq!(machine.reserved_bytes(), 64 << 10);
     assert_eq!(machine.held(owner, 4096).len(), 16);
 }
 
@@ -201,7 +201,7 @@ fn a_cpu_returns_its_capacity_after_64_failures_to_grow() {
     // The loop has caused 64 failures to grow. At its next allocation the CPU returns its capacity.
     assert_eq!(machine.held(0, 4096).len(), 16);
     machine.allocate(64);
-    assert_eq!((machine.magazine_bytes(), machine.capacity_bytes()), (0, 0));
+    assert_eq!((machine.magazine_bytes(), machine.reserved_bytes()), (0, 0));
     machine.allocate(64);
     assert_eq!(machine.capacity(0, 64), 4);
     assert_eq!(machine.serve(layout(64, 8)).unwrap().1, Path::Magazine);
@@ -264,7 +264,7 @@ fn the_least_active_cpu_loses_the_reserve() {
     let machine = Machine::new(3, 1 << 20);
     // Two CPUs have half of the budget each. Only the first of these CPUs continues to allocate and free.
     let blocks = [0, 1].map(|cpu| machine.on(cpu).allocate_all(4096, 5));
-    assert_eq!(machine.capacity_bytes(), 64 << 10);
+    assert_eq!(machine.reserved_bytes(), 64 << 10);
     for (cpu, blocks) in blocks.into_iter().enumerate() {
         machine.on(cpu).free_all(blocks);
     }

@@ -236,11 +236,11 @@ fn a_capacity_above_the_limit_is_found() {
         (16 * PAGE_BYTES, 3),
     ] {
         let found = broken(|cache, prepared| {
-            // `capacity_bytes` is changed accordingly, so that only the limit is broken.
+            // `reserved_bytes` is changed accordingly, so that only the limit is broken.
             let more = capacity - cache.capacity(kind(size));
             let more = more * kind(size).bytes();
             let state = &prepared.machine.engine.state;
-            state.with(|state| state.capacity_bytes += more);
+            state.with(|state| state.reserved_bytes += more);
             set_capacity(cache, kind(size), capacity as u16);
         });
         assert_eq!(found.rule, Rule::Magazines);
@@ -248,11 +248,11 @@ fn a_capacity_above_the_limit_is_found() {
 }
 
 #[test]
-fn capacity_bytes_that_differ_from_the_capacities_are_found() {
+fn reserved_bytes_that_differ_from_the_capacities_are_found() {
     let reserved = |change: fn(&mut usize)| {
         broken(|_, prepared| {
             let state = &prepared.machine.engine.state;
-            state.with(|state| change(&mut state.capacity_bytes));
+            state.with(|state| change(&mut state.reserved_bytes));
         })
     };
     assert_eq!(reserved(|bytes| *bytes += 64).rule, Rule::Magazines);
@@ -326,7 +326,7 @@ fn a_double_free_is_refused_and_counted_when_it_reaches_the_slab() {
         let figures = totals(&machine.engine);
         assert_eq!(figures.live_blocks as usize, others);
         assert_eq!(figures.live_bytes as usize, others * size);
-        assert_eq!((figures.magazine_bytes, machine.capacity_bytes()), (0, 0));
+        assert_eq!((figures.magazine_bytes, machine.reserved_bytes()), (0, 0));
         // The refused free is not counted.
         assert_eq!(figures.allocations - figures.frees, others as u64);
         machine.free_all_unchecked(others_live);
@@ -360,11 +360,11 @@ fn returned_capacity_changes_the_epoch() {
     let machine = Machine::new(1, 1 << 20);
     machine.engine.state.with(|state| {
         let before = state.epoch();
-        state.return_capacity(4, kind(64));
+        state.return_to_budget(4, kind(64));
         assert_ne!(state.epoch(), before);
         // No capacity is returned here.
         let before = state.epoch();
-        state.return_capacity(0, kind(64));
+        state.return_to_budget(0, kind(64));
         assert_eq!(state.epoch(), before);
     });
 }

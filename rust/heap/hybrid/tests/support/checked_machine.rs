@@ -227,7 +227,7 @@ impl Machine {
         sound(&self.engine);
         let figures = self.figures();
         figures.agree(&self.blocks.borrow());
-        let reserved = self.capacity_bytes();
+        let reserved = self.reserved_bytes();
         assert!(figures.totals.magazine_bytes as usize <= reserved);
         assert!(reserved <= figures.totals.pool_bytes as usize / 16);
     }
@@ -243,8 +243,8 @@ impl Machine {
     }
 
     /// Returns the capacity of all magazines in bytes.
-    pub(crate) fn capacity_bytes(&self) -> usize {
-        self.engine.state.with(|state| state.capacity_bytes)
+    pub(crate) fn reserved_bytes(&self) -> usize {
+        self.engine.state.with(|state| state.reserved_bytes)
     }
 
     /// Returns the cache of a CPU.

@@ -204,7 +204,7 @@ fn blocks_larger_than_16_pages_or_aligned_to_more_than_one_are_not_cached() {
             assert_eq!(machine.free(block), Path::Buddy);
         }
     }
-    assert_eq!(machine.capacity_bytes(), 0);
+    assert_eq!(machine.reserved_bytes(), 0);
     let (block, _) = machine.serve(layout(2 * PAGE_BYTES, PAGE_BYTES)).unwrap();
     assert_eq!(machine.free(block), Path::Magazine);
 }
@@ -238,7 +238,7 @@ fn most_in_magazines(bytes: usize) -> (usize, usize) {
             for (block, _) in blocks {
                 machine.free(block);
                 most.0 = most.0.max(machine.magazine_bytes());
-                most.1 = most.1.max(machine.capacity_bytes());
+                most.1 = most.1.max(machine.reserved_bytes());
             }
         }
     }
@@ -259,11 +259,11 @@ fn all_magazines_together_hold_at_most_a_sixteenth_of_the_pool() {
 fn the_budget_grows_with_the_pool() {
     let machine = Machine::new(1, 32 << 10);
     machine.allocate(4096);
-    assert_eq!(machine.capacity_bytes(), 0);
+    assert_eq!(machine.reserved_bytes(), 0);
     let more = HostMemory::new(1 << 20);
     assert_eq!(more.lend(&machine.engine), Ok(1));
     machine.allocate(4096);
-    assert_eq!(machine.capacity_bytes(), 4 * 4096);
+    assert_eq!(machine.reserved_bytes(), 4 * 4096);
 }
 
 #[test]
@@ -274,14 +274,14 @@ fn a_magazine_grows_by_the_rest_of_the_budget() {
     machine.allocate(3072);
     machine.on(1).allocate(3072);
     let capacities = [0, 1].map(|cpu| machine.capacity(cpu, 3072));
-    assert_eq!((capacities, machine.capacity_bytes()), ([4, 1], 15 << 10));
+    assert_eq!((capacities, machine.reserved_bytes()), ([4, 1], 15 << 10));
     machine.allocate(512);
     assert_eq!(machine.capacity(1, 512), 2);
     // The budget is used up, so blocks of other sizes are allocated from the heap without a magazine.
     let blocks = machine.allocate_all(1024, 10);
     machine.free_all(blocks);
     assert_eq!(
-        (machine.capacity(1, 1024), machine.capacity_bytes()),
+        (machine.capacity(1, 1024), machine.reserved_bytes()),
         (0, 16 << 10)
     );
 }
@@ -327,7 +327,7 @@ fn a_shrink_returns_all_cached_memory() {
     assert_eq!(machine.engine.shrink(), cached);
     let totals = totals(&machine.engine);
     assert_eq!((totals.cached_bytes, totals.free_bytes), (0, 1 << 20));
-    assert_eq!((machine.capacity_bytes(), machine.engine.shrink()), (0, 0));
+    assert_eq!((machine.reserved_bytes(), machine.engine.shrink()), (0, 0));
     machine.check();
 }
 
