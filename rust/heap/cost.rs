@@ -23,7 +23,7 @@ pub enum Path {
     Magazine = 6,
     /// A path of an engine that has neither slabs nor a buddy system.
     Other = 7,
-    /// The depot: it exchanged blocks with a magazine of the current CPU.
+    /// The depot, which exchanged blocks with a magazine of the current CPU.
     Depot = 8,
 }
 

@@ -113,11 +113,12 @@ impl Heap {
         self.cost = Cost::new(Path::Other).with_work(splits, merges);
     }
 
-    fn free_run(&mut self, run: Run) {
+    /// Frees a run that consists of `blocks` blocks of the same length.
+    fn free_run(&mut self, run: Run, blocks: usize) {
         self.runs.free(run);
-        self.allocated_blocks -= 1;
-        if let Some(live) = self.live.get_mut(run.len) {
-            *live = live.saturating_sub(1);
+        self.allocated_blocks -= blocks;
+        if let Some(live) = self.live.get_mut(run.len / blocks) {
+            *live = live.saturating_sub(blocks);
         }
         self.allocated_granules -= run.len;
     }
@@ -249,7 +250,7 @@ unsafe impl BackingHeap for Heap {
     fn free(&mut self, block: Offset, layout: Layout) -> Result<(), BadFree> {
         self.runs.work = Work::default();
         let run = self.find(block, Demand::of(&layout))?;
-        self.free_run(run);
+        self.free_run(run, 1);
         self.set_cost();
         Ok(())
     }
@@ -257,12 +258,32 @@ unsafe impl BackingHeap for Heap {
     #[inline]
     fn free_flushed(&mut self, blocks: &[Offset], kind: MagazineKind) -> Result<usize, BadFree> {
         let len = (kind.bytes() + GRANULE - 1) >> GRANULE_SHIFT;
-        let Some(block) = blocks.first() else {
+        let Some((block, rest)) = blocks.split_first() else {
             return Ok(0);
         };
-        let run = self.find(*block, Demand { len, align: 1 })?;
-        self.free_run(run);
-        Ok(1)
+        let demand = Demand { len, align: 1 };
+        let mut run = self.find(*block, demand)?;
+        let mut freed = 1;
+        // Blocks that lie side by side become one run, which is freed once.
+        for block in rest {
+            let Ok(next) = self.find(*block, demand) else {
+                break;
+            };
+            if next.start.region() != run.start.region() {
+                break;
+            } else if next.end() == run.start {
+                self.runs.tables.clear(run.start);
+                run.start = next.start;
+            } else if next.start == run.end() {
+                self.runs.tables.clear(next.start);
+            } else {
+                break;
+            }
+            run.len += len;
+            freed += 1;
+        }
+        self.free_run(run, freed);
+        Ok(freed)
     }
 
     fn fits_in_place(layout: Layout, new: Layout) -> bool {

@@ -43,6 +43,9 @@ use crate::{
     },
 };
 
+/// The largest number of slabs from which one call allocates objects.
+const REFILL_SLABS: usize = 3;
+
 /// Slabs over a buddy system.
 pub struct Heap {
     pub(super) buddy: Buddy,
@@ -101,8 +104,12 @@ impl Heap {
         }
         let order = (path == Path::Growth).then(|| order_of(class.pages()));
         self.set_cost(path, Some(class), order);
-        // If at most an eighth of the pool is free, the additional objects come from partial slabs only.
-        while allocated < objects.len() {
+        // If at most an eighth of the pool is free, the additional objects come from partial slabs only. The number of
+        // slabs bounds the time of a refill.
+        for _ in 1..REFILL_SLABS {
+            if allocated == objects.len() {
+                break;
+            }
             let is_scarce = self.buddy.free_pages <= self.pages / 8;
             let slabs = &mut self.classes[class.index()];
             if is_scarce && !slabs.has_partial() {
@@ -124,10 +131,11 @@ impl Heap {
         blocks: &mut [Offset],
     ) -> Result<usize, Refusal> {
         let pages = page_count(layout);
-        let order = self.buddy.smallest_order(order_of(pages));
         let is_scarce = self.buddy.free_pages <= self.pages / 8;
-        let fitting = order.map_or(1, |order| (1 << order) / pages);
-        let count = blocks.len().min(if is_scarce { 1 } else { fitting });
+        let found = self.buddy.smallest_order(order_of(pages)).unwrap_or(0);
+        // A power of two of pages leaves a free block whole.
+        let order = (pages * blocks.len()).ilog2().min(found);
+        let count = if is_scarce { 1 } else { (1 << order) / pages };
         if count <= 1 || layout.align() > PAGE_BYTES {
             let page = self.allocate_pages(layout)?;
             blocks.first_mut().map(|block| *block = page.offset(0));

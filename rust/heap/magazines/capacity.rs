@@ -44,6 +44,9 @@ impl<H> State<H> {
         let capacity = cache.capacity(kind);
         let next = (2 * capacity).max(FIRST_CAPACITY).min(cache.limit(kind));
         let wanted = next.saturating_sub(capacity);
+        if wanted == 0 {
+            return 0;
+        }
         let granted = wanted.min(self.budget_left() / kind.bytes());
         if granted > 0 {
             self.reserved_bytes += granted * kind.bytes();
@@ -55,10 +58,14 @@ impl<H> State<H> {
         granted
     }
 
+    /// Sets the budget after a region was added.
+    pub(crate) fn set_budget(&mut self) {
+        self.budget_bytes = self.regions.bytes() / BUDGET_SHARE;
+    }
+
     /// Returns the bytes of the budget that neither capacities nor the blocks in the depot use.
     pub(crate) fn budget_left(&self) -> usize {
-        let most = self.regions.bytes() / BUDGET_SHARE;
-        most.saturating_sub(self.reserved_bytes)
+        self.budget_bytes.saturating_sub(self.reserved_bytes)
     }
 
     /// Returns the capacity of a magazine, or blocks of the depot, to the budget.

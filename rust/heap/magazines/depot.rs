@@ -2,7 +2,7 @@
 
 //! The depot: a stock of full magazines, which all CPUs share (Bonwick and Adams 2001).
 //!
-//! A magazine that overflows gives half of its blocks to the depot, and an empty one gets them from there. For the heap
+//! A magazine that overflows gives most of its blocks to the depot, and an empty one gets them from there. For the heap
 //! these blocks stay allocated, so an exchange does not touch the heap's metadata. A CPU that only frees blocks of a kind
 //! supplies a CPU that only allocates them.
 //!
@@ -17,7 +17,7 @@
 //! need no pointer to a magazine. An exchange copies up to [`STORED_MAX`] addresses instead.
 //!
 //! The memory of the depot is a part of the metadata of a region: a magazine for each [`BYTES_PER_MAGAZINE`] bytes of
-//! the region, which is 0.12 %. The blocks in the depot are a part of the budget of magazines (see `capacity`).
+//! the region, which is 0.1 %. The blocks in the depot are a part of the budget of magazines (see `capacity`).
 
 use core::{
     iter,
@@ -28,6 +28,7 @@ use super::{
     magazine::{
         BLOCKS_MAX,
         CpuCache,
+        Slot,
         add, //
     },
     state::State,
@@ -43,25 +44,32 @@ use crate::{
 };
 
 /// The largest number of blocks of a magazine in the depot.
-pub(crate) const STORED_MAX: usize = BLOCKS_MAX / 2;
+pub(crate) const STORED_MAX: usize = exchanged(BLOCKS_MAX);
 
 /// The bytes of a region for which the depot gets a magazine.
-const BYTES_PER_MAGAZINE: usize = 256 << 10;
+const BYTES_PER_MAGAZINE: usize = 512 << 10;
 
 /// The largest number of magazines that a depot has, full or empty. The bound limits the time of a check, which
 /// compares each block with the other ones of its kind.
-pub(crate) const MAGAZINES_MAX: usize = 256;
+pub(crate) const MAGAZINES_MAX: usize = 128;
+
+/// Returns the number of blocks that a full magazine of this capacity gives to the depot. Half of them, but at most 8,
+/// stay, so that alternating operations do not exchange blocks each time.
+const fn exchanged(capacity: usize) -> usize {
+    let half = capacity / 2;
+    capacity - if half < 8 { half } else { 8 }
+}
 
 /// A magazine in the depot.
 ///
 /// # Invariants
 ///
-/// In the list of a kind, `blocks[..len]` are blocks of this kind that are not live, and that the heap counts as
+/// In the list of a kind, `slots[..len]` contain blocks of this kind that are not live, and that the heap counts as
 /// allocated, and `len` is not 0. In the list of empty magazines, `len` is 0.
 pub(crate) struct StoredMagazine {
     next: MagazineList,
     len: usize,
-    blocks: [Option<Block>; STORED_MAX],
+    slots: [Slot; STORED_MAX],
 }
 
 /// A list of magazines, the last one first.
@@ -71,19 +79,12 @@ impl StoredMagazine {
     const EMPTY: Self = Self {
         next: None,
         len: 0,
-        blocks: [None; STORED_MAX],
+        slots: [const { Slot::EMPTY }; STORED_MAX],
     };
 
-    /// Returns the blocks from number `from` on, the oldest one first.
-    pub(crate) fn blocks(&self, from: usize) -> impl DoubleEndedIterator<Item = Block> {
-        let blocks = self.blocks.get(from..self.len).unwrap_or_default();
-        blocks.iter().filter_map(|block| *block)
-    }
-
-    /// Fills an empty magazine with blocks, as far as there is room.
-    fn fill(&mut self, blocks: impl Iterator<Item = Block>) {
-        let filled = self.blocks.iter_mut().zip(blocks);
-        self.len = filled.map(|(place, block)| *place = Some(block)).count();
+    /// Returns the slots from number `from` on that contain blocks, the oldest one first.
+    pub(crate) fn slots(&self, from: usize) -> &[Slot] {
+        self.slots.get(from..self.len).unwrap_or_default()
     }
 }
 
@@ -152,7 +153,8 @@ impl Depot {
 
     /// Returns the blocks of a kind.
     pub(crate) fn blocks(&self, kind: MagazineKind) -> impl Iterator<Item = Block> {
-        magazines(&self.full[kind.number()]).flat_map(|magazine| magazine.blocks(0))
+        magazines(&self.full[kind.number()])
+            .flat_map(|magazine| magazine.slots(0).iter().filter_map(Slot::get))
     }
 
     /// Returns the block in a place of the magazines of a kind, if there is one. O(magazines of the kind).
@@ -160,7 +162,7 @@ impl Depot {
         let mut place = place;
         for magazine in magazines(&self.full[kind.number()]) {
             if place < magazine.len {
-                return magazine.blocks(place).next();
+                return magazine.slots(place).first().and_then(Slot::get);
             }
             place -= magazine.len;
         }
@@ -212,13 +214,13 @@ fn put_first(list: &mut MagazineList, magazine: &'static mut StoredMagazine) {
 }
 
 impl<H: BackingHeap> State<H> {
-    /// Moves half of the blocks of a full magazine to the depot, and returns whether the depot and the budget have room
+    /// Moves most of the blocks of a full magazine to the depot, and returns whether the depot and the budget have room
     /// for them. O(blocks moved), at most [`STORED_MAX`].
     ///
     /// While any caller is reclaiming, the depot takes no blocks.
     pub(crate) fn store(&mut self, cache: &Exclusive<'_, CpuCache>, kind: MagazineKind) -> bool {
-        let half = (cache.capacity(kind) / 2).min(STORED_MAX);
-        let has_room = half > 0 && half * kind.bytes() <= self.budget_left();
+        let blocks = exchanged(cache.capacity(kind)).min(STORED_MAX);
+        let has_room = blocks > 0 && blocks * kind.bytes() <= self.budget_left();
         if self.is_reclaiming() {
             return false;
         }
@@ -229,7 +231,7 @@ impl<H: BackingHeap> State<H> {
             return false;
         };
         // INVARIANT: The blocks are of the kind of the list, and leave the CPU's magazine.
-        magazine.fill(cache.newest(kind, half));
+        magazine.len = Slot::copy(cache.newest(kind, blocks), &magazine.slots);
         cache.remove_newest(kind, magazine.len);
         self.reserved_bytes += magazine.len * kind.bytes();
         self.transfers += 1;
@@ -245,15 +247,18 @@ impl<H: BackingHeap> State<H> {
         kind: MagazineKind,
     ) -> Option<Block> {
         let magazine = take_first(&mut self.depot.full[kind.number()])?;
-        let len = magazine.len;
-        let first = len.saturating_sub(1 + cache.capacity(kind));
-        let mut newest = magazine.blocks(first).rev();
-        let block = newest.next();
-        // SAFETY: `refill` requires blocks of the kind that the heap counts as allocated and nobody uses: that is the
-        // invariant of `StoredMagazine`, and the blocks leave the magazine below.
-        unsafe { cache.refill(kind, newest) };
+        // The capacity may grow by the budget of the blocks that leave the depot.
+        self.return_to_budget(magazine.len, kind);
+        self.grow_magazine(cache, kind);
+        let first = magazine.len.saturating_sub(1 + cache.capacity(kind));
+        let block = magazine.slots(first).split_last().and_then(|(last, rest)| {
+            // SAFETY: `load` requires slots with blocks of the kind that the heap counts as allocated and nobody uses:
+            // that is the invariant of `StoredMagazine`, and the blocks leave the magazine below.
+            unsafe { cache.load(kind, rest) };
+            last.get()
+        });
         magazine.len = first;
-        self.return_to_budget(len - first, kind);
+        self.reserved_bytes += first * kind.bytes();
         self.depot.put(kind, magazine);
         block
     }
@@ -271,7 +276,8 @@ impl<H: BackingHeap> State<H> {
         };
         let len = magazine.len;
         let rest = len.saturating_sub(count);
-        magazine.blocks(rest).rev().for_each(take);
+        let blocks = magazine.slots(rest).iter().rev();
+        blocks.filter_map(Slot::get).for_each(take);
         magazine.len = rest;
         self.return_to_budget(len - rest, kind);
         self.depot.put(kind, magazine);

@@ -17,7 +17,7 @@ use core::{
 
 use super::{
     depot::Depot,
-    magazine::CpuCache,
+    magazine::{CpuCache, Slot},
     state::{
         FlushBatch,
         State, //
@@ -54,7 +54,7 @@ use crate::{
     region::RegionError,
     region_index::RegionIndex,
     size_class::{
-        Class,
+        MAGAZINE_KINDS,
         MagazineKind, //
     },
 };
@@ -78,18 +78,32 @@ const FLUSH_MAX: usize = 8;
 
 /// The largest number of steps of a flush: see [`State::free_flushed`]. A step frees the objects of one slab, or blocks
 /// of pages that lie side by side, and may coalesce them.
-const FLUSH_STEPS: usize = 3;
+const FLUSH_STEPS: usize = 2;
 
-/// Returns the cost of an allocation or a free that a magazine served, without the lock or under it.
+/// The costs of operations that a magazine served, by kind. A table, because it takes three instructions less than
+/// [`cost`].
+static MAGAZINE_COSTS: [Cost; MAGAZINE_KINDS] = {
+    let mut costs = [Cost::new(Path::None); MAGAZINE_KINDS];
+    let mut number = 0;
+    while let Some(kind) = MagazineKind::new(number) {
+        costs[number] = cost(Path::Magazine, kind);
+        number += 1;
+    }
+    costs
+};
+
+/// Returns the cost of an operation that a magazine served, without the lock or under it.
 #[inline(always)]
 fn magazine_cost(kind: MagazineKind) -> Cost {
-    cost(Path::Magazine, kind)
+    MAGAZINE_COSTS[kind.number()]
 }
 
 /// Returns the cost of an operation that served a block of a kind without the heap.
-#[inline(always)]
-fn cost(path: Path, kind: MagazineKind) -> Cost {
-    Cost::new(path).with_class(kind.class().map(Class::number))
+const fn cost(path: Path, kind: MagazineKind) -> Cost {
+    Cost::new(path).with_class(match kind.class() {
+        Some(class) => Some(class.number()),
+        None => None,
+    })
 }
 
 impl<H, L, P> MagazineEngine<H, L, P>
@@ -165,13 +179,13 @@ where
             // This cannot fail, because the block is in a region. `Busy` stands in for a panic.
             return self.index.offset(block.start).ok_or(Refusal::Busy);
         }
-        state.grow_magazine(cache, kind);
         if let Some(block) = state.load(cache, kind) {
             state.count_allocation(layout);
             *state.heap.cost() = cost(Path::Depot, kind);
             // As above.
             return self.index.offset(block.start).ok_or(Refusal::Busy);
         }
+        state.grow_magazine(cache, kind);
         // While any caller is reclaiming, no magazine is refilled.
         let prefetched = match state.is_reclaiming() {
             true => 0,
@@ -268,7 +282,7 @@ where
         self.per_cpu.with_local(push)?
     }
 
-    /// Makes room in a full magazine: raises the capacity, moves half of the blocks to the depot, or moves some to the
+    /// Makes room in a full magazine: raises the capacity, moves most of the blocks to the depot, or moves some to the
     /// heap. Returns as [`MagazineEngine::push_locked`].
     fn make_room(
         &self,
@@ -284,11 +298,25 @@ where
         if state.store(cache, kind) {
             return Some(Path::Depot);
         }
-        let mut blocks = FlushBatch::new();
-        let newest = cache.newest(kind, (capacity / 2).min(FLUSH_MAX)).rev();
-        newest.for_each(|block| blocks.push(&self.index, block));
-        // Blocks of pages may coalesce, so a free moves only blocks that lie side by side.
-        let steps = kind.class().map_or(1, |_| FLUSH_STEPS);
+        let mut blocks = FlushBatch::<FLUSH_MAX>::new();
+        let newest = cache.newest(kind, capacity.div_ceil(2)).iter().rev();
+        let newest = newest.filter_map(Slot::get).take(FLUSH_MAX);
+        let steps = match kind.class() {
+            Some(_) => FLUSH_STEPS,
+            // A step may coalesce pages many times, so one is enough.
+            None => 1,
+        };
+        let mut last = None;
+        for block in newest {
+            let distance =
+                last.map(|last: Block| last.start.addr().get().abs_diff(block.start.addr().get()));
+            if steps == 1 && distance.is_some_and(|bytes| bytes != kind.bytes()) {
+                // The heap would not free the block in the same step.
+                break;
+            }
+            blocks.push(&self.index, block);
+            last = Some(block);
+        }
         let flushed = state.free_flushed(kind, blocks.offsets(), steps);
         cache.remove_newest(kind, flushed);
         (flushed > 0).then_some(Path::Magazine)
@@ -485,6 +513,7 @@ where
         }
         self.state.with(|state| {
             let region = state.regions.add(address, bytes)?;
+            state.set_budget();
             let number = usize::from(region);
             // SAFETY: `BackingHeap::add_region` requires a new number, the address and number of the region's
             // pages, and `metadata_bytes(pages)` zeroed and aligned bytes that nobody else uses:

@@ -23,7 +23,10 @@
 //! blocks reach the heap.
 
 use core::{
-    ptr::NonNull,
+    ptr::{
+        self,
+        NonNull, //
+    },
     sync::atomic::Ordering::Relaxed, //
 };
 
@@ -81,6 +84,8 @@ pub(crate) struct Magazine {
 pub struct Slot(pub(crate) AtomicPtr<u8>);
 
 impl Slot {
+    pub(crate) const EMPTY: Self = Self(AtomicPtr::new(ptr::null_mut()));
+
     #[inline(always)]
     pub(crate) fn get(&self) -> Option<Block> {
         let start = NonNull::new(self.0.load(Relaxed))?;
@@ -90,6 +95,15 @@ impl Slot {
     #[inline(always)]
     pub(crate) fn set(&self, block: Block) {
         self.0.store(block.start.as_ptr(), Relaxed);
+    }
+
+    /// Copies slots, as many as both slices have, and returns how many.
+    #[inline(always)]
+    pub(crate) fn copy(from: &[Self], to: &[Self]) -> usize {
+        for (from, to) in from.iter().zip(to) {
+            to.0.store(from.0.load(Relaxed), Relaxed);
+        }
+        from.len().min(to.len())
     }
 }
 
@@ -257,16 +271,26 @@ impl Exclusive<'_, CpuCache> {
         self.set_len(kind, len + pushed.count());
     }
 
-    /// Returns the `count` blocks that were freed last, or all if there are fewer, the oldest of them first.
-    pub(crate) fn newest(
-        &self,
-        kind: MagazineKind,
-        count: usize,
-    ) -> impl DoubleEndedIterator<Item = Block> {
+    /// Pushes the blocks of `slots`, as far as there is room, so that the last one is allocated first.
+    ///
+    /// # Safety
+    ///
+    /// Each slot contains a block of this kind that the heap counts as allocated and nobody uses.
+    pub(crate) unsafe fn load(&self, kind: MagazineKind, slots: &[Slot]) {
+        add(&self.transfers, 1);
+        let len = self.len(kind);
+        let free = self.slots(kind).get(len..self.capacity(kind));
+        // INVARIANT: Each of the copied blocks is in a slot below the capacity.
+        self.set_len(kind, len + Slot::copy(slots, free.unwrap_or_default()));
+    }
+
+    /// Returns the slots of the `count` blocks that were freed last, or of all if there are fewer, the oldest of them
+    /// first.
+    pub(crate) fn newest(&self, kind: MagazineKind, count: usize) -> &[Slot] {
         let slots = self.slots(kind);
         let slots = slots.get(..self.len(kind)).unwrap_or_default();
         let (_, newest) = slots.split_at(slots.len().saturating_sub(count));
-        newest.iter().filter_map(Slot::get)
+        newest
     }
 
     /// Removes the `count` blocks that were freed last, which the caller has moved elsewhere.

@@ -39,7 +39,7 @@ use crate::{
     magazines::{
         depot,
         engine::MagazineEngine,
-        magazine::CpuCache,
+        magazine::{BLOCKS_MAX, CpuCache, Slot},
         state::{
             FlushBatch,
             State, //
@@ -97,7 +97,8 @@ impl Exclusive<'_, CpuCache> {
     ) -> Option<(MagazineKind, usize)> {
         let mut kinds = (from..MAGAZINE_KINDS).filter_map(MagazineKind::new);
         let kind = kinds.find(|kind| self.capacity(*kind) > 0)?;
-        self.newest(kind, usize::MAX).rev().for_each(take);
+        let blocks = self.newest(kind, usize::MAX).iter().rev();
+        blocks.filter_map(Slot::get).for_each(take);
         self.remove_newest(kind, usize::MAX);
         let capacity = self.capacity(kind);
         self.set_capacity(kind, 0);
@@ -182,7 +183,7 @@ where
             // The bound ends the loop if other CPUs add blocks.
             for _ in 0..depot::MAGAZINES_MAX {
                 let unload = |state: &mut State<H>| {
-                    let mut blocks = FlushBatch::new();
+                    let mut blocks = FlushBatch::<BLOCKS_MAX>::new();
                     state.unload(kind, usize::MAX, |block| blocks.push(&self.index, block));
                     self.free_batch(state, kind, &blocks, &mut flushed)
                 };
@@ -199,7 +200,7 @@ where
         &self,
         state: &mut State<H>,
         kind: MagazineKind,
-        blocks: &FlushBatch,
+        blocks: &FlushBatch<BLOCKS_MAX>,
         flushed: &mut Flushed,
     ) -> usize {
         let free_bytes = state.heap.free_bytes();
@@ -244,7 +245,7 @@ where
         from: usize,
         flushed: &mut Flushed,
     ) -> Option<MagazineKind> {
-        let mut blocks = FlushBatch::new();
+        let mut blocks = FlushBatch::<BLOCKS_MAX>::new();
         let empty = |cache: &Exclusive<'_, CpuCache>| {
             cache.empty_next_magazine(from, |block| blocks.push(&self.index, block))
         };

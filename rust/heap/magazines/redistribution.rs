@@ -5,8 +5,8 @@
 //! All magazines and the depot together hold at most a sixteenth of the pool: see [`State::grow_magazine`]. If this
 //! budget is used up, no magazine can grow. If a CPU has failed [`GROW_FAILURES_MAX`] times to grow a magazine, the
 //! CPU's next allocation under the lock returns a part of the budget, because the CPU and the depot may have blocks of
-//! sizes that are no longer used: up to [`REDISTRIBUTED`] blocks and the unused capacity of one of the CPU's magazines,
-//! and as many blocks of this kind from the depot. The kinds take turns. If the magazines of the CPU have no capacity,
+//! sizes that are no longer used: the unused capacity of one of the CPU's magazines, and up to [`REDISTRIBUTED`] blocks
+//! of this kind from the depot or, if it has none, from the magazine. The kinds take turns. If the magazines of the CPU have no capacity,
 //! those of the CPU that was least active since the last redistribution are reduced instead, so an idle CPU does not
 //! keep a part of the budget.
 
@@ -18,7 +18,7 @@ use crate::{
     lock::Lock,
     magazines::{
         engine::MagazineEngine,
-        magazine::CpuCache,
+        magazine::{CpuCache, Slot},
         state::{
             FlushBatch,
             State, //
@@ -37,8 +37,8 @@ use crate::{
 /// The number of failures to grow after which the budget is redistributed.
 const GROW_FAILURES_MAX: u64 = 1;
 
-/// The number of blocks that a magazine loses at a time.
-const REDISTRIBUTED: usize = 4;
+/// The number of blocks that the depot or a magazine loses at a time. A free to the heap may coalesce blocks.
+const REDISTRIBUTED: usize = 1;
 
 impl CpuCache {
     /// Returns the difference between the epoch and the epoch of the last call. Two CPUs may call this method
@@ -92,8 +92,8 @@ where
         }
     }
 
-    /// Moves up to [`REDISTRIBUTED`] blocks of the next kind from the CPU's magazine, and as many from the depot, to the
-    /// heap. The magazine loses its unused capacity.
+    /// Moves up to [`REDISTRIBUTED`] blocks of the next kind from the depot or else from the CPU's magazine to the heap.
+    /// The magazine loses its unused capacity.
     fn reduce_next_magazine(&self, cpu: CpuChoice) {
         self.state.with(|state| {
             let kind = MagazineKind::new(state.next_kind);
@@ -101,12 +101,15 @@ where
             let Some(kind) = kind else {
                 return;
             };
-            let mut blocks = FlushBatch::new();
-            state.unload(kind, REDISTRIBUTED, |block| blocks.push(&self.index, block));
+            let mut blocks = FlushBatch::<REDISTRIBUTED>::new();
+            let unloaded =
+                state.unload(kind, REDISTRIBUTED, |block| blocks.push(&self.index, block));
+            let rest = REDISTRIBUTED.saturating_sub(unloaded);
             let reduce = |cache: &Exclusive<'_, CpuCache>| {
-                let newest = cache.newest(kind, REDISTRIBUTED).rev();
+                let newest = cache.newest(kind, rest).iter().rev();
+                let newest = newest.filter_map(Slot::get);
                 newest.for_each(|block| blocks.push(&self.index, block));
-                cache.remove_newest(kind, REDISTRIBUTED);
+                cache.remove_newest(kind, rest);
                 let (len, capacity) = (cache.len(kind), cache.capacity(kind));
                 cache.set_capacity(kind, len);
                 capacity.saturating_sub(len)

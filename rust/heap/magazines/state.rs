@@ -7,12 +7,9 @@
 
 use core::alloc::Layout;
 
+use super::depot::Depot;
 #[cfg(doc)]
 use super::magazine::CpuCache;
-use super::{
-    depot::Depot,
-    magazine::BLOCKS_MAX, //
-};
 use crate::{
     Block,
     Cost,
@@ -30,6 +27,8 @@ pub struct State<H> {
     pub(crate) heap: H,
     pub(crate) regions: Regions,
     pub(crate) depot: Depot,
+    /// The largest number of bytes that may be reserved: see `capacity`.
+    pub(crate) budget_bytes: usize,
     /// The capacities of all magazines and the blocks in the depot, in bytes: the used part of the budget.
     pub(crate) reserved_bytes: usize,
     /// The number of the kind of magazine that [`redistribution`](super::redistribution) empties next.
@@ -57,6 +56,7 @@ impl<H: BackingHeap> State<H> {
             heap,
             regions: Regions::new(),
             depot: Depot::new(),
+            budget_bytes: 0,
             reserved_bytes: 0,
             next_kind: 0,
             reclaimers: 0,
@@ -146,16 +146,16 @@ impl<H: BackingHeap> State<H> {
     }
 }
 
-/// Up to [`BLOCKS_MAX`] blocks on their way from a magazine to the heap.
-pub(crate) struct FlushBatch {
-    offsets: [Offset; BLOCKS_MAX],
+/// Up to `BLOCKS` blocks on their way from a magazine to the heap.
+pub(crate) struct FlushBatch<const BLOCKS: usize> {
+    offsets: [Offset; BLOCKS],
     len: usize,
 }
 
-impl FlushBatch {
+impl<const BLOCKS: usize> FlushBatch<BLOCKS> {
     pub(crate) const fn new() -> Self {
         Self {
-            offsets: [Offset::NOWHERE; BLOCKS_MAX],
+            offsets: [Offset::NOWHERE; BLOCKS],
             len: 0,
         }
     }
