@@ -44,7 +44,7 @@ use crate::{
 };
 
 /// The largest number of slabs from which one call allocates objects.
-const REFILL_SLABS: usize = 3;
+const REFILL_SLABS: usize = 2;
 
 /// Slabs over a buddy system.
 pub struct Heap {

@@ -107,7 +107,7 @@ impl Depot {
     }
 
     /// Returns the number of magazines that a region of so many bytes brings.
-    const fn count(bytes: usize) -> usize {
+    const fn magazines_of(bytes: usize) -> usize {
         let magazines = bytes / BYTES_PER_MAGAZINE;
         if magazines < MAGAZINES_MAX {
             magazines
@@ -118,7 +118,7 @@ impl Depot {
 
     /// Returns the bytes of memory that [`Depot::add`] needs for a region of so many bytes.
     pub(crate) const fn bytes(bytes: usize) -> usize {
-        Self::count(bytes) * size_of::<StoredMagazine>()
+        Self::magazines_of(bytes) * size_of::<StoredMagazine>()
     }
 
     /// Adds the empty magazines of a region of `bytes` bytes.
@@ -130,7 +130,7 @@ impl Depot {
     pub(crate) unsafe fn add(&mut self, bytes: usize, memory: NonNull<u8>) {
         let memory = memory.cast::<StoredMagazine>();
         let missing = MAGAZINES_MAX.saturating_sub(self.count);
-        for number in 0..Self::count(bytes).min(missing) {
+        for number in 0..Self::magazines_of(bytes).min(missing) {
             // SAFETY: `add` requires that the result is in the same allocation: the memory has room for all magazines
             // of the region, by this function's contract.
             let place = unsafe { memory.add(number) };
@@ -167,6 +167,27 @@ impl Depot {
             place -= magazine.len;
         }
         None
+    }
+
+    /// Returns the number of all magazines, full or empty.
+    #[cfg(test)]
+    pub(crate) fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Returns the slots of the first magazine of a kind.
+    #[cfg(test)]
+    pub(crate) fn first_slots(&self, kind: MagazineKind) -> &[Slot] {
+        let mut full = magazines(&self.full[kind.number()]);
+        full.next().map_or(&[], |magazine| magazine.slots(0))
+    }
+
+    /// Damages the number of blocks of the first magazine of a kind.
+    #[cfg(test)]
+    pub(crate) fn set_first_len(&mut self, kind: MagazineKind, len: usize) {
+        if let Some(magazine) = self.full[kind.number()].as_deref_mut() {
+            magazine.len = len;
+        }
     }
 
     /// Returns whether each magazine is in a list that suits its number of blocks. O(magazines).

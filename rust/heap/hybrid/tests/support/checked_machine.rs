@@ -237,12 +237,12 @@ impl Machine {
         ReportedStatistics::of(&self.engine)
     }
 
-    /// Returns the bytes in all magazines.
+    /// Returns the bytes in all magazines and in the depot.
     pub(crate) fn magazine_bytes(&self) -> usize {
         self.figures().totals.magazine_bytes as usize
     }
 
-    /// Returns the capacity of all magazines in bytes.
+    /// Returns the capacity of all magazines and the blocks in the depot, in bytes.
     pub(crate) fn reserved_bytes(&self) -> usize {
         self.engine.state.with(|state| state.reserved_bytes)
     }
@@ -269,6 +269,16 @@ impl Machine {
             self.engine.offset(block.start)
         };
         slots.map_while(block).collect()
+    }
+
+    /// Returns the blocks of `size` bytes in the depot.
+    pub(crate) fn stored(&self, size: usize) -> Vec<Offset> {
+        self.engine.state.with(|state| {
+            let blocks = state.depot.blocks(kind(size));
+            blocks
+                .filter_map(|block| self.engine.offset(block.start))
+                .collect()
+        })
     }
 
     /// Returns the capacity of a CPU's magazine of `size` bytes.
