@@ -63,7 +63,7 @@ pub type CachedBlocks = [usize; MAGAZINE_KINDS];
 ///   layout's size and, in memory, the layout's alignment. Each block lies in an added region and shares no
 ///   byte with another allocated block.
 /// - [`BackingHeap::begins_block`] returns `true` only where a block of the kind begins.
-/// - [`BackingHeap::REGION_PAGES_MAX`] is at most 2²⁰.
+/// - [`BackingHeap::REGION_PAGES_MAX`] is at most 2²⁰, and [`BackingHeap::metadata_bytes`] is a multiple of 8.
 /// - [`BackingHeap::add_region`] returns a descriptor for each page. Only shared references to descriptors
 ///   exist.
 pub unsafe trait BackingHeap: Send {
