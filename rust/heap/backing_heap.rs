@@ -64,7 +64,7 @@ pub type CachedBlocks = [usize; MAGAZINE_KINDS];
 ///   byte with another allocated block.
 /// - [`BackingHeap::kind`] returns a kind whose blocks have the layout's size and alignment.
 /// - [`BackingHeap::begins_block`] returns `true` only where a block of the kind begins.
-/// - [`BackingHeap::REGION_PAGES_MAX`] is at most 2²⁰.
+/// - [`BackingHeap::REGION_PAGES_MAX`] is at most 2²⁰, and [`BackingHeap::metadata_bytes`] is a multiple of 8.
 /// - [`BackingHeap::add_region`] returns a descriptor for each page. Only shared references to descriptors
 ///   exist.
 pub unsafe trait BackingHeap: Send {

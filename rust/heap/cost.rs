@@ -23,6 +23,8 @@ pub enum Path {
     Magazine = 6,
     /// A path of an engine that has neither slabs nor a buddy system.
     Other = 7,
+    /// The depot, which exchanged blocks with a magazine of the current CPU.
+    Depot = 8,
 }
 
 /// The cost of an operation.
@@ -87,6 +89,7 @@ impl Cost {
             5 => Path::InPlace,
             6 => Path::Magazine,
             7 => Path::Other,
+            8 => Path::Depot,
             _ => Path::None,
         }
     }
@@ -251,6 +254,7 @@ mod tests {
             Path::InPlace,
             Path::Magazine,
             Path::Other,
+            Path::Depot,
         ] {
             let none = (path, None, None, (None, None), 0);
             assert_eq!(fields(Cost::new(path)), none);

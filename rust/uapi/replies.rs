@@ -190,6 +190,7 @@ const _: () = {
     assert!(Path::InPlace as u32 == SLABLAB_PATH_IN_PLACE);
     assert!(Path::Magazine as u32 == SLABLAB_PATH_MAGAZINE);
     assert!(Path::Other as u32 == SLABLAB_PATH_OTHER);
+    assert!(Path::Depot as u32 == SLABLAB_PATH_DEPOT);
 };
 
 impl From<Cost> for slablab_cost {

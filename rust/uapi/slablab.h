@@ -156,6 +156,8 @@ enum slablab_path {
 	SLABLAB_PATH_MAGAZINE = 6,
 	/* A path of an engine that has neither slabs nor a buddy system. */
 	SLABLAB_PATH_OTHER = 7,
+	/* The depot, which exchanged blocks with a magazine of the CPU. */
+	SLABLAB_PATH_DEPOT = 8,
 };
 
 /* The cause for which a request was refused. */

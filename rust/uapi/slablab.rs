@@ -114,6 +114,7 @@ pub const SLABLAB_PATH_KERNEL: slablab_path = 4;
 pub const SLABLAB_PATH_IN_PLACE: slablab_path = 5;
 pub const SLABLAB_PATH_MAGAZINE: slablab_path = 6;
 pub const SLABLAB_PATH_OTHER: slablab_path = 7;
+pub const SLABLAB_PATH_DEPOT: slablab_path = 8;
 pub type slablab_path = ::core::ffi::c_uint;
 pub const SLABLAB_CAUSE_NONE: slablab_cause = 0;
 pub const SLABLAB_CAUSE_TOO_BIG: slablab_cause = 1;

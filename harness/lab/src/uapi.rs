@@ -174,6 +174,8 @@ header_enum! {
         Magazine = SLABLAB_PATH_MAGAZINE, "magazine";
         /// A path of an engine that has neither slabs nor a buddy system.
         Other = SLABLAB_PATH_OTHER, "other";
+        /// The depot, which exchanged blocks with a magazine of the CPU.
+        Depot = SLABLAB_PATH_DEPOT, "depot";
     }
 }
 

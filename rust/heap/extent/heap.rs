@@ -124,10 +124,13 @@ impl Heap {
         self.cost = Cost::new(Path::Other).with_work(splits, merges);
     }
 
-    pub(super) fn free_run(&mut self, run: Run) {
+    /// Frees a run that consists of `blocks` blocks of `len` granules.
+    pub(super) fn free_run(&mut self, run: Run, len: usize, blocks: usize) {
         self.runs.free(run);
-        self.allocated_blocks -= 1;
-        self.blocks.remove(run.len);
+        self.allocated_blocks -= blocks;
+        for _ in 0..blocks {
+            self.blocks.remove(len);
+        }
         self.allocated_granules -= run.len;
     }
 }
@@ -247,7 +250,7 @@ unsafe impl BackingHeap for Heap {
     fn free(&mut self, block: Offset, layout: Layout) -> Result<(), BadFree> {
         self.runs.work = Work::default();
         let run = self.find(block, Demand::of(&layout))?;
-        self.free_run(run);
+        self.free_run(run, run.len, 1);
         self.set_cost();
         Ok(())
     }
@@ -255,13 +258,33 @@ unsafe impl BackingHeap for Heap {
     #[inline]
     fn free_flushed(&mut self, blocks: &[Offset], kind: MagazineKind) -> Result<usize, BadFree> {
         self.runs.work = Work::default();
-        let Some(block) = blocks.first() else {
+        let len = granules_of_kind(kind);
+        let Some((block, rest)) = blocks.split_first() else {
             return Ok(0);
         };
-        let len = granules_of_kind(kind);
-        let run = self.find(*block, Demand { len, align: 1 })?;
-        self.free_run(run);
-        Ok(1)
+        let demand = Demand { len, align: 1 };
+        let mut run = self.find(*block, demand)?;
+        let mut freed = 1;
+        // Blocks that lie side by side become one run, which is freed once.
+        for block in rest {
+            let Ok(next) = self.find(*block, demand) else {
+                break;
+            };
+            if next.start.region() != run.start.region() {
+                break;
+            } else if next.end() == run.start.index() {
+                self.runs.tables.clear(run.start);
+                run.start = next.start;
+            } else if next.start.index() == run.end() {
+                self.runs.tables.clear(next.start);
+            } else {
+                break;
+            }
+            run.len += len;
+            freed += 1;
+        }
+        self.free_run(run, len, freed);
+        Ok(freed)
     }
 
     fn fits_in_place(layout: Layout, new: Layout) -> bool {

@@ -106,16 +106,23 @@ impl Buddy {
         }
     }
 
+    /// Returns the smallest order from `order` on that has free blocks.
+    #[inline]
+    pub(super) fn smallest_order(&self, order: u32) -> Option<u32> {
+        let orders = self
+            .orders
+            .checked_shr(order)
+            .filter(|orders| *orders != 0)?;
+        Some(order + orders.trailing_zeros())
+    }
+
     /// Allocates `pages` pages in one piece, aligned to 2^`align_order` pages, and returns the first.
     ///
     /// The descriptors say that the pages are interior ones; the caller sets that of the first. O(log n).
     #[inline]
     pub(super) fn allocate(&mut self, pages: usize, align_order: u32, end: End) -> Option<Page> {
         let order = order_of(pages).max(align_order);
-        if order > REGION_PAGES_SHIFT || self.orders >> order == 0 {
-            return None;
-        }
-        let mut found = order + (self.orders >> order).trailing_zeros();
+        let mut found = self.smallest_order(order)?;
         let mut page = self.lists[found as usize].first()?;
         self.remove(page, found);
         // Split: one half becomes free, and the other half is split further.

@@ -43,6 +43,9 @@ use crate::{
     },
 };
 
+/// The largest number of slabs from which one call allocates objects.
+const REFILL_SLABS: usize = 2;
+
 /// Slabs over a buddy system.
 pub struct Heap {
     pub(super) buddy: Buddy,
@@ -101,8 +104,12 @@ impl Heap {
         }
         let order = (path == Path::Growth).then(|| order_of(class.pages()));
         self.set_cost(path, Some(class), order);
-        // If at most an eighth of the pool is free, the additional objects come from partial slabs only.
-        while allocated < objects.len() {
+        // If at most an eighth of the pool is free, the additional objects come from partial slabs only. The number of
+        // slabs bounds the time of a refill.
+        for _ in 1..REFILL_SLABS {
+            if allocated == objects.len() {
+                break;
+            }
             let is_scarce = self.buddy.free_pages <= self.pages / 8;
             let slabs = &mut self.classes[class.index()];
             if is_scarce && !slabs.has_partial() {
@@ -114,6 +121,36 @@ impl Heap {
             }
         }
         Ok(allocated)
+    }
+
+    /// Allocates a block of whole pages for the caller, and up to `blocks.len() - 1` more from the same free block;
+    /// returns how many. If at most an eighth of the pool is free, there are no additional blocks.
+    fn allocate_page_blocks(
+        &mut self,
+        layout: &Layout,
+        blocks: &mut [Offset],
+    ) -> Result<usize, Refusal> {
+        let pages = page_count(layout);
+        let is_scarce = self.buddy.free_pages <= self.pages / 8;
+        let found = self.buddy.smallest_order(order_of(pages)).unwrap_or(0);
+        // A power of two of pages leaves a free block whole.
+        let order = (pages * blocks.len()).ilog2().min(found);
+        let count = if is_scarce { 1 } else { (1 << order) / pages };
+        if count <= 1 || layout.align() > PAGE_BYTES {
+            let page = self.allocate_pages(layout)?;
+            blocks.first_mut().map(|block| *block = page.offset(0));
+            return Ok(1);
+        }
+        let Some(first) = self.buddy.allocate(pages * count, 0, End::Front) else {
+            return Err(Refusal::Exhausted);
+        };
+        for (number, block) in blocks.iter_mut().take(count).enumerate() {
+            let page = first.after(number * pages);
+            self.set_large(page, pages);
+            *block = page.offset(0);
+        }
+        self.set_cost(Path::Buddy, None, Some(order_of(pages)));
+        Ok(count)
     }
 
     /// Allocates whole pages.
@@ -175,14 +212,36 @@ impl Heap {
         self.classes[class.index()].free(&mut self.buddy, objects)
     }
 
-    /// Frees a block of `pages` pages.
-    pub(super) fn free_pages(&mut self, block: Offset, pages: usize) -> Result<(), BadFree> {
-        let page = self.find_pages(block, pages)?;
+    /// Frees the first of `blocks` of `pages` pages each, and those after it as long as each lies beside the ones
+    /// before it; returns how many.
+    pub(super) fn free_pages(&mut self, blocks: &[Offset], pages: usize) -> Result<usize, BadFree> {
+        let (block, rest) = blocks.split_first().ok_or(BadFree::Foreign)?;
+        let mut first = self.find_pages(*block, pages)?;
+        self.unset_large(first, pages);
+        let mut freed = 1;
+        for block in rest {
+            let Ok(page) = self.find_pages(*block, pages) else {
+                break;
+            };
+            if page.region() != first.region() {
+                break;
+            } else if page.after(pages) == first {
+                first = page;
+            } else if page != first.after(freed * pages) {
+                break;
+            }
+            self.unset_large(page, pages);
+            freed += 1;
+        }
+        self.buddy.free(first, freed * pages);
+        Ok(freed)
+    }
+
+    /// Marks the first page of an allocated block as an interior page.
+    fn unset_large(&mut self, page: Page, pages: usize) {
         self.buddy.metadata.set_kind(page, PageKind::Interior);
-        self.buddy.free(page, pages);
         self.large_pages -= pages;
         self.large_blocks[order_of(pages) as usize] -= 1;
-        Ok(())
     }
 
     /// Counts freed blocks. When nothing is allocated and more than one class caches an empty slab, all cached slabs
@@ -325,20 +384,14 @@ unsafe impl BackingHeap for Heap {
         }
     }
 
-    /// Allocates the caller's block and up to `blocks.len() - 1` objects more to refill a magazine; returns
+    /// Allocates the caller's block and up to `blocks.len() - 1` blocks more to refill a magazine; returns
     /// how many blocks. O(1) for objects of slabs that exist, else O(log n).
     #[inline]
     fn allocate(&mut self, layout: Layout, blocks: &mut [Offset]) -> Result<usize, Refusal> {
         self.begin_cost();
         let allocated = match Class::of(&layout) {
             Some(class) => self.allocate_objects(class, blocks)?,
-            None => {
-                let page = self.allocate_pages(&layout)?;
-                blocks.first_mut().map_or(0, |block| {
-                    *block = page.offset(0);
-                    1
-                })
-            }
+            None => self.allocate_page_blocks(&layout, blocks)?,
         };
         self.allocated_blocks += allocated;
         Ok(allocated)
@@ -365,7 +418,7 @@ unsafe impl BackingHeap for Heap {
                 Err(BadFree::WrongSize) => self.free_larger(class, block)?,
                 freed => freed.map(|_| Some(class))?,
             },
-            None => self.free_pages(block, pages).map(|()| None)?,
+            None => self.free_pages(&[block], pages).map(|_| None)?,
         };
         self.count_freed(1);
         match class {
@@ -375,18 +428,15 @@ unsafe impl BackingHeap for Heap {
         Ok(())
     }
 
-    /// Frees the first of `blocks`, and the objects after it in the same slab; returns how many blocks. O(1) for
-    /// objects whose slab stays, else O(log n).
+    /// Frees the first of `blocks`, and the objects after it in the same slab or the blocks of pages beside it; returns
+    /// how many blocks. O(1) for objects whose slab stays, else O(log n).
     #[inline]
     fn free_flushed(&mut self, blocks: &[Offset], kind: MagazineKind) -> Result<usize, BadFree> {
         self.buddy.work = Work::default();
         let freed = match (self::blocks(kind), blocks) {
             (_, []) => 0,
             (Blocks::Objects(class), _) => self.free_objects(class, blocks)?,
-            (Blocks::Pages(pages), [block, ..]) => {
-                self.free_pages(*block, pages)?;
-                1
-            }
+            (Blocks::Pages(pages), _) => self.free_pages(blocks, pages)?,
         };
         self.count_freed(freed);
         Ok(freed)

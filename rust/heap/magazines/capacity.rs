@@ -22,7 +22,8 @@ use crate::{
 /// The first capacity of a magazine.
 pub(crate) const FIRST_CAPACITY: usize = 4;
 
-/// The magazines of all CPUs together hold at most 1/`BUDGET_SHARE` of the pool: the *budget* of magazines.
+/// The magazines of all CPUs and the depot together hold at most 1/`BUDGET_SHARE` of the pool: the *budget* of
+/// magazines.
 const BUDGET_SHARE: usize = 16;
 
 impl<H: BackingHeap> State<H> {
@@ -44,11 +45,12 @@ impl<H: BackingHeap> State<H> {
         let capacity = cache.capacity(kind);
         let next = (2 * capacity).max(FIRST_CAPACITY).min(cache.limit(kind));
         let wanted = next.saturating_sub(capacity);
-        let most = self.regions.bytes() / BUDGET_SHARE;
-        let left = most.saturating_sub(self.capacity_bytes);
-        let granted = wanted.min(left / H::block_bytes(kind));
+        if wanted == 0 {
+            return 0;
+        }
+        let granted = wanted.min(self.budget_left() / H::block_bytes(kind));
         if granted > 0 {
-            self.capacity_bytes += granted * H::block_bytes(kind);
+            self.reserved_bytes += granted * H::block_bytes(kind);
             cache.set_capacity(kind, H::block_bytes(kind), capacity + granted);
         }
         if granted < wanted {
@@ -57,11 +59,21 @@ impl<H: BackingHeap> State<H> {
         granted
     }
 
-    /// Returns the capacity of a magazine to the budget.
-    pub(crate) fn return_capacity(&mut self, capacity: usize, kind: MagazineKind) {
-        self.capacity_bytes = self
-            .capacity_bytes
-            .saturating_sub(capacity * H::block_bytes(kind));
-        self.transfers += u64::from(capacity > 0);
+    /// Sets the budget after a region was added.
+    pub(crate) fn set_budget(&mut self) {
+        self.budget_bytes = self.regions.bytes() / BUDGET_SHARE;
+    }
+
+    /// Returns the bytes of the budget that neither capacities nor the blocks in the depot use.
+    pub(crate) fn budget_left(&self) -> usize {
+        self.budget_bytes.saturating_sub(self.reserved_bytes)
+    }
+
+    /// Returns the capacity of a magazine, or blocks of the depot, to the budget.
+    pub(crate) fn return_to_budget(&mut self, blocks: usize, kind: MagazineKind) {
+        self.reserved_bytes = self
+            .reserved_bytes
+            .saturating_sub(blocks * H::block_bytes(kind));
+        self.transfers += u64::from(blocks > 0);
     }
 }

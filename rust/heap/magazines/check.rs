@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The check of the magazines, which follows the check of the heap.
+//! The check of the magazines and of the depot, which follows the check of the heap.
 //!
 //! Magazines change without the lock. The walk therefore reads two epochs before the first magazine and after
 //! the last one: the sum of the CPUs' epochs, and the epoch of the state. Each change of a magazine or of the
@@ -21,6 +21,7 @@ use crate::{
     },
     lock::Lock,
     magazines::{
+        depot,
         engine::MagazineEngine,
         magazine::{BLOCKS_MAX, CpuCache},
         state::State,
@@ -34,6 +35,9 @@ use crate::{
 
 /// The part of a [`Walk`] that checks the magazines, after all parts of the heap's check.
 pub(crate) const MAGAZINES: usize = usize::MAX;
+
+/// The largest number of blocks of a kind in the depot.
+const DEPOT_PLACES: usize = depot::MAGAZINES_MAX * depot::STORED_MAX;
 
 /// Returns a broken rule, with the kind of the magazine and the offset of the block.
 fn broken(rule: Rule, kind: Option<MagazineKind>, offset: Option<Offset>) -> Broken {
@@ -119,7 +123,7 @@ where
         }
     }
 
-    /// Checks the next slots of magazines, and the counters after the last slot.
+    /// Checks the next slots of the CPUs' magazines, then the next blocks of the depot, and at last the counters.
     fn check_slots(&self, walk: &mut Walk) -> Result<Progress, Broken> {
         let slots = self.per_cpu.cpus() * KINDS * BLOCKS_MAX;
         let mut compared = 0;
@@ -150,8 +154,49 @@ where
             walk.place += 1;
             walk.walked += 1;
         }
+        while walk.place < slots + KINDS * DEPOT_PLACES {
+            if compared >= STEP {
+                return Ok(Progress::More);
+            }
+            let (number, place) = {
+                let place = walk.place - slots;
+                (place / DEPOT_PLACES, place % DEPOT_PLACES)
+            };
+            let stored = MagazineKind::new(number).and_then(|kind| {
+                let block = self.state.with(|state| state.depot.block(kind, place))?;
+                Some((kind, block))
+            });
+            let Some((kind, block)) = stored else {
+                // The depot has no more blocks of the kind.
+                walk.place = slots + (number + 1) * DEPOT_PLACES;
+                compared += 1;
+                continue;
+            };
+            compared += self.check_block(walk, kind, block)?;
+            compared += self.check_stored(kind, block, place)?;
+            walk.place += 1;
+            walk.walked += 1;
+        }
         self.state.with(|state| self.check_counters(walk, state))?;
         Ok(Progress::Sound)
+    }
+
+    /// Checks that a block of the depot is not also in an earlier place of the depot, and returns the number of
+    /// comparisons.
+    fn check_stored(
+        &self,
+        kind: MagazineKind,
+        block: Block,
+        place: usize,
+    ) -> Result<usize, Broken> {
+        self.state.with(|state| {
+            let mut earlier = state.depot.blocks(kind).take(place);
+            if earlier.any(|other| other == block) {
+                let offset = self.index.offset(block.start);
+                return Err(broken(Rule::Magazines, Some(kind), offset));
+            }
+            Ok(place)
+        })
     }
 
     /// Checks a block, and returns the number of comparisons.
@@ -165,7 +210,8 @@ where
             return Err(broken(Rule::Magazines, Some(kind), offset));
         }
         let mut compared = 1;
-        // The block must not be in an earlier slot, of this magazine or of the same magazine of another CPU.
+        // The block must not be in an earlier slot, of this magazine or of the same magazine of another CPU. The
+        // places of the depot follow all slots.
         for (cpu, cache) in self.per_cpu.iter() {
             let first = (cpu * KINDS + kind.number()) * BLOCKS_MAX;
             for slot in 0..cache.len(kind).min(BLOCKS_MAX) {
@@ -182,6 +228,11 @@ where
     fn check_counters(&self, walk: &mut Walk, state: &State<H>) -> Result<(), Broken> {
         // The sums wrap, because the counters of other CPUs may be read at different moments or be damaged.
         let (mut held, mut reserved) = (0_usize, 0_usize);
+        for kind in MagazineKind::all() {
+            let stored = state.depot.len(kind);
+            held = held.wrapping_add(stored);
+            reserved = reserved.wrapping_add(stored.wrapping_mul(H::block_bytes(kind)));
+        }
         for (cache, kind) in self
             .per_cpu
             .iter()
@@ -192,7 +243,7 @@ where
             reserved = reserved.wrapping_add(bytes);
         }
         walk.walked += 1;
-        if reserved != state.capacity_bytes {
+        if !state.depot.is_sound() || reserved != state.reserved_bytes {
             return Err(broken(Rule::Magazines, None, None));
         }
         let counts = self.counts(state);

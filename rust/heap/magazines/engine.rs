@@ -16,10 +16,8 @@ use core::{
 };
 
 use super::{
-    magazine::{
-        CpuCache,
-        TRANSFER_MAX, //
-    },
+    depot::Depot,
+    magazine::{CpuCache, Slot},
     state::{
         FlushBatch,
         State, //
@@ -56,6 +54,7 @@ use crate::{
     region::RegionError,
     region_index::RegionIndex,
     size_class::{
+        MAGAZINE_KINDS,
         MagazineKind, //
     },
 };
@@ -71,10 +70,37 @@ pub struct MagazineEngine<H: BackingHeap, L, P> {
     failing_growth: Nth,
 }
 
-/// Returns the cost of an allocation or a free that a magazine served.
+/// The largest number of blocks that a refill takes from the heap, one of them for the caller.
+const REFILL_MAX: usize = 16;
+
+/// The largest number of blocks that a flush offers to the heap.
+const FLUSH_MAX: usize = 8;
+
+/// The largest number of steps of a flush: see [`State::free_flushed`]. A step frees the objects of one slab, or blocks
+/// of pages that lie side by side, and may coalesce them.
+const FLUSH_STEPS: usize = 2;
+
+/// The costs of operations that a magazine served, by kind. A table, because it takes three instructions less than
+/// [`cost`].
+static MAGAZINE_COSTS: [Cost; MAGAZINE_KINDS] = {
+    let mut costs = [Cost::new(Path::None); MAGAZINE_KINDS];
+    let mut number = 0;
+    while let Some(kind) = MagazineKind::new(number) {
+        costs[number] = cost(Path::Magazine, kind);
+        number += 1;
+    }
+    costs
+};
+
+/// Returns the cost of an operation that a magazine served, without the lock or under it.
 #[inline(always)]
 fn magazine_cost(kind: MagazineKind) -> Cost {
-    Cost::new(Path::Magazine).with_class(kind.class_number())
+    MAGAZINE_COSTS[kind.number()]
+}
+
+/// Returns the cost of an operation that served a block of a kind without the heap.
+const fn cost(path: Path, kind: MagazineKind) -> Cost {
+    Cost::new(path).with_class(kind.class_number())
 }
 
 impl<H, L, P> MagazineEngine<H, L, P>
@@ -135,7 +161,8 @@ where
         })
     }
 
-    /// Allocates a block, and refills the empty magazine by half of its capacity.
+    /// Allocates a block, and refills the empty magazine: from the depot, or else by up to half of its capacity from
+    /// the heap.
     fn refill(
         &self,
         state: &mut State<H>,
@@ -145,19 +172,24 @@ where
     ) -> Result<Offset, Refusal> {
         // The task may run on another CPU by now, or another task may have freed a block here.
         if let Some(block) = cache.pop(kind, layout.size()) {
-            *state.heap.cost() = magazine_cost(kind);
+            *state.heap.cost() = cost(Path::Magazine, kind);
             // This cannot fail, because the block is in a region. `Busy` stands in for a panic.
             return self.index.offset(block.start).ok_or(Refusal::Busy);
         }
-        // A magazine of whole pages is not refilled, but the next free needs the capacity. While any caller is
-        // reclaiming, no magazine is refilled.
+        if let Some(block) = state.load(cache, kind) {
+            state.count_allocation(layout);
+            *state.heap.cost() = cost(Path::Depot, kind);
+            // As above.
+            return self.index.offset(block.start).ok_or(Refusal::Busy);
+        }
         state.grow_magazine(cache, kind);
-        let prefetched = match kind.pages() {
-            None if !state.is_reclaiming() => cache.capacity(kind) / 2,
-            _ => 0,
+        // While any caller is reclaiming, no magazine is refilled.
+        let prefetched = match state.is_reclaiming() {
+            true => 0,
+            false => cache.capacity(kind) / 2,
         };
-        let mut blocks = [Offset::NOWHERE; TRANSFER_MAX];
-        let wanted = (1 + prefetched).min(TRANSFER_MAX);
+        let mut blocks = [Offset::NOWHERE; REFILL_MAX];
+        let wanted = (1 + prefetched).min(REFILL_MAX);
         let allocated = state.allocate(layout, &mut blocks[..wanted])?;
         let rest = blocks[1..allocated].iter();
         let rest = rest.filter_map(|offset| self.index.address(*offset));
@@ -212,9 +244,9 @@ where
         self.state.with(|state| {
             if let Some(kind) = kind
                 // SAFETY: The contract of `push_locked` is that of this function.
-                && unsafe { self.push_locked(state, kind, block, layout) }
+                && let Some(path) = unsafe { self.push_locked(state, kind, block, layout) }
             {
-                *cost = magazine_cost(kind);
+                *cost = self::cost(path, kind);
                 return Ok(());
             }
             // No magazine takes the block: no kind of magazine serves its size and alignment, this CPU has no cache, the
@@ -226,7 +258,8 @@ where
         })
     }
 
-    /// Frees a block of a kind into the CPU's magazine after making room there. Returns whether it did.
+    /// Frees a block of a kind into the CPU's magazine after making room there. Returns [`Path::Depot`] if the depot
+    /// made the room, else [`Path::Magazine`], or `None` if there is no room.
     ///
     /// # Safety
     ///
@@ -237,38 +270,53 @@ where
         kind: MagazineKind,
         block: Block,
         layout: Layout,
-    ) -> bool {
+    ) -> Option<Path> {
         let push = |cache: &Exclusive<'_, CpuCache>| {
+            let path = self.make_room(state, cache, kind)?;
             // SAFETY: The contract of `Exclusive::push` is that of this function.
-            self.make_room(state, cache, kind) && unsafe { cache.push(kind, block, layout.size()) }
+            unsafe { cache.push(kind, block, layout.size()) }.then_some(path)
         };
-        self.per_cpu.with_local(push).unwrap_or(false)
+        self.per_cpu.with_local(push)?
     }
 
-    /// Makes room in a full magazine, and returns whether there is some: raises the capacity, or flushes half
-    /// of the blocks to the heap.
-    ///
-    /// It does not flush magazines of whole pages: if one is full, each further free goes to the heap, so that no free
-    /// coalesces more than one block.
+    /// Makes room in a full magazine: raises the capacity, moves most of the blocks to the depot, or moves some to the
+    /// heap. Returns as [`MagazineEngine::push_locked`].
     fn make_room(
         &self,
         state: &mut State<H>,
         cache: &Exclusive<'_, CpuCache>,
         kind: MagazineKind,
-    ) -> bool {
+    ) -> Option<Path> {
         let capacity = cache.capacity(kind);
         // The task may run on another CPU by now, whose magazine is not full.
         if cache.len(kind) < capacity || state.grow_magazine(cache, kind) > 0 {
-            return true;
+            return Some(Path::Magazine);
         }
-        if kind.pages().is_some() {
-            return false;
+        if state.store(cache, kind) {
+            return Some(Path::Depot);
         }
-        let mut blocks = FlushBatch::new();
-        let half = (capacity / 2).min(TRANSFER_MAX - 1);
-        cache.flush(kind, half, |block| blocks.push(&self.index, block));
-        state.free_flushed(kind, blocks.offsets());
-        !blocks.offsets().is_empty()
+        let mut blocks = FlushBatch::<FLUSH_MAX>::new();
+        let newest = cache.newest(kind, capacity.div_ceil(2)).iter().rev();
+        let newest = newest.filter_map(Slot::get).take(FLUSH_MAX);
+        let steps = match kind.pages() {
+            None => FLUSH_STEPS,
+            // A step may coalesce pages many times, so one is enough.
+            Some(_) => 1,
+        };
+        let mut last = None;
+        for block in newest {
+            let distance =
+                last.map(|last: Block| last.start.addr().get().abs_diff(block.start.addr().get()));
+            if steps == 1 && distance.is_some_and(|bytes| bytes != H::block_bytes(kind)) {
+                // The heap would not free the block in the same step.
+                break;
+            }
+            blocks.push(&self.index, block);
+            last = Some(block);
+        }
+        let flushed = state.free_flushed(kind, blocks.offsets(), steps);
+        cache.remove_newest(kind, flushed);
+        (flushed > 0).then_some(Path::Magazine)
     }
 
     /// Returns whether a block of this kind begins at a byte that was found in a region: as
@@ -443,7 +491,7 @@ where
     P: PerCpu<CpuCache>,
 {
     fn table_bytes(&self, bytes: usize) -> usize {
-        H::metadata_bytes(bytes / PAGE_BYTES)
+        H::metadata_bytes(bytes / PAGE_BYTES) + Depot::bytes(bytes)
     }
 
     unsafe fn add_region(
@@ -462,12 +510,20 @@ where
         }
         self.state.with(|state| {
             let region = state.regions.add(address, bytes)?;
+            state.set_budget();
             let number = usize::from(region);
             // SAFETY: `BackingHeap::add_region` requires a new number, the address and number of the region's
             // pages, and `metadata_bytes(pages)` zeroed and aligned bytes that nobody else uses:
             // `Regions::add` returned a new number below `REGIONS_MAX`, the bounds were checked above, and `table`
             // has `table_bytes(bytes)` such bytes, by this function's contract.
             let descs = unsafe { state.heap.add_region(number, address, pages, table) };
+            // SAFETY: `add` requires that the result is in the same allocation: the table has `table_bytes(bytes)`
+            // bytes, of which the heap takes the first `metadata_bytes(pages)`.
+            let stored = unsafe { table.add(H::metadata_bytes(pages)) };
+            // SAFETY: `Depot::add` requires `Depot::bytes(bytes)` bytes that are aligned to 8 and that nobody else
+            // accesses: these are the rest of the table, and `metadata_bytes` is a multiple of 8, by the contract of
+            // `BackingHeap`.
+            unsafe { state.depot.add(bytes, stored) };
             // SAFETY: `RegionIndex::add` requires memory for as long as the index lives, shared descriptors for
             // each page, at most 2²⁰ pages, and a new number: the memory lives as long as the engine, by this
             // function's contract; `BackingHeap::add_region` promises the descriptors, and `REGION_PAGES_MAX` is at

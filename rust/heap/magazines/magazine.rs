@@ -3,13 +3,13 @@
 //! Magazines and per-CPU caches: stacks of free blocks in front of the heap and its lock.
 //!
 //! A CPU has a magazine for each size class and for each small number of pages. To allocate is to pop a
-//! block, to free is to push one. An empty magazine is refilled by half of its capacity and a full one is
-//! flushed by half, so the engine's lock is taken once in many operations. Only
-//! frees fill a magazine of whole pages; when it is full, frees go to the heap.
+//! block, to free is to push one. A full magazine gives half of its blocks to the depot, and an empty one is refilled
+//! from there, so the engine's lock is taken once in many operations. If the depot has no room or no blocks, a few
+//! blocks move to or from the heap.
 //!
 //! A free into a magazine does not detect a double free, because the page descriptor does not say whether an object is
-//! free. Two callers may then get the block. A flush detects the double free if the object is free in its slab at that
-//! time; a check detects it, too.
+//! free. Two callers may then get the block. A flush to the heap detects the double free if the object is free in its
+//! slab at that time; a check detects it, too.
 //!
 //! ```text
 //!  slots   │ ● ● · · ────────── │ ────────────────── │ … │ ● · │     ●  a free block
@@ -19,11 +19,14 @@
 //!           8 B                   16 B                  …  64 KiB
 //! ```
 //!
-//! Magazines are Bonwick and Adams's (Magazines and Vmem, 2001). Theirs are exchanged whole with a depot;
-//! these are refilled from the bitmaps of slabs and flushed to them, where bad frees are found.
+//! Magazines are Bonwick and Adams's (Magazines and Vmem, 2001). Bad frees that a magazine accepted are found when the
+//! blocks reach the heap.
 
 use core::{
-    ptr::NonNull,
+    ptr::{
+        self,
+        NonNull, //
+    },
     sync::atomic::Ordering::Relaxed, //
 };
 
@@ -53,18 +56,11 @@ use crate::{
 /// lock, so a full magazine serves the allocations of one hold and then has 8 blocks left.
 pub(crate) const BLOCKS_MAX: usize = 72;
 
-/// The largest number of objects that a refill takes from the heap, one of them for the caller.
-///
-/// A refill takes one block more from the heap than a flush returns: the caller's. When the caller has freed it, the
-/// magazine has one block more than before the pair. A repeated pattern of allocations and frees that fits into a
-/// magazine therefore soon needs no lock.
-pub(crate) const TRANSFER_MAX: usize = 32;
-
 /// A CPU's free blocks of one size, last in first out. The fields are indexes of the cache's slots.
 ///
 /// ```text
 /// no capacity ── found empty or full: capacity 4, 8, … up to the limit, while the budget allows
-///      ▲                                       │ full, and cannot grow: half of the blocks is flushed
+///      ▲                                       │ full, and cannot grow: up to half of the blocks leave
 ///      └── reclaim, redistribution: all blocks are flushed, and the capacity is returned
 /// ```
 ///
@@ -88,6 +84,8 @@ pub(crate) struct Magazine {
 pub struct Slot(pub(crate) AtomicPtr<u8>);
 
 impl Slot {
+    pub(crate) const EMPTY: Self = Self(AtomicPtr::new(ptr::null_mut()));
+
     #[inline(always)]
     pub(crate) fn get(&self) -> Option<Block> {
         let start = NonNull::new(self.0.load(Relaxed))?;
@@ -97,6 +95,15 @@ impl Slot {
     #[inline(always)]
     pub(crate) fn set(&self, block: Block) {
         self.0.store(block.start.as_ptr(), Relaxed);
+    }
+
+    /// Copies slots, as many as both slices have, and returns how many.
+    #[inline(always)]
+    pub(crate) fn copy(from: &[Self], to: &[Self]) -> usize {
+        for (from, to) in from.iter().zip(to) {
+            to.0.store(from.0.load(Relaxed), Relaxed);
+        }
+        from.len().min(to.len())
     }
 }
 
@@ -265,17 +272,32 @@ impl Exclusive<'_, CpuCache> {
         self.set_len(kind, len + pushed.count());
     }
 
-    /// Removes the `count` blocks that were freed first, or all if there are fewer, and passes each to `take`.
-    pub(crate) fn flush(&self, kind: MagazineKind, count: usize, take: impl FnMut(Block)) {
+    /// Pushes the blocks of `slots`, as far as there is room, so that the last one is allocated first.
+    ///
+    /// # Safety
+    ///
+    /// Each slot contains a block of this kind that the heap counts as allocated and nobody uses.
+    pub(crate) unsafe fn load(&self, kind: MagazineKind, slots: &[Slot]) {
         add(&self.transfers, 1);
+        let len = self.len(kind);
+        let free = self.slots(kind).get(len..self.capacity(kind));
+        // INVARIANT: Each of the copied blocks is in a slot below the capacity.
+        self.set_len(kind, len + Slot::copy(slots, free.unwrap_or_default()));
+    }
+
+    /// Returns the slots of the `count` blocks that were freed last, or of all if there are fewer, the oldest of them
+    /// first.
+    pub(crate) fn newest(&self, kind: MagazineKind, count: usize) -> &[Slot] {
         let slots = self.slots(kind);
-        let len = self.len(kind).min(slots.len());
-        let taken = count.min(len);
-        slots[..taken].iter().filter_map(Slot::get).for_each(take);
-        for (from, to) in slots[taken..len].iter().zip(slots) {
-            to.0.store(from.0.load(Relaxed), Relaxed);
-        }
-        // INVARIANT: The blocks that stay were moved to the first slots.
-        self.set_len(kind, len - taken);
+        let slots = slots.get(..self.len(kind)).unwrap_or_default();
+        let (_, newest) = slots.split_at(slots.len().saturating_sub(count));
+        newest
+    }
+
+    /// Removes the `count` blocks that were freed last, which the caller has moved elsewhere.
+    pub(crate) fn remove_newest(&self, kind: MagazineKind, count: usize) {
+        add(&self.transfers, 1);
+        // INVARIANT: The blocks that stay are in the first slots.
+        self.set_len(kind, self.len(kind).saturating_sub(count));
     }
 }

@@ -10,8 +10,9 @@
 //!
 //! The other files are refinements and inspection:
 //!
+//! - `depot`: full magazines, which all CPUs share;
 //! - `cache_layout`, `capacity`, `redistribution`: the sizes of magazines;
-//! - `reclaim`: the blocks in the magazines of all CPUs return to the heap;
+//! - `reclaim`: the blocks in the magazines of all CPUs and in the depot return to the heap;
 //! - `check`, `stats`: the check of the magazines, and the statistics of an engine.
 //!
 //! Figures in the documentation of the refinements are utilisations of the engine `hybrid`, the means of the eleven
@@ -26,6 +27,7 @@ mod cache_layout;
 mod capacity;
 #[forbid(unsafe_code)]
 pub(crate) mod check;
+pub(crate) mod depot;
 mod engine;
 pub(crate) mod magazine;
 #[forbid(unsafe_code)]

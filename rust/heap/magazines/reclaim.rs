@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Reclaim: the blocks in the magazines of all CPUs return to the heap, under memory pressure or on request.
+//! Reclaim: the blocks in the magazines of all CPUs and in the depot return to the heap, under memory pressure or on
+//! request.
 //!
 //! With reclaim, a request can use the free memory of all CPUs. Without reclaim, the utilisation on one CPU
 //! is 88.8 % and 86.1 %.
@@ -10,13 +11,14 @@
 //! A request is refused as exhausted or fragmented only if the pool really lacks the memory, independent of
 //! the operations of other tasks and of preemption:
 //!
-//! 1. The caller increments [`State::reclaimers`]. While `reclaimers` is not 0, no magazine grows and no
-//!    block is prefetched, so a magazine without capacity stays empty.
+//! 1. The caller increments [`State::reclaimers`]. While `reclaimers` is not 0, no magazine grows, no
+//!    block is prefetched, and the depot takes no blocks, so a magazine without capacity and an empty depot stay empty.
 //! 2. The caller takes the blocks and the capacity from every magazine of every CPU. The caller takes the
 //!    lock once for each magazine, and so moves at most [`BLOCKS_MAX`](crate::magazines::magazine::BLOCKS_MAX)
 //!    blocks at a time. [`PerCpu::with_remote`] interrupts another CPU to use its cache, and never waits for
 //!    its scheduler.
-//! 3. The caller takes the lock and tries once more. Now all magazines are empty. Because blocks move only
+//! 3. The caller takes the blocks from the depot, also one magazine at a time.
+//! 4. The caller takes the lock and tries once more. Now all magazines are empty. Because blocks move only
 //!    under the lock, each block is in the heap or live, and the heap alone determines the result.
 //!
 //! While any CPU goes online or offline, the magazines of offline CPUs cannot be reached. A CPU whose cache
@@ -35,10 +37,9 @@ use crate::{
     engine::Shrink,
     lock::Lock,
     magazines::{
+        depot,
         engine::MagazineEngine,
-        magazine::{
-            CpuCache, //
-        },
+        magazine::{BLOCKS_MAX, CpuCache, Slot},
         state::{
             FlushBatch,
             State, //
@@ -96,7 +97,9 @@ impl Exclusive<'_, CpuCache> {
     ) -> Option<(MagazineKind, usize)> {
         let mut kinds = (from..MAGAZINE_KINDS).filter_map(MagazineKind::new);
         let kind = kinds.find(|kind| self.capacity(*kind) > 0)?;
-        self.flush(kind, usize::MAX, take);
+        let blocks = self.newest(kind, usize::MAX).iter().rev();
+        blocks.filter_map(Slot::get).for_each(take);
+        self.remove_newest(kind, usize::MAX);
         let capacity = self.capacity(kind);
         self.set_capacity(kind, H::block_bytes(kind), 0);
         self.grow_failures.store(0, Relaxed);
@@ -111,7 +114,7 @@ where
     P: PerCpu<CpuCache>,
 {
     /// Allocates a block after the heap refused the request with `refusal`. Flushes the magazines, first
-    /// those of the current CPU, and then uses the fallbacks of the heap. The caller counts a refusal.
+    /// those of the current CPU and of the depot, and then uses the fallbacks of the heap. The caller counts a refusal.
     #[cold]
     pub(crate) fn allocate_under_pressure(
         &self,
@@ -128,7 +131,9 @@ where
             });
             return fallback.ok_or(refusal);
         }
-        if self.flush_cpu(CpuChoice::Current).blocks > 0 {
+        let mut flushed = self.flush_cpu(CpuChoice::Current);
+        flushed.add(self.flush_depot());
+        if flushed.blocks > 0 {
             let allocated = self.state.with(|state| {
                 let allocated = state.allocate_one(layout);
                 *cost = *state.heap.cost();
@@ -155,8 +160,8 @@ where
         })
     }
 
-    /// Moves all blocks of all CPUs' magazines to the heap. If a CPU cannot be reached, tries again for up to
-    /// [`ATTEMPTS`] pauses.
+    /// Moves all blocks of all CPUs' magazines and of the depot to the heap. If a CPU cannot be reached, tries again for
+    /// up to [`ATTEMPTS`] pauses.
     fn flush_all(&self) -> Flushed {
         let mut all = self.flush_all_once();
         for _ in 0..ATTEMPTS {
@@ -166,7 +171,43 @@ where
             all.incomplete = false;
             all.add(self.flush_all_once());
         }
+        all.add(self.flush_depot());
         all
+    }
+
+    /// Moves all blocks of the depot to the heap, one magazine at a time. Other CPUs may add blocks meanwhile unless
+    /// `reclaimers` is not 0.
+    fn flush_depot(&self) -> Flushed {
+        let mut flushed = Flushed::default();
+        for kind in MagazineKind::all() {
+            // The bound ends the loop if other CPUs add blocks.
+            for _ in 0..depot::MAGAZINES_MAX {
+                let unload = |state: &mut State<H>| {
+                    let mut blocks = FlushBatch::<BLOCKS_MAX>::new();
+                    state.unload(kind, usize::MAX, |block| blocks.push(&self.index, block));
+                    self.free_batch(state, kind, &blocks, &mut flushed)
+                };
+                if self.state.with(unload) == 0 {
+                    break;
+                }
+            }
+        }
+        flushed
+    }
+
+    /// Frees blocks to the heap, adds them to `flushed`, and returns their number.
+    fn free_batch(
+        &self,
+        state: &mut State<H>,
+        kind: MagazineKind,
+        blocks: &FlushBatch<BLOCKS_MAX>,
+        flushed: &mut Flushed,
+    ) -> usize {
+        let free_bytes = state.heap.free_bytes();
+        let count = state.free_flushed(kind, blocks.offsets(), usize::MAX);
+        flushed.blocks += count;
+        flushed.free_bytes += state.heap.free_bytes().saturating_sub(free_bytes);
+        count
     }
 
     /// Moves the blocks of the magazines of all CPUs that can be reached now to the heap.
@@ -204,7 +245,7 @@ where
         from: usize,
         flushed: &mut Flushed,
     ) -> Option<MagazineKind> {
-        let mut blocks = FlushBatch::new();
+        let mut blocks = FlushBatch::<BLOCKS_MAX>::new();
         let empty = |cache: &Exclusive<'_, CpuCache>| {
             cache.empty_next_magazine::<H>(from, |block| blocks.push(&self.index, block))
         };
@@ -217,17 +258,14 @@ where
             }
         };
         let (kind, capacity) = emptied?;
-        let free_bytes = state.heap.free_bytes();
-        state.return_capacity(capacity, kind);
-        state.free_flushed(kind, blocks.offsets());
-        flushed.blocks += blocks.offsets().len();
-        flushed.free_bytes += state.heap.free_bytes().saturating_sub(free_bytes);
+        state.return_to_budget(capacity, kind);
+        self.free_batch(state, kind, &blocks, flushed);
         Some(kind)
     }
 
     /// Calls `resize` again after it could not resize a block in place to the layout `new`. If the pool has enough
-    /// free memory for a copy, returns `None`. Otherwise flushes the current CPU's magazines and frees the empty slabs
-    /// before the call.
+    /// free memory for a copy, returns `None`. Otherwise flushes the current CPU's magazines and the depot, and frees
+    /// the empty slabs, before the call.
     #[cold]
     pub(crate) fn resize_under_pressure(
         &self,
@@ -238,6 +276,7 @@ where
             return None;
         }
         self.flush_cpu(CpuChoice::Current);
+        self.flush_depot();
         self.state.with(|state| {
             state.heap.shrink();
             resize(state)
@@ -251,7 +290,7 @@ where
     L: Lock<State<H>> + Sync,
     P: PerCpu<CpuCache>,
 {
-    /// Flushes all magazines, and returns the empty slabs to the buddy system.
+    /// Flushes all magazines and the depot, and returns the empty slabs to the buddy system.
     fn shrink(&self) -> usize {
         let flushed = self.flush_all().free_bytes;
         flushed + self.state.with(|state| state.heap.shrink())

@@ -7,7 +7,7 @@
 
 use core::alloc::Layout;
 
-use super::magazine::BLOCKS_MAX;
+use super::depot::Depot;
 #[cfg(doc)]
 use super::magazine::CpuCache;
 use crate::{
@@ -26,8 +26,13 @@ use crate::{
 pub struct State<H> {
     pub(crate) heap: H,
     pub(crate) regions: Regions,
-    /// The capacities of all magazines in bytes: the used part of the budget.
-    pub(crate) capacity_bytes: usize,
+    pub(crate) depot: Depot,
+    /// The largest number of bytes that may be reserved: see `capacity`.
+    pub(crate) budget_bytes: usize,
+    /// The capacities of all magazines and the blocks in the depot, in bytes: the used part of the budget.
+    pub(crate) reserved_bytes: usize,
+    /// The number of the kind of magazine that [`redistribution`](super::redistribution) empties next.
+    pub(crate) next_kind: usize,
     /// Callers that are flushing all magazines.
     pub(crate) reclaimers: usize,
     /// Allocations and frees under the lock. CPUs count those that magazines serve.
@@ -35,7 +40,7 @@ pub struct State<H> {
     pub(crate) frees: u64,
     /// Bytes requested by these allocations, minus those of these frees. The number wraps.
     pub(crate) requested_bytes: u64,
-    /// Steps of flushes, and returned capacities, so that [`State::epoch`] changes with each.
+    /// Exchanges with the depot, steps of flushes, and returned capacities, so that [`State::epoch`] changes with each.
     pub(crate) transfers: u64,
     pub(crate) resizes: u64,
     pub(crate) refusals: [u64; Refusal::COUNT],
@@ -50,7 +55,10 @@ impl<H: BackingHeap> State<H> {
         Self {
             heap,
             regions: Regions::new(),
-            capacity_bytes: 0,
+            depot: Depot::new(),
+            budget_bytes: 0,
+            reserved_bytes: 0,
+            next_kind: 0,
             reclaimers: 0,
             allocations: 0,
             frees: 0,
@@ -87,7 +95,7 @@ impl<H: BackingHeap> State<H> {
         Some(block)
     }
 
-    fn count_allocation(&mut self, layout: Layout) {
+    pub(crate) fn count_allocation(&mut self, layout: Layout) {
         self.allocations += 1;
         self.requested_bytes = self.requested_bytes.wrapping_add(layout.size() as u64);
     }
@@ -100,10 +108,19 @@ impl<H: BackingHeap> State<H> {
         Ok(())
     }
 
-    /// Frees blocks that were in a magazine. Their frees were counted when they were freed.
-    pub(crate) fn free_flushed(&mut self, kind: MagazineKind, blocks: &[Offset]) {
+    /// Frees blocks that were in a magazine, in at most `steps` steps: see [`BackingHeap::free_flushed`]. Returns how
+    /// many of them, the first ones. Their frees were counted when they were freed.
+    pub(crate) fn free_flushed(
+        &mut self,
+        kind: MagazineKind,
+        blocks: &[Offset],
+        steps: usize,
+    ) -> usize {
         let mut rest = blocks;
-        while !rest.is_empty() {
+        for _ in 0..steps {
+            if rest.is_empty() {
+                break;
+            }
             self.transfers += 1;
             let freed = self.heap.free_flushed(rest, kind).unwrap_or_else(|_| {
                 // The block is not allocated any more: a double free, which the magazine accepted and counted, or
@@ -114,6 +131,7 @@ impl<H: BackingHeap> State<H> {
             });
             rest = rest.get(freed..).unwrap_or_default();
         }
+        blocks.len() - rest.len()
     }
 
     /// Resizes a block in place, and returns the cost if that was possible.
@@ -128,16 +146,16 @@ impl<H: BackingHeap> State<H> {
     }
 }
 
-/// Up to [`BLOCKS_MAX`] blocks on their way from a magazine to the heap.
-pub(crate) struct FlushBatch {
-    offsets: [Offset; BLOCKS_MAX],
+/// Up to `BLOCKS` blocks on their way from a magazine to the heap.
+pub(crate) struct FlushBatch<const BLOCKS: usize> {
+    offsets: [Offset; BLOCKS],
     len: usize,
 }
 
-impl FlushBatch {
+impl<const BLOCKS: usize> FlushBatch<BLOCKS> {
     pub(crate) const fn new() -> Self {
         Self {
-            offsets: [Offset::NOWHERE; BLOCKS_MAX],
+            offsets: [Offset::NOWHERE; BLOCKS],
             len: 0,
         }
     }

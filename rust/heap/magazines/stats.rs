@@ -65,7 +65,7 @@ where
 {
     /// Passes all statistics to a visitor.
     ///
-    /// The blocks in magazines are counted without the lock, and counted again if blocks moved between
+    /// The blocks in the CPUs' magazines are counted without the lock, and counted again if blocks moved between
     /// magazines and the heap during the count. After `COUNTING_ATTEMPTS` counts, the figures may be of
     /// different moments. The figures are also of different moments if CPUs allocate from their magazines
     /// during the count.
@@ -82,6 +82,9 @@ where
             }
             let reported = self.state.with(|state| {
                 let is_of_one_moment = state.epoch() == epoch || attempts == 0;
+                for (kind, cached) in MagazineKind::all().zip(&mut cached) {
+                    *cached += state.depot.len(kind);
+                }
                 is_of_one_moment.then(|| self.report_with(state, &cached, visitor))
             });
             if reported.is_some() {
@@ -97,7 +100,8 @@ where
     L: Lock<State<H>> + Sync,
     P: PerCpu<CpuCache>,
 {
-    /// Passes all statistics to a visitor. `cached` contains the numbers of blocks in magazines.
+    /// Passes all statistics to a visitor. `cached` contains the numbers of blocks in magazines and in
+    /// the depot.
     fn report_with(&self, state: &State<H>, cached: &CachedBlocks, visitor: &mut dyn Visitor) {
         let heap = state.heap.totals();
         let kinds = MagazineKind::all().zip(cached);

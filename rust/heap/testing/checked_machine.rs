@@ -131,7 +131,7 @@ impl<H: TestHeap> Machine<H> {
     /// Constructs a machine on which the CPUs `without` have no cache.
     pub(crate) fn without_caches(cpus: usize, without: Range<usize>, bytes: usize) -> Self {
         let per_cpu = ObservedCpus {
-            host: Host::new(cpus),
+            host: Host::new::<H>(cpus),
             without,
             reached: Mutex::default(),
             unreachable: Mutex::default(),
@@ -229,7 +229,7 @@ impl<H: TestHeap> Machine<H> {
         sound(&self.engine);
         let figures = self.figures();
         figures.agree(&self.blocks.borrow());
-        let reserved = self.capacity_bytes();
+        let reserved = self.reserved_bytes();
         assert!(figures.totals.magazine_bytes as usize <= reserved);
         assert!(reserved <= figures.totals.pool_bytes as usize / 16);
     }
@@ -239,14 +239,14 @@ impl<H: TestHeap> Machine<H> {
         ReportedStatistics::of(&self.engine)
     }
 
-    /// Returns the bytes in all magazines.
+    /// Returns the bytes in all magazines and in the depot.
     pub(crate) fn magazine_bytes(&self) -> usize {
         self.figures().totals.magazine_bytes as usize
     }
 
-    /// Returns the capacity of all magazines in bytes.
-    pub(crate) fn capacity_bytes(&self) -> usize {
-        self.engine.state.with(|state| state.capacity_bytes)
+    /// Returns the capacity of all magazines and the blocks in the depot, in bytes.
+    pub(crate) fn reserved_bytes(&self) -> usize {
+        self.engine.state.with(|state| state.reserved_bytes)
     }
 
     /// Returns the cache of a CPU.
@@ -271,6 +271,16 @@ impl<H: TestHeap> Machine<H> {
             self.engine.offset(block.start)
         };
         slots.map_while(block).collect()
+    }
+
+    /// Returns the blocks of `size` bytes in the depot.
+    pub(crate) fn stored(&self, size: usize) -> Vec<Offset> {
+        self.engine.state.with(|state| {
+            let blocks = state.depot.blocks(kind::<H>(size));
+            blocks
+                .filter_map(|block| self.engine.offset(block.start))
+                .collect()
+        })
     }
 
     /// Returns the capacity of a CPU's magazine of `size` bytes.

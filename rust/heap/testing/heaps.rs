@@ -59,7 +59,7 @@ impl<H: TestHeap> TestEngine for Locked<H> {
 
 /// Constructs an engine without regions, on `cpus` simulated CPUs.
 pub(crate) fn on_cpus<H: TestHeap>(cpus: usize) -> OnHost<H> {
-    OnHost::new(Mutex::new(H::state()), Host::new(cpus))
+    OnHost::new(Mutex::new(H::state()), Host::new::<H>(cpus))
 }
 
 /// Makes tests of functions that have the heap as their type parameter: one test for each function and heap.

@@ -68,6 +68,7 @@ use std::{
 
 use crate::{
     Engine,
+    backing_heap::BackingHeap,
     check::{
         self,
         Broken,
@@ -121,10 +122,13 @@ pub(crate) fn host_cache(size: CacheSize) -> Box<CpuCache> {
 }
 
 impl Host {
-    pub(crate) fn new(cpus: usize) -> Self {
+    /// Returns CPUs with caches for the heap `H`.
+    pub(crate) fn new<H: BackingHeap>(cpus: usize) -> Self {
         Self {
             turns: (0..cpus).map(|_| Mutex::default()).collect(),
-            caches: (0..cpus).map(|_| host_cache(CacheSize::FULL)).collect(),
+            caches: (0..cpus)
+                .map(|_| host_cache(CacheSize::full::<H>()))
+                .collect(),
         }
     }
 

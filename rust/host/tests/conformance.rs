@@ -27,7 +27,7 @@ use slab_host::{
 fn hybrid_on_simulated_cpus_conforms() {
     conforms(|| {
         let state = HostLock::new(hybrid::State::new());
-        Hybrid::new(state, HostCpus::new(2, CacheSize::FULL))
+        Hybrid::new(state, HostCpus::new(2, CacheSize::full::<hybrid::Heap>()))
     });
 }
 
@@ -35,7 +35,7 @@ fn hybrid_on_simulated_cpus_conforms() {
 fn extent_on_simulated_cpus_conforms() {
     conforms(|| {
         let state = HostLock::new(extent::State::new());
-        ExtentEngine::new(state, HostCpus::new(2, CacheSize::FULL))
+        ExtentEngine::new(state, HostCpus::new(2, CacheSize::full::<extent::Heap>()))
     });
 }
 

@@ -71,8 +71,10 @@ pub(super) struct LockedPool<H: TestHeap> {
 
 impl<H: TestHeap> LockedPool<H> {
     pub(super) fn new() -> Self {
-        let engine =
-            MagazineEngine::new(HostLock::new(H::state()), HostCpus::new(1, CacheSize::FULL));
+        let engine = MagazineEngine::new(
+            HostLock::new(H::state()),
+            HostCpus::new(1, CacheSize::full::<H>()),
+        );
         let mut memory = vec![0xa5_u8; 2 * POOL];
         let mut table = vec![0_u64; engine.table_bytes(POOL) / 8];
         let start = memory.as_mut_ptr();

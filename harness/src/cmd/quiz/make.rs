@@ -160,7 +160,7 @@ impl Plan {
             }
             OpOutcome::Done => {
                 self.engine != QuizEngine::Hybrid || !is_small || {
-                    let magazine = path == Path::Magazine.raw();
+                    let magazine = [Path::Magazine, Path::Depot].map(Path::raw).contains(&path);
                     let fits = explanation::class_bytes(explained) == Some(answer.usable);
                     magazine || (fits && !explanation::was_under_pressure(explained))
                 }

@@ -206,7 +206,7 @@ fn splits(explained: &Explained) -> Option<u64> {
             known(cost.splits)
         }
         // The reply does not count the work of a refill.
-        Path::Magazine | Path::Slab if buddies_are_unchanged(explained) => Some(0),
+        Path::Magazine | Path::Depot | Path::Slab if buddies_are_unchanged(explained) => Some(0),
         _ => None,
     }
 }
@@ -215,7 +215,7 @@ fn splits(explained: &Explained) -> Option<u64> {
 fn merges(explained: &Explained) -> Option<u64> {
     match path(explained)? {
         // The reply does not count the work of a flush.
-        Path::Magazine if buddies_are_unchanged(explained) => Some(0),
+        Path::Magazine | Path::Depot if buddies_are_unchanged(explained) => Some(0),
         Path::Slab | Path::Buddy => known(explained.answer.cost.merges),
         _ => None,
     }

@@ -293,6 +293,9 @@ impl Explanation<'_> {
             Path::Magazine => {
                 format!("The block came from this CPU's magazine of {class}, without the lock.")
             }
+            Path::Depot => format!(
+                "This CPU's magazine of {class} was empty, and was refilled from the depot."
+            ),
             Path::Slab => format!("The block came from a slab of {class} with a free object."),
             Path::Growth => format!(
                 "No slab of {class} had a free object, so a slab was added: {}",
@@ -315,6 +318,10 @@ impl Explanation<'_> {
             Path::Magazine => {
                 format!("The block went into this CPU's magazine of {class}, without the lock.")
             }
+            Path::Depot => format!(
+                "This CPU's magazine of {class} was full. Half of its blocks went to the depot, and the block into the \
+                 magazine."
+            ),
             Path::Slab | Path::Growth => {
                 let pages = self.after.free_bytes.saturating_sub(self.before.free_bytes);
                 let freed_slab = match pages {

@@ -82,7 +82,7 @@ impl Heap {
                 self.borrowed[class.index()] -= 1;
                 Ok(Some(donor))
             }
-            None if class.pages() > 1 => self.free_pages(block, 1).map(|()| None),
+            None if class.pages() > 1 => self.free_pages(&[block], 1).map(|_| None),
             _ => Err(BadFree::WrongSize),
         }
     }

@@ -116,7 +116,7 @@ pub(super) fn with_prepared<R>(f: impl FnOnce(&mut Heap) -> R) -> R {
             }
             for (block, is_free) in blocks {
                 if is_free {
-                    heap.free_run(block);
+                    heap.free_run(block, block.len, 1);
                 }
             }
         }

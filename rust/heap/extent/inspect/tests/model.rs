@@ -246,7 +246,7 @@ proptest! {
         operations in operations(300, 15),
     ) {
         let memory = HostMemory::new(1 << 20);
-        let engine = ExtentEngine::new(Mutex::new(State::new()), Host::new(2));
+        let engine = ExtentEngine::new(Mutex::new(State::new()), Host::new::<crate::extent::Heap>(2));
         memory.lend(&engine).unwrap();
         let mut blocks = ShadowMap::default();
         for (number, operation) in operations.into_iter().enumerate() {

@@ -276,9 +276,9 @@ fn a_bad_free_is_refused_before_it_reaches_a_magazine() {
         (at(128 << 10), 64, BadFree::NotLive),
         (at(1 << 20), 64, BadFree::Foreign),
     ] {
-        let before = (machine.figures(), machine.capacity_bytes());
+        let before = (machine.figures(), machine.reserved_bytes());
         assert_eq!(machine.free_unknown(block, size), Err(error), "{size}");
-        assert_eq!((machine.figures(), machine.capacity_bytes()), before);
+        assert_eq!((machine.figures(), machine.reserved_bytes()), before);
         machine.check();
     }
 }
@@ -319,7 +319,7 @@ fn a_late_double_free_does_not_free_a_block_of_another_size_that_is_there_now() 
     let offset = engine.offset(block.start).unwrap();
     let flush = || {
         engine.state.with(|state| {
-            state.free_flushed(kind::<Heap>(3072), &[offset]);
+            state.free_flushed(kind::<Heap>(3072), &[offset], 1);
             state.late_double_frees
         })
     };

@@ -33,9 +33,8 @@ on_each_heap! {
     the_cause_of_a_refusal_is_found_after_all_magazines_were_flushed,
     a_request_that_is_too_big_flushes_no_magazine,
     a_refused_request_reserves_nothing_for_magazines,
-    failures_to_grow_are_counted_since_the_cpu_last_returned_its_capacity,
-    an_idle_cpu_loses_its_reserve_to_a_cpu_with_64_failures_to_grow,
-    failures_to_grow_are_counted_from_0_again_when_no_reserve_can_be_taken,
+    an_idle_cpu_loses_its_reserve_to_a_cpu_that_cannot_grow_a_magazine,
+    a_cpu_that_cannot_be_reached_keeps_its_reserve,
     a_request_is_refused_as_busy_after_ten_pauses_for_an_unreachable_cpu,
 }
 
@@ -120,7 +119,7 @@ fn a_refused_request_leaves_all_magazines_empty<H: TestHeap>() {
     let whole = layout(256 << 10, 8);
     // The request is not too big for the pool, but some of its pages are live.
     assert_eq!(machine.serve(whole), Err(Refusal::Exhausted));
-    let cached = (machine.magazine_bytes(), machine.capacity_bytes());
+    let cached = (machine.magazine_bytes(), machine.reserved_bytes());
     assert_eq!(cached, (0, 0));
     for cpu in 0..3 {
         let capacities = MagazineKind::all().map(|kind| machine.cache(cpu).capacity(kind));
@@ -173,7 +172,7 @@ fn a_refused_request_reserves_nothing_for_magazines<H: TestHeap>() {
     let whole = machine.allocate(256 << 10);
     for size in [64, 3000, 8192] {
         assert_eq!(machine.serve(layout(size, 8)), Err(Refusal::Exhausted));
-        assert_eq!(machine.capacity_bytes(), 0);
+        assert_eq!(machine.reserved_bytes(), 0);
     }
     assert_eq!(totals(&machine.engine).refusals.iter().sum::<u64>(), 3);
     machine.free(whole);
@@ -186,7 +185,7 @@ fn take_whole_budget<H: TestHeap>(machine: &Machine<H>, owner: usize) {
     // The shrink takes the capacity of the CPU, which sets its failures to grow to 0.
     machine.engine.shrink();
     machine.free_all(blocks);
-    assert_eq!(machine.capacity_bytes(), 64 << 10);
+    assert_eq!(machine.reserved_bytes(), 64 << 10);
     assert_eq!(machine.held(owner, 4096).len(), 16);
 }
 
@@ -198,37 +197,29 @@ fn budget_owned_by<H: TestHeap>(owner: usize) -> Machine<H> {
     machine
 }
 
-#[test]
-fn a_cpu_returns_its_capacity_after_64_failures_to_grow() {
-    let machine = budget_owned_by::<Heap>(0);
-    for _ in 0..32 {
-        assert_eq!(machine.held(0, 4096).len(), 16);
-        let (block, path) = machine.serve(layout(64, 8)).unwrap();
-        assert_ne!(path, Path::Magazine);
-        assert_eq!(machine.free(block), Path::Slab);
-        assert_eq!(machine.capacity(0, 64), 0);
+/// Allocates and frees 64 bytes until the current CPU's magazine has a capacity, at most once for each kind.
+fn grow<H: TestHeap>(machine: &Machine<H>, cpu: usize) {
+    for _ in MagazineKind::all() {
+        if machine.capacity(cpu, 64) > 0 {
+            return;
+        }
+        machine.free(machine.allocate(64));
     }
-    // The loop has caused 64 failures to grow. At its next allocation the CPU returns its capacity.
-    assert_eq!(machine.held(0, 4096).len(), 16);
-    machine.allocate(64);
-    assert_eq!((machine.magazine_bytes(), machine.capacity_bytes()), (0, 0));
-    machine.allocate(64);
-    assert_eq!(machine.capacity(0, 64), 4);
-    assert_eq!(machine.serve(layout(64, 8)).unwrap().1, Path::Magazine);
 }
 
-fn failures_to_grow_are_counted_since_the_cpu_last_returned_its_capacity<H: TestHeap>() {
-    let machine = budget_owned_by::<H>(0);
-    for _ in 0..20 {
-        machine.free(machine.allocate(64));
-    }
-    take_whole_budget(&machine, 0);
-    for _ in 0..32 {
-        machine.free(machine.allocate(64));
-        assert_eq!(machine.held(0, 4096).len(), 16);
-    }
-    machine.allocate(64);
-    assert_eq!(machine.capacity(0, 4096), 0);
+#[test]
+fn a_cpu_that_cannot_grow_a_magazine_returns_the_capacity_of_its_other_ones() {
+    let machine = budget_owned_by::<Heap>(0);
+    let (block, path) = machine.serve(layout(64, 8)).unwrap();
+    assert_ne!(path, Path::Magazine);
+    assert_eq!(machine.free(block), Path::Slab);
+    grow(&machine, 0);
+    assert_eq!(
+        (machine.capacity(0, 64), machine.capacity(0, 4096)),
+        (4, 15)
+    );
+    assert_eq!(machine.held(0, 4096).len(), 15);
+    assert_eq!(machine.serve(layout(64, 8)).unwrap().1, Path::Magazine);
 }
 
 /// Allocates and frees 64 bytes, and returns how often this took the lock.
@@ -239,29 +230,23 @@ fn locks_of_pair<H: TestHeap>(machine: &Machine<H>) -> usize {
     })
 }
 
-fn an_idle_cpu_loses_its_reserve_to_a_cpu_with_64_failures_to_grow<H: TestHeap>() {
+fn an_idle_cpu_loses_its_reserve_to_a_cpu_that_cannot_grow_a_magazine<H: TestHeap>() {
     let machine = budget_owned_by::<H>(1);
-    let capacities = || (machine.capacity(0, 64), machine.capacity(1, 4096));
-    for _ in 0..32 {
-        // The allocation and the free take the lock once each.
-        assert_eq!(locks_of_pair(&machine), 2);
-        assert_eq!(capacities(), (0, 16));
-    }
-    // The allocation returns the capacity of the other CPU to the budget, so the magazine of this CPU can
-    // grow at the free.
-    locks_of_pair(&machine);
-    assert_eq!(capacities(), (4, 0));
+    // The allocation and the free take the lock once each, and the redistribution takes it twice.
+    assert_eq!(locks_of_pair(&machine), 4);
+    grow(&machine, 0);
+    let capacities = (machine.capacity(0, 64), machine.capacity(1, 4096));
+    assert_eq!(capacities, (4, 15));
     assert_eq!(locks_of_pair(&machine), 0);
     machine.check();
 }
 
-fn failures_to_grow_are_counted_from_0_again_when_no_reserve_can_be_taken<H: TestHeap>() {
+fn a_cpu_that_cannot_be_reached_keeps_its_reserve<H: TestHeap>() {
     let machine = budget_owned_by::<H>(1);
     *machine.engine.per_cpu.unreachable.lock().unwrap() = std::vec![1];
-    let locks: usize = (0..650).map(|_| locks_of_pair(&machine)).sum();
-    // The number of failures reaches 64 in 20 of the allocations. Each of these takes the lock twice more:
-    // once to read the CPU's own capacity, which is 0, and once to try to flush the other CPU.
-    assert_eq!(locks, 1300 + 2 * 1300 / 65);
+    for _ in 0..200 {
+        assert!(locks_of_pair(&machine) <= 4);
+    }
     let capacities = (machine.capacity(0, 64), machine.capacity(1, 4096));
     assert_eq!(capacities, (0, 16));
 }
@@ -270,20 +255,19 @@ fn failures_to_grow_are_counted_from_0_again_when_no_reserve_can_be_taken<H: Tes
 fn the_least_active_cpu_loses_the_reserve() {
     let machine = Machine::<Heap>::new(3, 1 << 20);
     // Two CPUs have half of the budget each. Only the first of these CPUs continues to allocate and free.
-    let blocks = [0, 1].map(|cpu| machine.on(cpu).allocate_all(4096, 5));
-    assert_eq!(machine.capacity_bytes(), 64 << 10);
+    let blocks = [0, 1].map(|cpu| machine.on(cpu).allocate_all(4096, 4));
+    assert_eq!(machine.reserved_bytes(), 64 << 10);
     for (cpu, blocks) in blocks.into_iter().enumerate() {
         machine.on(cpu).free_all(blocks);
     }
-    for _ in 0..32 {
+    for _ in MagazineKind::all() {
         machine.on(0).free(machine.allocate(4096));
         let block = machine.on(2).allocate(64);
         machine.free(block);
     }
-    machine.allocate(64);
     let capacities = [0, 1].map(|cpu| machine.capacity(cpu, 4096));
-    assert_eq!(capacities, [8, 0]);
-    machine.allocate(64);
+    assert_eq!(capacities[0], 8);
+    assert!(capacities[1] < 8);
     assert_eq!(machine.capacity(2, 64), 4);
 }
 

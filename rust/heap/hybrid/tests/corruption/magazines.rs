@@ -11,7 +11,7 @@ use super::{
     kind, //
 };
 use crate::{
-    Cost, Offset, PAGE_BYTES,
+    Block, Cost, Offset, PAGE_BYTES,
     backing_heap::BackingHeap,
     check::{
         self,
@@ -28,6 +28,7 @@ use crate::{
     lock::Lock,
     magazines::{
         CpuCache,
+        depot::Depot,
         magazine::BLOCKS_MAX, //
     },
     size_class::MagazineKind,
@@ -238,11 +239,11 @@ fn a_capacity_above_the_limit_is_found() {
         (16 * PAGE_BYTES, 3),
     ] {
         let found = broken(|cache, prepared| {
-            // `capacity_bytes` is changed accordingly, so that only the limit is broken.
+            // `reserved_bytes` is changed accordingly, so that only the limit is broken.
             let more = capacity - cache.capacity(kind::<Heap>(size));
             let more = more * Heap::block_bytes(kind::<Heap>(size));
             let state = &prepared.machine.engine.state;
-            state.with(|state| state.capacity_bytes += more);
+            state.with(|state| state.reserved_bytes += more);
             set_capacity(cache, kind::<Heap>(size), capacity as u16);
         });
         assert_eq!(found.rule, Rule::Magazines);
@@ -250,11 +251,11 @@ fn a_capacity_above_the_limit_is_found() {
 }
 
 #[test]
-fn capacity_bytes_that_differ_from_the_capacities_are_found() {
+fn reserved_bytes_that_differ_from_the_capacities_are_found() {
     let reserved = |change: fn(&mut usize)| {
         broken(|_, prepared| {
             let state = &prepared.machine.engine.state;
-            state.with(|state| change(&mut state.capacity_bytes));
+            state.with(|state| change(&mut state.reserved_bytes));
         })
     };
     assert_eq!(reserved(|bytes| *bytes += 64).rule, Rule::Magazines);
@@ -328,7 +329,7 @@ fn a_double_free_is_refused_and_counted_when_it_reaches_the_slab() {
         let figures = totals(&machine.engine);
         assert_eq!(figures.live_blocks as usize, others);
         assert_eq!(figures.live_bytes as usize, others * size);
-        assert_eq!((figures.magazine_bytes, machine.capacity_bytes()), (0, 0));
+        assert_eq!((figures.magazine_bytes, machine.reserved_bytes()), (0, 0));
         // The refused free is not counted.
         assert_eq!(figures.allocations - figures.frees, others as u64);
         machine.free_all_unchecked(others_live);
@@ -349,7 +350,7 @@ fn a_free_that_is_refused_late_raises_the_epoch_without_overflow() {
         let mut epochs = std::vec![state.epoch()];
         // No free was counted under the lock, so the count of frees is 0 here.
         for late in 1..=3 {
-            state.free_flushed(kind::<Heap>(64), &[free]);
+            state.free_flushed(kind::<Heap>(64), &[free], usize::MAX);
             assert_eq!(state.late_double_frees, late);
             epochs.push(state.epoch());
         }
@@ -362,11 +363,11 @@ fn returned_capacity_changes_the_epoch() {
     let machine = Machine::new(1, 1 << 20);
     machine.engine.state.with(|state| {
         let before = state.epoch();
-        state.return_capacity(4, kind::<Heap>(64));
+        state.return_to_budget(4, kind::<Heap>(64));
         assert_ne!(state.epoch(), before);
         // No capacity is returned here.
         let before = state.epoch();
-        state.return_capacity(0, kind::<Heap>(64));
+        state.return_to_budget(0, kind::<Heap>(64));
         assert_eq!(state.epoch(), before);
     });
 }
@@ -408,7 +409,7 @@ fn a_late_double_free_does_not_free_a_block_that_is_there_now() {
     let object = engine.allocate(layout(3072, 8), &mut cost).unwrap();
     let offset = engine.offset(object.start).unwrap();
     engine.state.with(|state| {
-        state.free_flushed(kind::<Heap>(3072), &[offset]);
+        state.free_flushed(kind::<Heap>(3072), &[offset], usize::MAX);
         state.heap.free_empty_slabs();
     });
     let pages = core::iter::from_fn(|| engine.allocate(layout(64, 2 * PAGE_BYTES), &mut cost).ok());
@@ -419,8 +420,90 @@ fn a_late_double_free_does_not_free_a_block_that_is_there_now() {
     assert!(blocks.contains(&object));
     let live_blocks = totals(&engine).live_blocks;
     engine.state.with(|state| {
-        state.free_flushed(kind::<Heap>(3072), &[offset]);
+        state.free_flushed(kind::<Heap>(3072), &[offset], usize::MAX);
         assert_eq!(state.late_double_frees, 1);
         assert_eq!(state.heap.allocated_blocks as u64, live_blocks);
     });
+}
+
+/// Returns a machine whose depot has blocks of 64 bytes, and a live block of 64 bytes.
+fn with_depot() -> (Machine, Offset) {
+    let machine = Machine::new(2, 1 << 20);
+    let mut blocks = machine.allocate_all(64, 200);
+    machine.engine.shrink();
+    let live = blocks.pop().unwrap();
+    machine.on(1).free_all(blocks);
+    assert!(machine.stored(64).len() > BLOCKS_MAX);
+    (machine, live)
+}
+
+/// Changes the depot by `damage`, and returns the rule that the check reports.
+#[track_caller]
+fn depot_damaged(damage: impl FnOnce(&mut Depot, &Machine, Offset)) -> Rule {
+    let (machine, live) = with_depot();
+    let state = &machine.engine.state;
+    state.with(|state| damage(&mut state.depot, &machine, live));
+    checked(&machine).unwrap_err().rule
+}
+
+/// Overwrites a block of the depot, and returns the rule that the check reports.
+#[track_caller]
+fn stored_replaced(by: impl FnOnce(&Depot, &Machine, Offset) -> Block) -> Rule {
+    depot_damaged(|depot, machine, live| {
+        let block = by(depot, machine, live);
+        depot.first_slots(kind::<Heap>(64))[5].set(block);
+    })
+}
+
+#[test]
+fn a_block_that_is_twice_in_the_depot_is_found() {
+    for place in [0, 4, 64, 70] {
+        let twice = stored_replaced(|depot, _, _| depot.block(kind::<Heap>(64), place).unwrap());
+        assert_eq!(twice, Rule::Magazines, "{place}");
+    }
+}
+
+#[test]
+fn a_block_in_the_depot_and_in_a_magazine_is_found() {
+    let twice =
+        stored_replaced(|_, machine, _| machine.cache(1).block(kind::<Heap>(64), 0).unwrap());
+    assert_eq!(twice, Rule::Magazines);
+}
+
+#[test]
+fn a_block_of_the_depot_that_is_not_allocated_is_found() {
+    let free = stored_replaced(|_, machine, _| machine.block(at(0)));
+    assert_eq!(free, Rule::Magazines);
+    let outside = stored_replaced(|_, machine, _| machine.block(at(1 << 30)));
+    assert_eq!(outside, Rule::Magazines);
+    let inside = stored_replaced(|_, machine, live| machine.block(at(live.byte() as usize + 8)));
+    assert_eq!(inside, Rule::Magazines);
+}
+
+#[test]
+fn a_wrong_number_of_blocks_in_the_depot_is_found() {
+    for len in [0, 1, 65, usize::MAX] {
+        let wrong = depot_damaged(|depot, _, _| depot.set_first_len(kind::<Heap>(64), len));
+        assert_eq!(wrong, Rule::Magazines, "{len}");
+    }
+}
+
+#[test]
+fn a_double_free_in_the_depot_is_found_by_a_check_and_refused_by_the_heap() {
+    let machine = Machine::new(1, 1 << 20);
+    let mut blocks = machine.allocate_all(64, 100);
+    machine.engine.shrink();
+    let block = blocks.remove(20);
+    machine.free(block);
+    // The shadow of the machine does not know the second free, so nothing is checked meanwhile.
+    assert_eq!(machine.free_unknown(block, 64), Ok(()));
+    for block in blocks {
+        machine.free_unchecked(block);
+    }
+    assert!(machine.stored(64).len() >= 64);
+    assert_eq!(checked(&machine).unwrap_err().rule, Rule::Magazines);
+    machine.engine.shrink();
+    let late = machine.engine.state.with(|state| state.late_double_frees);
+    assert_eq!(late, 1);
+    sound(&machine.engine);
 }

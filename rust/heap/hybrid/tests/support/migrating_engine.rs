@@ -178,7 +178,7 @@ impl<H: TestHeap> World<H> {
         let per_cpu = MigratingCpus {
             turns: turns.collect(),
             caches: (0..scenario.caches)
-                .map(|_| host_cache(CacheSize::FULL))
+                .map(|_| host_cache(CacheSize::full::<H>()))
                 .collect(),
             exclusive: scenario.exclusive,
             overlapped: AtomicBool::new(false),

@@ -10,6 +10,7 @@
 //! | the whole engine, in the experiments that show the weaknesses of `seed` | `weaknesses` |
 
 mod buddy;
+mod depot;
 mod fallback;
 mod growth;
 mod heap;
