@@ -240,11 +240,11 @@ impl<H: BackingHeap> State<H> {
     ///
     /// While any caller is reclaiming, the depot takes no blocks.
     pub(crate) fn store(&mut self, cache: &Exclusive<'_, CpuCache>, kind: MagazineKind) -> bool {
-        let blocks = exchanged(cache.capacity(kind)).min(STORED_MAX);
-        let has_room = blocks > 0 && blocks * kind.bytes() <= self.budget_left();
         if self.is_reclaiming() {
             return false;
         }
+        let blocks = exchanged(cache.capacity(kind)).min(STORED_MAX);
+        let has_room = blocks > 0 && blocks * kind.bytes() <= self.budget_left();
         let empty = has_room.then(|| take_first(&mut self.depot.empty));
         let Some(magazine) = empty.flatten() else {
             // Blocks of sizes that are no longer used may fill the depot: see `redistribution`.
