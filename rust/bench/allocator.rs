@@ -35,7 +35,6 @@ use kernel::{
 };
 use slab_heap::{
     Block, Cost, Engine, Refusal,
-    backing_heap::BackingHeap,
     check::{
         Check,
         Progress,
@@ -49,7 +48,10 @@ use slab_heap::{
         self,
         Hybrid, //
     },
-    magazines::CacheSize,
+    magazines::{
+        self,
+        CacheSize, //
+    },
     seed::{
         self,
         Seed, //
@@ -336,7 +338,7 @@ pub(super) fn allocator_bytes(request: &BenchRequest) -> usize {
         AllocatorKind::Hybrid => {
             kmalloc_bytes(size_of::<HybridAllocator>())
                 + CountingLock::<hybrid::State>::charge()
-                + VmallocMemory::charge(hybrid::Heap::metadata_bytes(pool_bytes / PAGE_SIZE))
+                + VmallocMemory::charge(magazines::table_bytes::<hybrid::Heap>(pool_bytes))
                 + CpuCaches::charge(CacheSize::FULL)
         }
         AllocatorKind::Seed => {

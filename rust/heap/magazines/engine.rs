@@ -91,6 +91,12 @@ static MAGAZINE_COSTS: [Cost; MAGAZINE_KINDS] = {
     costs
 };
 
+/// Returns the bytes of metadata that a region of `bytes` bytes needs: those of the heap, and those of the depot.
+#[must_use]
+pub fn table_bytes<H: BackingHeap>(bytes: usize) -> usize {
+    H::metadata_bytes(bytes / PAGE_BYTES) + Depot::bytes(bytes)
+}
+
 /// Returns the cost of an operation that a magazine served, without the lock or under it.
 #[inline(always)]
 fn magazine_cost(kind: MagazineKind) -> Cost {
@@ -503,7 +509,7 @@ where
     P: PerCpu<CpuCache>,
 {
     fn table_bytes(&self, bytes: usize) -> usize {
-        H::metadata_bytes(bytes / PAGE_BYTES) + Depot::bytes(bytes)
+        table_bytes::<H>(bytes)
     }
 
     unsafe fn add_region(
