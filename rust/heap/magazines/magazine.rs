@@ -23,10 +23,7 @@
 //! blocks reach the heap.
 
 use core::{
-    ptr::{
-        self,
-        NonNull, //
-    },
+    ptr::NonNull,
     sync::atomic::Ordering::Relaxed, //
 };
 
@@ -85,8 +82,6 @@ pub(crate) struct Magazine {
 pub struct Slot(pub(crate) AtomicPtr<u8>);
 
 impl Slot {
-    pub(crate) const EMPTY: Self = Self(AtomicPtr::new(ptr::null_mut()));
-
     #[inline(always)]
     pub(crate) fn get(&self) -> Option<Block> {
         let start = NonNull::new(self.0.load(Relaxed))?;
