@@ -460,7 +460,7 @@ impl<H: BenchHeap> BenchEngine for CountedMagazines<H> {
     }
 
     fn metadata_bytes(pool_bytes: usize) -> usize {
-        VmallocMemory::charge(H::metadata_bytes(pool_bytes / PAGE_SIZE))
+        VmallocMemory::charge(magazines::table_bytes::<H>(pool_bytes))
             + CpuCaches::charge(CacheSize::full::<H>())
     }
 }

@@ -138,7 +138,9 @@ impl Heap {
         let count = if is_scarce { 1 } else { (1 << order) / pages };
         if count <= 1 || layout.align() > PAGE_BYTES {
             let page = self.allocate_pages(layout)?;
-            blocks.first_mut().map(|block| *block = page.offset(0));
+            if let Some(block) = blocks.first_mut() {
+                *block = page.offset(0);
+            }
             return Ok(1);
         }
         let Some(first) = self.buddy.allocate(pages * count, 0, End::Front) else {

@@ -22,14 +22,15 @@
 //!
 //! 1. The current CPU's magazine for the size of the request, with preemption off and no lock. Sizes up to 4096 bytes
 //!    and blocks of 2 to 16 pages have magazines.
-//! 2. The heap, under the lock: an object of a partial slab, of the cached empty slab, or of a new slab from
-//!    the end of a free block; or whole pages from the beginning of a free block. An object's magazine is
+//! 2. The depot, under the lock: a full magazine, which another CPU may have filled.
+//! 3. The heap, under the lock: an object of a partial slab, of the cached empty slab, or of a new slab from
+//!    the end of a free block; or whole pages from the beginning of a free block. The magazine is
 //!    refilled in the same step.
-//! 3. If the buddy system has no block: the cached empty slabs are freed, and the heap tries again.
-//! 4. If the request was refused as exhausted or fragmented: the magazines of this CPU are flushed, then those of all
-//!    CPUs, and the heap tries again.
-//! 5. The fallbacks: an object of a larger class, or a page instead of a slab of several.
-//! 6. The request is refused: [`TooBig`](crate::Refusal::TooBig) if an empty pool could not serve it,
+//! 4. If the buddy system has no block: the cached empty slabs are freed, and the heap tries again.
+//! 5. If the request was refused as exhausted or fragmented: the magazines of this CPU and the depot are flushed, then
+//!    the magazines of all CPUs, and the heap tries again.
+//! 6. The fallbacks: an object of a larger class, or a page instead of a slab of several.
+//! 7. The request is refused: [`TooBig`](crate::Refusal::TooBig) if an empty pool could not serve it,
 //!    [`Exhausted`](crate::Refusal::Exhausted) if too few pages are free, else
 //!    [`Fragmented`](crate::Refusal::Fragmented) with Linux's fragmentation index;
 //!    [`Unsupported`](crate::Refusal::Unsupported) for an alignment that the memory does not have, and

@@ -76,11 +76,13 @@ pub(crate) struct StoredMagazine {
 type MagazineList = Option<&'static mut StoredMagazine>;
 
 impl StoredMagazine {
-    const EMPTY: Self = Self {
-        next: None,
-        len: 0,
-        slots: [const { Slot::EMPTY }; STORED_MAX],
-    };
+    fn empty() -> Self {
+        Self {
+            next: None,
+            len: 0,
+            slots: core::array::from_fn(|_| Slot::default()),
+        }
+    }
 
     /// Returns the slots from number `from` on that contain blocks, the oldest one first.
     pub(crate) fn slots(&self, from: usize) -> &[Slot] {
@@ -136,7 +138,7 @@ impl Depot {
             let place = unsafe { memory.add(number) };
             // SAFETY: `write` requires valid and aligned memory: by this function's contract it is aligned to 8, which
             // is the alignment of a `StoredMagazine`.
-            unsafe { place.write(StoredMagazine::EMPTY) };
+            unsafe { place.write(StoredMagazine::empty()) };
             // SAFETY: `&mut` requires an initialized value that nobody else accesses. The value was written just now,
             // and by this function's contract nobody else accesses the memory as long as the depot exists. The
             // lifetime is `'static` because no shorter one has a name; the reference never leaves the depot.
@@ -240,11 +242,11 @@ impl<H: BackingHeap> State<H> {
     ///
     /// While any caller is reclaiming, the depot takes no blocks.
     pub(crate) fn store(&mut self, cache: &Exclusive<'_, CpuCache>, kind: MagazineKind) -> bool {
-        let blocks = exchanged(cache.capacity(kind)).min(STORED_MAX);
-        let has_room = blocks > 0 && blocks * H::block_bytes(kind) <= self.budget_left();
         if self.is_reclaiming() {
             return false;
         }
+        let blocks = exchanged(cache.capacity(kind)).min(STORED_MAX);
+        let has_room = blocks > 0 && blocks * H::block_bytes(kind) <= self.budget_left();
         let empty = has_room.then(|| take_first(&mut self.depot.empty));
         let Some(magazine) = empty.flatten() else {
             // Blocks of sizes that are no longer used may fill the depot: see `redistribution`.

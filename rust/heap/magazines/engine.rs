@@ -76,8 +76,7 @@ const REFILL_MAX: usize = 16;
 /// The largest number of blocks that a flush offers to the heap.
 const FLUSH_MAX: usize = 8;
 
-/// The largest number of steps of a flush: see [`State::free_flushed`]. A step frees the objects of one slab, or blocks
-/// of pages that lie side by side, and may coalesce them.
+/// The largest number of steps of a flush of objects: see [`State::free_flushed`].
 const FLUSH_STEPS: usize = 2;
 
 /// The costs of operations that a magazine served, by kind. A table, because it takes three instructions less than
@@ -91,6 +90,12 @@ static MAGAZINE_COSTS: [Cost; MAGAZINE_KINDS] = {
     }
     costs
 };
+
+/// Returns the bytes of metadata that a region of `bytes` bytes needs: those of the heap, and those of the depot.
+#[must_use]
+pub fn table_bytes<H: BackingHeap>(bytes: usize) -> usize {
+    H::metadata_bytes(bytes / PAGE_BYTES) + Depot::bytes(bytes)
+}
 
 /// Returns the cost of an operation that a magazine served, without the lock or under it.
 #[inline(always)]
@@ -295,28 +300,38 @@ where
         if state.store(cache, kind) {
             return Some(Path::Depot);
         }
+        (self.flush(state, cache, kind) > 0).then_some(Path::Magazine)
+    }
+
+    /// Moves some blocks of a full magazine to the heap, beginning with the one that was freed last, and returns how
+    /// many. The bounds on blocks and steps limit the time.
+    fn flush(
+        &self,
+        state: &mut State<H>,
+        cache: &Exclusive<'_, CpuCache>,
+        kind: MagazineKind,
+    ) -> usize {
+        let count = cache.capacity(kind).div_ceil(2).min(FLUSH_MAX);
+        let newest = cache.newest(kind, count).iter().rev();
+        let newest = newest.filter_map(Slot::get);
         let mut blocks = FlushBatch::<FLUSH_MAX>::new();
-        let newest = cache.newest(kind, capacity.div_ceil(2)).iter().rev();
-        let newest = newest.filter_map(Slot::get).take(FLUSH_MAX);
-        let steps = match kind.pages() {
-            None => FLUSH_STEPS,
-            // A step may coalesce pages many times, so one is enough.
-            Some(_) => 1,
+        let steps = if kind.pages().is_none() {
+            newest.for_each(|block| blocks.push(&self.index, block));
+            FLUSH_STEPS
+        } else {
+            // One step may coalesce pages many times. It frees only blocks that lie side by side.
+            let address = |block: Block| block.start.addr().get();
+            let mut last = None;
+            let beside = newest.take_while(|block| {
+                let last = last.replace(address(*block));
+                last.is_none_or(|last| last.abs_diff(address(*block)) == H::block_bytes(kind))
+            });
+            beside.for_each(|block| blocks.push(&self.index, block));
+            1
         };
-        let mut last = None;
-        for block in newest {
-            let distance =
-                last.map(|last: Block| last.start.addr().get().abs_diff(block.start.addr().get()));
-            if steps == 1 && distance.is_some_and(|bytes| bytes != H::block_bytes(kind)) {
-                // The heap would not free the block in the same step.
-                break;
-            }
-            blocks.push(&self.index, block);
-            last = Some(block);
-        }
         let flushed = state.free_flushed(kind, blocks.offsets(), steps);
         cache.remove_newest(kind, flushed);
-        (flushed > 0).then_some(Path::Magazine)
+        flushed
     }
 
     /// Returns whether a block of this kind begins at a byte that was found in a region: as
@@ -491,7 +506,7 @@ where
     P: PerCpu<CpuCache>,
 {
     fn table_bytes(&self, bytes: usize) -> usize {
-        H::metadata_bytes(bytes / PAGE_BYTES) + Depot::bytes(bytes)
+        table_bytes::<H>(bytes)
     }
 
     unsafe fn add_region(

@@ -3,9 +3,9 @@
 //! Magazines and per-CPU caches: stacks of free blocks in front of the heap and its lock.
 //!
 //! A CPU has a magazine for each size class and for each small number of pages. To allocate is to pop a
-//! block, to free is to push one. A full magazine gives half of its blocks to the depot, and an empty one is refilled
+//! block, to free is to push one. A full magazine gives most of its blocks to the depot, and an empty one is refilled
 //! from there, so the engine's lock is taken once in many operations. If the depot has no room or no blocks, a few
-//! blocks move to or from the heap.
+//! blocks move to or from the heap. The number is bounded, so that no operation takes long.
 //!
 //! A free into a magazine does not detect a double free, because the page descriptor does not say whether an object is
 //! free. Two callers may then get the block. A flush to the heap detects the double free if the object is free in its
@@ -23,10 +23,7 @@
 //! blocks reach the heap.
 
 use core::{
-    ptr::{
-        self,
-        NonNull, //
-    },
+    ptr::NonNull,
     sync::atomic::Ordering::Relaxed, //
 };
 
@@ -60,8 +57,9 @@ pub(crate) const BLOCKS_MAX: usize = 72;
 ///
 /// ```text
 /// no capacity ── found empty or full: capacity 4, 8, … up to the limit, while the budget allows
-///      ▲                                       │ full, and cannot grow: up to half of the blocks leave
-///      └── reclaim, redistribution: all blocks are flushed, and the capacity is returned
+///      ▲                                       │ full, and cannot grow: blocks leave for the depot or the heap
+///      ├── reclaim: all blocks are flushed, and the capacity is returned
+///      └── redistribution: a block is flushed, and the unused capacity is returned
 /// ```
 ///
 /// # Invariants
@@ -84,8 +82,6 @@ pub(crate) struct Magazine {
 pub struct Slot(pub(crate) AtomicPtr<u8>);
 
 impl Slot {
-    pub(crate) const EMPTY: Self = Self(AtomicPtr::new(ptr::null_mut()));
-
     #[inline(always)]
     pub(crate) fn get(&self) -> Option<Block> {
         let start = NonNull::new(self.0.load(Relaxed))?;
@@ -125,8 +121,8 @@ pub struct CpuCache<S: ?Sized = [Slot]> {
     /// The capacities of all magazines in bytes: the CPU's part of the budget of magazines
     /// ([`State::grow_magazine`](super::state::State::grow_magazine)).
     pub(crate) capacity_bytes: AtomicU64,
-    /// Growths that were refused or granted only in part, since the magazines last lost their capacity or the budget
-    /// was redistributed.
+    /// Growths that were refused or granted only in part, and full magazines that the depot did not take, since the
+    /// magazines last lost their capacity or the budget was redistributed.
     pub(crate) grow_failures: AtomicU64,
     /// The epoch when the budget was last redistributed. Any CPU writes it: see `redistribution`.
     pub(crate) last_epoch: AtomicU64,

@@ -6,18 +6,18 @@
 //!
 //! 1. `magazine`: per-CPU stacks of free blocks.
 //! 2. `state`: the heap with its counters, behind the lock.
-//! 3. `engine`: a magazine, or else the heap under the lock.
+//! 3. `depot`: full magazines, which all CPUs share, also behind the lock.
+//! 4. `engine`: a magazine, or else the depot or the heap under the lock.
 //!
 //! The other files are refinements and inspection:
 //!
-//! - `depot`: full magazines, which all CPUs share;
 //! - `cache_layout`, `capacity`, `redistribution`: the sizes of magazines;
 //! - `reclaim`: the blocks in the magazines of all CPUs and in the depot return to the heap;
 //! - `check`, `stats`: the check of the magazines, and the statistics of an engine.
 //!
 //! Figures in the documentation of the refinements are utilisations of the engine `hybrid`, the means of the eleven
 //! classic and the sixteen newer traces of `make bench-host BENCH='--heap hybrid --pattern space'`, measured on
-//! 2026-11-30 with the refinement (89.5 % and 86.2 %) and without it.
+//! 2026-11-30 with the refinement (89.5 % and 86.2 %) and without it, before there was a depot.
 
 #[cfg(doc)]
 use crate::backing_heap::BackingHeap;
@@ -40,7 +40,10 @@ mod state;
 mod stats;
 
 pub use cache_layout::CacheSize;
-pub use engine::MagazineEngine;
+pub use engine::{
+    MagazineEngine,
+    table_bytes, //
+};
 pub use magazine::{
     CpuCache,
     Slot, //

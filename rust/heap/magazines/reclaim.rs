@@ -14,7 +14,7 @@
 //! 1. The caller increments [`State::reclaimers`]. While `reclaimers` is not 0, no magazine grows, no
 //!    block is prefetched, and the depot takes no blocks, so a magazine without capacity and an empty depot stay empty.
 //! 2. The caller takes the blocks and the capacity from every magazine of every CPU. The caller takes the
-//!    lock once for each magazine, and so moves at most [`BLOCKS_MAX`](crate::magazines::magazine::BLOCKS_MAX)
+//!    lock once for each magazine, and so moves at most [`BLOCKS_MAX`]
 //!    blocks at a time. [`PerCpu::with_remote`] interrupts another CPU to use its cache, and never waits for
 //!    its scheduler.
 //! 3. The caller takes the blocks from the depot, also one magazine at a time.

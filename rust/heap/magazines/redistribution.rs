@@ -3,12 +3,14 @@
 //! Redistribution of the budget of magazines.
 //!
 //! All magazines and the depot together hold at most a sixteenth of the pool: see [`State::grow_magazine`]. If this
-//! budget is used up, no magazine can grow. If a CPU has failed [`GROW_FAILURES_MAX`] times to grow a magazine, the
-//! CPU's next allocation under the lock returns a part of the budget, because the CPU and the depot may have blocks of
-//! sizes that are no longer used: the unused capacity of one of the CPU's magazines, and up to [`REDISTRIBUTED`] blocks
-//! of this kind from the depot or, if it has none, from the magazine. The kinds take turns. If the magazines of the CPU have no capacity,
-//! those of the CPU that was least active since the last redistribution are reduced instead, so an idle CPU does not
-//! keep a part of the budget.
+//! budget is used up, no magazine can grow, and the depot takes no blocks. The CPU and the depot may have blocks of
+//! sizes that are no longer used. Therefore, after such a failure, the CPU's next allocation under the lock returns a
+//! part of the budget: the unused capacity of one of the CPU's magazines, and one block of this kind from the depot or,
+//! if it has none, from the magazine. The kinds take turns. If the magazines of the CPU have no capacity, those of the
+//! CPU that was least active since the last redistribution are reduced instead, so an idle CPU does not keep a part of
+//! the budget.
+//!
+//! One block, because each may coalesce with many, and the work of one operation has a bound.
 
 use core::sync::atomic::Ordering::Relaxed;
 
@@ -34,12 +36,6 @@ use crate::{
     },
 };
 
-/// The number of failures to grow after which the budget is redistributed.
-const GROW_FAILURES_MAX: u64 = 1;
-
-/// The number of blocks that the depot or a magazine loses at a time. A free to the heap may coalesce blocks.
-const REDISTRIBUTED: usize = 1;
-
 impl CpuCache {
     /// Returns the difference between the epoch and the epoch of the last call. Two CPUs may call this method
     /// at the same time, because an inexact activity does no harm.
@@ -57,14 +53,10 @@ where
     L: Lock<State<H>> + Sync,
     P: PerCpu<CpuCache>,
 {
-    /// Returns a part of the budget if magazines of the current CPU have failed to grow [`GROW_FAILURES_MAX`] times.
+    /// Returns a part of the budget if a magazine of the current CPU has failed to grow.
     pub(crate) fn redistribute_budget(&self) {
-        let failures = |cache: &Exclusive<'_, CpuCache>| cache.grow_failures.load(Relaxed);
-        if self
-            .per_cpu
-            .try_with_local(failures)
-            .is_some_and(|failures| failures >= GROW_FAILURES_MAX)
-        {
+        let has_failed = |cache: &Exclusive<'_, CpuCache>| cache.grow_failures.load(Relaxed) > 0;
+        if self.per_cpu.try_with_local(has_failed) == Some(true) {
             self.redistribute_now();
         }
     }
@@ -87,13 +79,12 @@ where
         let least = activities
             .filter(|(_, _, cache)| cache.capacity_bytes.load(Relaxed) > 0)
             .min_by_key(|(activity, ..)| *activity);
-        if let Some((_, cpu, _)) = least {
-            self.reduce_next_magazine(CpuChoice::Number(cpu));
-        }
+        let cpu = least.map_or(CpuChoice::Current, |(_, cpu, _)| CpuChoice::Number(cpu));
+        self.reduce_next_magazine(cpu);
     }
 
-    /// Moves up to [`REDISTRIBUTED`] blocks of the next kind from the depot or else from the CPU's magazine to the heap.
-    /// The magazine loses its unused capacity.
+    /// Moves a block of the next kind from the depot or else from the CPU's magazine to the heap. The magazine loses its
+    /// unused capacity.
     fn reduce_next_magazine(&self, cpu: CpuChoice) {
         self.state.with(|state| {
             let kind = MagazineKind::new(state.next_kind);
@@ -101,25 +92,26 @@ where
             let Some(kind) = kind else {
                 return;
             };
-            let mut blocks = FlushBatch::<REDISTRIBUTED>::new();
-            let unloaded =
-                state.unload(kind, REDISTRIBUTED, |block| blocks.push(&self.index, block));
-            let rest = REDISTRIBUTED.saturating_sub(unloaded);
+            let mut block = FlushBatch::<1>::new();
+            let unloaded = state.unload(kind, 1, |unloaded| block.push(&self.index, unloaded));
+            let taken = usize::from(unloaded == 0);
             let reduce = |cache: &Exclusive<'_, CpuCache>| {
-                let newest = cache.newest(kind, rest).iter().rev();
-                let newest = newest.filter_map(Slot::get);
-                newest.for_each(|block| blocks.push(&self.index, block));
-                cache.remove_newest(kind, rest);
+                let newest = cache.newest(kind, taken).iter().filter_map(Slot::get);
+                newest.for_each(|newest| block.push(&self.index, newest));
+                cache.remove_newest(kind, taken);
                 let (len, capacity) = (cache.len(kind), cache.capacity(kind));
                 cache.set_capacity(kind, H::block_bytes(kind), len);
                 capacity.saturating_sub(len)
             };
+            let has_capacity = |cache: &CpuCache| cache.capacity(kind) > 0;
             let returned = match cpu {
                 CpuChoice::Current => self.per_cpu.with_local(reduce),
-                CpuChoice::Number(cpu) => self.per_cpu.with_remote(cpu, reduce),
+                CpuChoice::Number(cpu) => (self.per_cpu.get(cpu).is_some_and(has_capacity))
+                    .then(|| self.per_cpu.with_remote(cpu, reduce))
+                    .flatten(),
             };
             state.return_to_budget(returned.unwrap_or(0), kind);
-            state.free_flushed(kind, blocks.offsets(), usize::MAX);
+            state.free_flushed(kind, block.offsets(), usize::MAX);
         });
     }
 }
