@@ -88,10 +88,12 @@ impl Heap {
 
     /// Allocates an object of a class for the caller, and up to `objects.len() - 1` more; returns how many.
     fn allocate_objects(&mut self, class: Class, objects: &mut [Offset]) -> Result<usize, Refusal> {
-        let mut served = self.classes[class.index()].allocate(&mut self.buddy, objects);
-        if served.is_none() && self.free_empty_slabs() > 0 {
-            served = self.classes[class.index()].allocate(&mut self.buddy, objects);
+        if !self.classes[class.index()].has_free() {
+            // The new slab may get the pages of the cached slabs of other classes. Otherwise cached slabs would lie
+            // scattered between the blocks of a small pool.
+            self.free_empty_slabs();
         }
+        let served = self.classes[class.index()].allocate(&mut self.buddy, objects);
         let Some((mut allocated, path)) = served else {
             return Err(self.refusal(class.pages(), 0));
         };
@@ -101,14 +103,9 @@ impl Heap {
         }
         let order = (path == Path::Growth).then(|| order_of(class.pages()));
         self.set_cost(path, Some(class), order);
-        // If at most an eighth of the pool is free, the additional objects come from partial slabs only.
-        while allocated < objects.len() {
-            let is_scarce = self.buddy.free_pages <= self.pages / 8;
-            let slabs = &mut self.classes[class.index()];
-            if is_scarce && !slabs.has_partial() {
-                break;
-            }
-            match slabs.allocate(&mut self.buddy, &mut objects[allocated..]) {
+        // The additional objects need no further slab.
+        while allocated < objects.len() && self.classes[class.index()].has_partial() {
+            match self.classes[class.index()].allocate(&mut self.buddy, &mut objects[allocated..]) {
                 None | Some((0, _)) => break,
                 Some((more, _)) => allocated += more,
             }
