@@ -43,6 +43,9 @@ use crate::{
     },
 };
 
+/// A slab for additional objects of a magazine takes at most 1/`PREFETCH_SHARE` of the free pages.
+const PREFETCH_SHARE: usize = 256;
+
 /// Slabs over a buddy system.
 pub struct Heap {
     pub(super) buddy: Buddy,
@@ -103,9 +106,14 @@ impl Heap {
         }
         let order = (path == Path::Growth).then(|| order_of(class.pages()));
         self.set_cost(path, Some(class), order);
-        // The additional objects need no further slab.
-        while allocated < objects.len() && self.classes[class.index()].has_partial() {
-            match self.classes[class.index()].allocate(&mut self.buddy, &mut objects[allocated..]) {
+        // Additional objects may need further slabs only in a pool with many free pages. In a smaller pool, slabs with
+        // few live objects would take too much of it.
+        while allocated < objects.len() {
+            let slabs = &mut self.classes[class.index()];
+            if !slabs.has_partial() && self.buddy.free_pages < class.pages() * PREFETCH_SHARE {
+                break;
+            }
+            match slabs.allocate(&mut self.buddy, &mut objects[allocated..]) {
                 None | Some((0, _)) => break,
                 Some((more, _)) => allocated += more,
             }
