@@ -122,14 +122,12 @@ impl Buddy {
     #[inline]
     pub(super) fn allocate(&mut self, pages: usize, align_order: u32, end: End) -> Option<Page> {
         let order = order_of(pages).max(align_order);
-        if order > REGION_PAGES_SHIFT {
-            return None;
-        }
-        let is_exact = pages.is_power_of_two() && self.orders >> order & 1 != 0;
-        if !is_exact && let Some(page) = self.allocate_joined(pages, align_order) {
+        if !pages.is_power_of_two()
+            && let Some(page) = self.allocate_joined(pages, align_order)
+        {
             return Some(page);
         }
-        if self.orders >> order == 0 {
+        if order > REGION_PAGES_SHIFT || self.orders >> order == 0 {
             return None;
         }
         let mut found = order + (self.orders >> order).trailing_zeros();
