@@ -23,12 +23,14 @@
 //! 1. The current CPU's magazine for the size of the request, with preemption off and no lock. Sizes up to 4096 bytes
 //!    and blocks of 2 to 16 pages have magazines.
 //! 2. The heap, under the lock: an object of a partial slab, of the cached empty slab, or of a new slab from
-//!    the end of a free block; or whole pages from the beginning of a free block. An object's magazine is
-//!    refilled in the same step.
-//! 3. If the buddy system has no block: the cached empty slabs are freed, and the heap tries again.
+//!    the end of a free block; or whole pages from the beginning of a free block. If the number of pages is no power of
+//!    two, adjacent free blocks are preferred to a part of a larger block. Before a new slab is made, the cached empty
+//!    slabs of all classes are freed. An object's magazine is refilled in the same step.
+//! 3. If the buddy system has no block of whole pages: the cached empty slabs are freed, and the heap tries again.
 //! 4. If the request was refused as exhausted or fragmented: the magazines of this CPU are flushed, then those of all
 //!    CPUs, and the heap tries again.
-//! 5. The fallbacks: an object of a larger class, or a page instead of a slab of several.
+//! 5. The fallbacks: an object of a larger class, a page instead of a slab of several, or adjacent free blocks instead of
+//!    a power of two of pages.
 //! 6. The request is refused: [`TooBig`](crate::Refusal::TooBig) if an empty pool could not serve it,
 //!    [`Exhausted`](crate::Refusal::Exhausted) if too few pages are free, else
 //!    [`Fragmented`](crate::Refusal::Fragmented) with Linux's fragmentation index;
