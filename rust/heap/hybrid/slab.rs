@@ -46,7 +46,8 @@ pub(super) struct Slabs {
     class: Class,
     pub(super) partial: List,
     pub(super) empty: Option<Page>,
-    pub(super) slab_count: usize,
+    // A pool has at most 16 regions of 2²⁰ pages.
+    pub(super) slab_count: u32,
     pub(super) used: usize,
     /// Slabs that took pages from the buddy system.
     pub(super) growths: u64,

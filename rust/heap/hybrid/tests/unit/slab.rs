@@ -23,7 +23,7 @@ use std::vec::Vec;
 fn slabs(heap: &BareHeap, size: usize) -> (usize, usize) {
     let class = Class::of(&layout(size, 1)).unwrap();
     let slabs = &heap.0.classes[class.index()];
-    (slabs.slab_count, slabs.used)
+    (slabs.slab_count as usize, slabs.used)
 }
 
 #[test]
