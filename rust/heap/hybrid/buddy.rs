@@ -118,7 +118,8 @@ impl Buddy {
 
     /// Allocates `pages` pages in one piece, aligned to 2^`align_order` pages, and returns the first.
     ///
-    /// The descriptors say that the pages are interior ones; the caller sets that of the first. O(log n).
+    /// The descriptors say that the pages are interior ones; the caller sets that of the first. O(log n), and O(log² n)
+    /// for a number of pages that is not a power of two.
     #[inline]
     pub(super) fn allocate(&mut self, pages: usize, align_order: u32, end: End) -> Option<Page> {
         let order = order_of(pages).max(align_order);

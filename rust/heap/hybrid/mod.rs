@@ -29,8 +29,8 @@
 //! 3. If the buddy system has no block of whole pages: the cached empty slabs are freed, and the heap tries again.
 //! 4. If the request was refused as exhausted or fragmented: the magazines of this CPU are flushed, then those of all
 //!    CPUs, and the heap tries again.
-//! 5. The fallbacks: an object of a larger class, a page instead of a slab of several, or adjacent free blocks instead of
-//!    a power of two of pages.
+//! 5. The fallbacks: an object of a larger class, a page instead of a slab of several, or adjacent free blocks
+//!    instead of a block of a power of two of pages.
 //! 6. The request is refused: [`TooBig`](crate::Refusal::TooBig) if an empty pool could not serve it,
 //!    [`Exhausted`](crate::Refusal::Exhausted) if too few pages are free, else
 //!    [`Fragmented`](crate::Refusal::Fragmented) with Linux's fragmentation index;

@@ -292,8 +292,8 @@ impl RegionTable {
     /// Returns the bitmaps of the pages. The bitmap of a slab is the element of its first page.
     #[inline]
     fn bitmaps(&self) -> NonNull<Bitmap> {
-        // SAFETY: `add` requires that the result is in the same allocation: by the type invariant the bitmaps follow the
-        // `pages` links in the same memory.
+        // SAFETY: `add` requires that the result is in the same allocation: by the type invariant the bitmaps follow
+        // the `pages` links in the same memory.
         unsafe { self.links().add(self.pages) }.cast()
     }
 }

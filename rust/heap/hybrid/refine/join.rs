@@ -7,13 +7,15 @@
 //!          │ used  │ free  │ f │ used │      pages 4 to 8 are a run of 5 free pages
 //! ```
 //!
-//! A *run* is a sequence of adjacent free blocks; the run in the picture cannot coalesce, because pages 0 and 9 are
-//! allocated. A request for a number of pages that is not a power of two takes the shortest run that is long enough, of
-//! those that contain a small free block (best fit), and only without such a run a part of a larger block. A request for a
-//! power of two does so as a fallback: an engine without live blocks can allocate its pool in aligned blocks again.
+//! A *run* is a sequence of adjacent free blocks. The run in the picture cannot coalesce, because pages 0 and 9 are
+//! allocated. A request for a number of pages that is not a power of two takes the shortest run that is long enough,
+//! of the runs that contain a small free block. This is best fit. Without such a run, the request splits a larger block.
 //!
-//! The means of `refine` have the same value without joining, but the pattern `log-uniform` needs a pool of 14 MiB
-//! instead of 11 MiB.
+//! A request for a power of two of pages joins blocks only as a fallback. Otherwise a block could lie across the middle
+//! of an almost empty pool, and the rest of the pool would no longer serve large requests.
+//!
+//! Without joining, the utilisation of the pattern `log-uniform` is 52.5 % instead of 76.7 %, and that of `random-large`
+//! 72.2 % instead of 80.8 % (alignment 16, one CPU, measured on 2026-11-30).
 
 use core::alloc::Layout;
 
@@ -67,9 +69,9 @@ impl Buddy {
     /// Allocates `pages` pages, aligned to 2^`align_order` pages, from the shortest run of those that contain a block
     /// of the two orders below that of the request. Returns `None` if none of these is long enough.
     ///
-    /// A run of n pages that has no larger block contains a block of more than n/8 pages, so the search misses a run only
-    /// if the lists are longer than 8 blocks. O(log² n) for each of at most 16 blocks: a run has at most two
-    /// blocks of each order.
+    /// Let 2ᵏ be the next power of two of the request. A run of enough pages contains a block of 2ᵏ⁻² pages or more, so
+    /// the search misses a run without larger blocks only if one of the two lists has more than eight blocks. O(log² n)
+    /// for each of at most 16 blocks, because a run has at most two blocks of each order.
     #[inline(never)]
     pub(in crate::hybrid) fn allocate_joined(
         &mut self,

@@ -286,3 +286,19 @@ fn an_engine_borrows_from_larger_classes_when_no_page_is_free() {
     assert_eq!(engine.state.with(borrowed), 0);
     assert_eq!(totals(&engine).live_blocks, 2);
 }
+
+#[test]
+fn adjacent_free_blocks_serve_a_power_of_two_of_pages_as_a_fallback() {
+    let mut heap = BareHeap::with_free(&[8], [1, 2, 5]);
+    let wanted = layout(8192, 8);
+    let (block, cost) = heap.allocate(wanted).unwrap();
+    assert_eq!((block, cost.path()), (page(1).offset(0), Path::Buddy));
+    assert_eq!(cost.order(), Some(1));
+    heap.sound();
+    heap.free(block, wanted).unwrap();
+    heap.sound();
+    assert_eq!(heap.0.buddy.free_pages, 3);
+    // The pages 1 and 2 are not aligned to two pages.
+    let (refusal, _) = heap.refused(layout(8192, 8192));
+    assert_eq!(refusal, Refusal::Fragmented);
+}
