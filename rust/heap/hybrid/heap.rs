@@ -43,8 +43,9 @@ use crate::{
     },
 };
 
-/// A slab for additional objects of a magazine takes at most 1/`PREFETCH_SHARE` of the free pages.
-const PREFETCH_SHARE: usize = 256;
+/// A pool is small for a class if a slab takes more than 1/`SLAB_SHARE` of it. There the cached slabs of other classes
+/// and the refills of magazines would take too much of the pool.
+const SLAB_SHARE: usize = 256;
 
 /// Slabs over a buddy system.
 pub struct Heap {
@@ -91,12 +92,15 @@ impl Heap {
 
     /// Allocates an object of a class for the caller, and up to `objects.len() - 1` more; returns how many.
     fn allocate_objects(&mut self, class: Class, objects: &mut [Offset]) -> Result<usize, Refusal> {
-        if !self.classes[class.index()].has_free() {
+        if self.is_scarce(class) && !self.classes[class.index()].has_free() {
             // The new slab may get the pages of the cached slabs of other classes. Otherwise cached slabs would lie
             // scattered between the blocks of a small pool.
             self.free_empty_slabs();
         }
-        let served = self.classes[class.index()].allocate(&mut self.buddy, objects);
+        let mut served = self.classes[class.index()].allocate(&mut self.buddy, objects);
+        if served.is_none() && self.free_empty_slabs() > 0 {
+            served = self.classes[class.index()].allocate(&mut self.buddy, objects);
+        }
         let Some((mut allocated, path)) = served else {
             return Err(self.refusal(class.pages(), 0));
         };
@@ -106,11 +110,11 @@ impl Heap {
         }
         let order = (path == Path::Growth).then(|| order_of(class.pages()));
         self.set_cost(path, Some(class), order);
-        // Additional objects may need further slabs only in a pool with many free pages. In a smaller pool, slabs with
-        // few live objects would take too much of it.
+        // If memory is scarce, the additional objects need no further slab.
         while allocated < objects.len() {
+            let is_scarce = self.is_scarce(class);
             let slabs = &mut self.classes[class.index()];
-            if !slabs.has_partial() && self.buddy.free_pages < class.pages() * PREFETCH_SHARE {
+            if is_scarce && !slabs.has_partial() {
                 break;
             }
             match slabs.allocate(&mut self.buddy, &mut objects[allocated..]) {
@@ -119,6 +123,13 @@ impl Heap {
             }
         }
         Ok(allocated)
+    }
+
+    /// Returns whether memory is scarce for a class: the pool is small for slabs of this class, or at most an eighth of
+    /// the pool is free.
+    #[inline]
+    fn is_scarce(&self, class: Class) -> bool {
+        self.pages < class.pages() * SLAB_SHARE || self.buddy.free_pages <= self.pages / 8
     }
 
     /// Allocates whole pages.
