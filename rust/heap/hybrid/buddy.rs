@@ -11,10 +11,17 @@
 //!
 //! This is Knuth's buddy system (The Art of Computer Programming 1, 2.5) as Linux's page allocator
 //! implements it: the page descriptor of the buddy says in O(1) whether the buddy is free, and a bitmap of
-//! the orders that have free blocks finds the smallest block that is large enough. Two things differ from
-//! `alloc_pages`. A request for a number of pages that is not a power of two frees the rest of its block at once, like
-//! `alloc_pages_exact`. The buddy of a block depends on the block's offset in the region and not on its
-//! address, so that the same requests have the same results wherever the pool lies.
+//! the orders that have free blocks finds the smallest block that is large enough. Four things differ from
+//! `alloc_pages`:
+//!
+//! - A request for a number of pages that is not a power of two frees the rest of its block at once, like
+//!   `alloc_pages_exact`.
+//! - Smaller blocks that are adjacent serve a request together (`refine/join`).
+//! - Of several blocks of an order, the one nearest to an end of the pool is taken.
+//! - The buddy of a block depends on the block's offset in the region and not on its address, so that the same
+//!   requests have the same results wherever the pool lies.
+
+use core::iter::successors;
 
 use super::page::{
     List,
@@ -26,6 +33,9 @@ use super::page::{
 
 /// The number of orders: blocks of 2⁰ to 2²⁰ pages.
 pub(super) const ORDERS: usize = REGION_PAGES_SHIFT as usize + 1;
+
+/// The number of free blocks of an order among which a block is chosen.
+const CANDIDATES: usize = 8;
 
 /// The work that the buddy system did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -118,12 +128,18 @@ impl Buddy {
 
     /// Allocates `pages` pages in one piece, aligned to 2^`align_order` pages, and returns the first.
     ///
-    /// The descriptors say that the pages are interior ones; the caller sets that of the first. O(log n).
+    /// The descriptors say that the pages are interior ones; the caller sets that of the first. O(log n), and O(log² n)
+    /// for a number of pages that is not a power of two.
     #[inline]
     pub(super) fn allocate(&mut self, pages: usize, align_order: u32, end: End) -> Option<Page> {
         let order = order_of(pages).max(align_order);
+        if !pages.is_power_of_two()
+            && let Some(page) = self.allocate_joined(pages, align_order)
+        {
+            return Some(page);
+        }
         let mut found = self.smallest_order(order)?;
-        let mut page = self.lists[found as usize].first()?;
+        let mut page = self.outermost(found, end)?;
         self.remove(page, found);
         // Split: one half becomes free, and the other half is split further.
         while found > order {
@@ -141,6 +157,24 @@ impl Buddy {
         self.free_pages -= pages;
         self.free_rest(page, pages, order);
         Some(page)
+    }
+
+    /// Returns the block of `order` that is nearest to an end of the pool, of the first [`CANDIDATES`] in its list.
+    /// O(1).
+    #[inline]
+    fn outermost(&self, order: u32, end: End) -> Option<Page> {
+        match end {
+            End::Front => self.candidates(order).min(),
+            End::Back => self.candidates(order).max(),
+        }
+    }
+
+    /// Returns the first [`CANDIDATES`] blocks of the list of an order.
+    #[inline]
+    pub(super) fn candidates(&self, order: u32) -> impl Iterator<Item = Page> {
+        let first = self.lists.get(order as usize).and_then(List::first);
+        let next = |page: &Page| self.metadata.links(*page)?.next.into();
+        successors(first, next).take(CANDIDATES)
     }
 
     /// Frees the pages of a block of 2^`order` pages that follow its first `pages` pages, in the largest

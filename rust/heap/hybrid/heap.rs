@@ -46,6 +46,10 @@ use crate::{
 /// The largest number of slabs from which one call allocates objects.
 const REFILL_SLABS: usize = 2;
 
+/// A pool is small for a class if a slab takes more than 1/`SLAB_SHARE` of it. There the cached slabs of other classes
+/// and the refills of magazines would take too much of the pool.
+const SLAB_SHARE: usize = 256;
+
 /// Slabs over a buddy system.
 pub struct Heap {
     pub(super) buddy: Buddy,
@@ -91,6 +95,11 @@ impl Heap {
 
     /// Allocates an object of a class for the caller, and up to `objects.len() - 1` more; returns how many.
     fn allocate_objects(&mut self, class: Class, objects: &mut [Offset]) -> Result<usize, Refusal> {
+        if self.is_scarce(class) && !self.classes[class.index()].has_free() {
+            // The new slab may get the pages of the cached slabs of other classes. Otherwise cached slabs would lie
+            // scattered between the blocks of a small pool.
+            self.free_empty_slabs();
+        }
         let mut served = self.classes[class.index()].allocate(&mut self.buddy, objects);
         if served.is_none() && self.free_empty_slabs() > 0 {
             served = self.classes[class.index()].allocate(&mut self.buddy, objects);
@@ -104,13 +113,13 @@ impl Heap {
         }
         let order = (path == Path::Growth).then(|| order_of(class.pages()));
         self.set_cost(path, Some(class), order);
-        // If at most an eighth of the pool is free, the additional objects come from partial slabs only. The number of
-        // slabs bounds the time of a refill.
+        // If memory is scarce, the additional objects need no further slab. The number of slabs bounds the time of a
+        // refill.
         for _ in 1..REFILL_SLABS {
             if allocated == objects.len() {
                 break;
             }
-            let is_scarce = self.buddy.free_pages <= self.pages / 8;
+            let is_scarce = self.is_scarce(class);
             let slabs = &mut self.classes[class.index()];
             if is_scarce && !slabs.has_partial() {
                 break;
@@ -153,6 +162,13 @@ impl Heap {
         }
         self.set_cost(Path::Buddy, None, Some(order_of(pages)));
         Ok(count)
+    }
+
+    /// Returns whether memory is scarce for a class: the pool is small for slabs of this class, or at most an eighth of
+    /// the pool is free.
+    #[inline]
+    fn is_scarce(&self, class: Class) -> bool {
+        self.pages < class.pages() * SLAB_SHARE || self.buddy.free_pages <= self.pages / 8
     }
 
     /// Allocates whole pages.

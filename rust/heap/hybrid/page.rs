@@ -238,18 +238,17 @@ impl List {
     }
 }
 
-/// The metadata of a region: three arrays with an element for each page.
+/// The metadata of a region: three arrays with an element for each page, one after the other. The table has only the
+/// address of the first array, so that the state of an engine is small.
 ///
 /// # Invariants
 ///
-/// The three pointers point to `pages` elements each, which nobody else accesses for as long as this value
-/// exists, except that other CPUs may read the descriptors, which are atomic.
+/// `descs` points to `pages` page descriptors, which are followed by `pages` links and `pages` bitmaps. Nobody else
+/// accesses the three arrays for as long as this value exists, except that other CPUs may read the descriptors, which
+/// are atomic.
 pub(super) struct RegionTable {
     pages: usize,
     pub(super) descs: NonNull<PageDesc>,
-    links: NonNull<Links>,
-    /// The bitmap of a slab is the element of its first page.
-    bitmaps: NonNull<Bitmap>,
 }
 
 // SAFETY: By the type invariant only this value gives access to its memory, except for reads of atomic descriptors.
@@ -265,8 +264,6 @@ impl RegionTable {
     const NONE: Self = Self {
         pages: 0,
         descs: NonNull::dangling(),
-        links: NonNull::dangling(),
-        bitmaps: NonNull::dangling(),
     };
 
     /// Places the metadata of `pages` pages in `memory`.
@@ -276,20 +273,28 @@ impl RegionTable {
     /// `memory` points to `pages * BYTES_PER_PAGE` bytes, which are zero and aligned to 8, and which nobody
     /// else accesses as long as the result is used, except for readers of the descriptors.
     pub(super) unsafe fn new(memory: NonNull<u8>, pages: usize) -> Self {
-        let descs = memory.cast::<PageDesc>();
-        // SAFETY: `add` requires that the result is in the same allocation: by this function's contract the memory
-        // has room for `pages` elements of each of the three types, one after the other.
-        let links = unsafe { descs.add(pages) }.cast::<Links>();
-        // SAFETY: As above. The bitmaps follow the links.
-        let bitmaps = unsafe { links.add(pages) }.cast::<Bitmap>();
-        // INVARIANT: The arrays are in the memory, aligned because each element is a multiple of 8 bytes,
-        // and zeros are valid elements. Nobody else accesses them, by this function's contract.
+        // INVARIANT: The memory has room for the three arrays. They are aligned because each element is a multiple of
+        // 8 bytes, and zeros are valid elements. Nobody else accesses them, by this function's contract.
         Self {
             pages,
-            descs,
-            links,
-            bitmaps,
+            descs: memory.cast(),
         }
+    }
+
+    /// Returns the links of the pages.
+    #[inline]
+    fn links(&self) -> NonNull<Links> {
+        // SAFETY: `add` requires that the result is in the same allocation: by the type invariant the links follow the
+        // `pages` descriptors in the same memory.
+        unsafe { self.descs.add(self.pages) }.cast()
+    }
+
+    /// Returns the bitmaps of the pages. The bitmap of a slab is the element of its first page.
+    #[inline]
+    fn bitmaps(&self) -> NonNull<Bitmap> {
+        // SAFETY: `add` requires that the result is in the same allocation: by the type invariant the bitmaps follow
+        // the `pages` links in the same memory.
+        unsafe { self.links().add(self.pages) }.cast()
     }
 }
 
@@ -357,7 +362,7 @@ impl PageMetadata {
         let table = self.table(page)?;
         // SAFETY: `table` returned the region's table only if the index is below `pages`, so by the type
         // invariant the element exists, and nobody else accesses it. The result borrows `self` mutably.
-        Some(unsafe { table.bitmaps.add(page.index()).as_mut() })
+        Some(unsafe { table.bitmaps().add(page.index()).as_mut() })
     }
 
     /// Returns the neighbours of a block in its list, if there is such a page.
@@ -366,7 +371,7 @@ impl PageMetadata {
         let table = self.table(page)?;
         // SAFETY: `table` returned the region's table only if the index is below `pages`, so by the type
         // invariant the element exists, and nobody else accesses it.
-        Some(unsafe { table.links.add(page.index()).read() })
+        Some(unsafe { table.links().add(page.index()).read() })
     }
 
     /// Changes the links of the page that a link names, and returns whether there is such a page.
@@ -380,7 +385,7 @@ impl PageMetadata {
         };
         // SAFETY: `table` returned the region's table only if the index is below `pages`, so by the type
         // invariant the element exists, and nobody else accesses it. `self` is borrowed mutably.
-        change(unsafe { table.links.add(page.index()).as_mut() });
+        change(unsafe { table.links().add(page.index()).as_mut() });
         true
     }
 

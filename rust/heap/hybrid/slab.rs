@@ -11,9 +11,9 @@
 //! object or past its end therefore damages no metadata, and a double free that reaches the slab is found.
 //!
 //! Objects come from the slab that became partial most recently. An empty slab returns its pages to the
-//! buddy system, except for one of each class that is cached. The heap frees the cached slabs when the buddy system
-//! has no block for a request, in a shrink, before the second try of a resize, and when nothing is allocated and
-//! several classes cache one.
+//! buddy system, except for one of each class that is cached. The heap frees the cached slabs when a class needs a new
+//! slab, when the buddy system has no block for a request, in a shrink, before the second try of a resize, and when
+//! nothing is allocated and several classes cache one.
 
 use super::{
     buddy::{
@@ -46,7 +46,8 @@ pub(super) struct Slabs {
     class: Class,
     pub(super) partial: List,
     pub(super) empty: Option<Page>,
-    pub(super) slab_count: usize,
+    // A pool has at most 16 regions of 2²⁰ pages.
+    pub(super) slab_count: u32,
     pub(super) used: usize,
     /// Slabs that took pages from the buddy system.
     pub(super) growths: u64,

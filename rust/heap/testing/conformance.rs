@@ -95,7 +95,7 @@ const SIZES: [usize; 8] = [BASIC, 1, 24, 200, 1000, 3000, 4096, 3 * PAGE_BYTES];
 pub fn conforms<E: Engine>(new: impl Fn() -> E) {
     layouts_are_obeyed(&new);
     a_refusal_changes_nothing(&new);
-    refilling_yields_the_same_number_of_blocks(&new);
+    refilling_yields_at_least_as_many_blocks(&new);
     fast_paths_count_as_operations(&new);
     a_shrink_returns_what_it_reports(&new);
     the_map_agrees_with_the_statistics(&new);
@@ -218,8 +218,9 @@ fn layouts_are_obeyed<E: Engine>(new: &impl Fn() -> E) {
     pool.end();
 }
 
-/// Fills the pool four times, and frees the blocks in a different order each time.
-fn refilling_yields_the_same_number_of_blocks<E: Engine>(new: &impl Fn() -> E) {
+/// Fills the pool four times, and frees the blocks in a different order each time. A later fill may yield more
+/// blocks, because the free memory is divided differently.
+fn refilling_yields_at_least_as_many_blocks<E: Engine>(new: &impl Fn() -> E) {
     for size in [BASIC, 200, 1000, 3000, 4096, 3 * PAGE_BYTES] {
         let mut pool = ConformancePool::new(new);
         let first = pool.fill(layout(size, 8));
@@ -229,7 +230,11 @@ fn refilling_yields_the_same_number_of_blocks<E: Engine>(new: &impl Fn() -> E) {
                 pick += step;
             }
             let again = pool.fill(layout(size, 8));
-            assert_eq!(again, first, "freed blocks of {size} bytes are lost");
+            assert!(
+                again >= first,
+                "{} freed blocks of {size} bytes are lost",
+                first - again
+            );
         }
         pool.end();
     }

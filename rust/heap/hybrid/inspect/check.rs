@@ -273,7 +273,7 @@ impl Heap {
                     return broken(Rule::Lists, Some(class), Some(page));
                 }
             }
-            let visited = (sums.slabs[number] as usize, sums.objects[number] as usize);
+            let visited = (sums.slabs[number], sums.objects[number] as usize);
             if (slabs.slab_count, slabs.used) != visited {
                 return broken(Rule::ClassCounters, Some(class), None);
             }

@@ -56,7 +56,7 @@ impl Heap {
                 class.number(),
                 &ClassStats {
                     block_bytes: class.bytes() as u64,
-                    total_blocks: (slabs.slab_count * class.objects()) as u64,
+                    total_blocks: u64::from(slabs.slab_count) * class.objects() as u64,
                     used_blocks: slabs.used.saturating_sub(*cached) as u64,
                     magazine_blocks: *cached as u64,
                     growths: slabs.growths,

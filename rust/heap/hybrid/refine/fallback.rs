@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Fallbacks before a request is refused: an object of a larger class, or a page instead of a slab of
-//! several pages.
+//! Fallbacks before a request is refused: an object of a larger class, a page instead of a slab of several
+//! pages, or adjacent free blocks instead of a block of a power of two of pages.
 //!
 //! The fallbacks run after the heap refused the request. If the cause was exhaustion or fragmentation, the
 //! magazines of all CPUs that could be reached were flushed before. The fallbacks use memory that the
@@ -33,9 +33,11 @@ fn class_at(buddy: &Buddy, offset: Offset) -> Option<Class> {
 }
 
 impl Heap {
-    /// Allocates an object of a larger class, or a page instead of a slab of several pages.
+    /// Allocates an object of a larger class, a page instead of a slab of several pages, or joined pages.
     pub(in crate::hybrid) fn allocate_larger(&mut self, layout: Layout) -> Option<Offset> {
-        let class = Class::of(&layout)?;
+        let Some(class) = Class::of(&layout) else {
+            return Some(self.allocate_joined(&layout)?.offset(0));
+        };
         match self.borrow(class, &layout) {
             Some(object) => Some(object),
             None if class.pages() > 1 => Some(self.allocate_pages(&layout).ok()?.offset(0)),

@@ -11,6 +11,8 @@
 #[forbid(unsafe_code)]
 mod fallback;
 #[forbid(unsafe_code)]
+mod join;
+#[forbid(unsafe_code)]
 mod refusal;
 #[forbid(unsafe_code)]
 mod resize;

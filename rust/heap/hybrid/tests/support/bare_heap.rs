@@ -193,7 +193,7 @@ impl BareHeap {
         let classes = self.0.classes.iter();
         (
             classes
-                .map(|class| (class.slab_count, class.used))
+                .map(|class| (class.slab_count as usize, class.used))
                 .collect(),
             self.0.buddy.free_pages,
             self.0.large_pages,

@@ -81,6 +81,8 @@ pub(crate) fn prepared(memory: &HostMemory) -> (LockedHybrid, Places) {
     let three = allocate(3072, 8);
     let large = allocate(5 << PAGE_SHIFT, 8);
     let single = allocate(8, 8192);
+    // The only free block of two pages.
+    allocate(8192, 8);
     let pairs = [(); 7].map(|()| allocate(8192, 8));
     free(empty, 8);
     for block in [1, 2, 3, 5, 6, 7] {

@@ -4,6 +4,7 @@
 
 use super::{
     buddy,
+    descs,
     page, //
 };
 use crate::hybrid::{
@@ -15,6 +16,7 @@ use crate::hybrid::{
         order_of, //
     },
     page::{
+        Page,
         PageKind, //
     },
 };
@@ -109,14 +111,28 @@ fn a_new_region_allocates_equal_blocks_from_the_lowest_page_up() {
 }
 
 #[test]
-fn the_block_that_was_freed_last_is_allocated_first() {
-    let mut buddy = buddy(16);
-    fill(&mut buddy, 16);
-    for index in [4, 12, 8] {
+fn the_block_nearest_to_the_end_is_allocated_first() {
+    for (end, expected) in [(End::Front, [4, 8, 12]), (End::Back, [12, 8, 4])] {
+        let mut buddy = buddy(16);
+        fill(&mut buddy, 16);
+        for index in [4, 12, 8] {
+            assert_eq!(release(&mut buddy, index, 1), 0);
+        }
+        let pages = [(); 3].map(|()| buddy.allocate(1, 0, end).unwrap().index());
+        assert_eq!(pages, expected);
+    }
+}
+
+#[test]
+fn a_block_is_chosen_among_the_eight_that_were_freed_last() {
+    let mut buddy = buddy(32);
+    fill(&mut buddy, 32);
+    for index in (0..20).step_by(2) {
         assert_eq!(release(&mut buddy, index, 1), 0);
     }
-    let pages = [(); 3].map(|()| allocate(&mut buddy, 1, 0));
-    assert_eq!(pages, [Some((8, 0)), Some((12, 0)), Some((4, 0))]);
+    // Pages 0 and 2 were freed first.
+    assert_eq!(allocate(&mut buddy, 1, 0), Some((4, 0)));
+    assert_eq!(allocate(&mut buddy, 1, 0), Some((2, 0)));
 }
 
 #[test]
@@ -179,6 +195,52 @@ fn neighbours_that_are_not_buddies_do_not_coalesce() {
     }
     assert_eq!(free(&buddy), [(1, 1), (2, 1), (5, 1), (6, 1)]);
     assert_eq!(allocate(&mut buddy, 2, 0), None);
+    // As a fallback they serve a request together. Neither pair is aligned to two pages.
+    assert_eq!(buddy.allocate_joined(2, 1), None);
+    assert_eq!(buddy.allocate_joined(2, 0), Some(page(5)));
+    assert_eq!(buddy.allocate_joined(2, 0), Some(page(1)));
+    assert_eq!(free(&buddy), []);
+}
+
+#[test]
+fn a_request_takes_the_shortest_run_and_splits_no_larger_block() {
+    let mut buddy = buddy(32);
+    fill(&mut buddy, 32);
+    // Runs of 5, 3 and 4 pages, of which only the last one is a block.
+    for index in [3, 4, 5, 6, 7, 13, 14, 15, 20, 21, 22, 23] {
+        release(&mut buddy, index, 1);
+    }
+    assert_eq!(free(&buddy), [(3, 1), (4, 4), (13, 1), (14, 2), (20, 4)]);
+    assert_eq!(allocate(&mut buddy, 3, 0), Some((13, 0)));
+    assert_eq!(allocate(&mut buddy, 5, 0), Some((3, 0)));
+    assert_eq!(allocate(&mut buddy, 3, 0), Some((20, 2)));
+    assert_eq!(free(&buddy), [(23, 1)]);
+}
+
+#[test]
+fn the_place_in_a_run_has_the_alignment_of_the_request() {
+    let mut buddy = buddy(16);
+    fill(&mut buddy, 16);
+    for index in 5..12 {
+        release(&mut buddy, index, 1);
+    }
+    assert_eq!(free(&buddy), [(5, 1), (6, 2), (8, 4)]);
+    // The run begins at page 5. An alignment of as much as the block is not joined.
+    assert_eq!(allocate(&mut buddy, 5, 3), None);
+    assert_eq!(allocate(&mut buddy, 5, 1), Some((6, 2)));
+    assert_eq!(free(&buddy), [(5, 1), (11, 1)]);
+}
+
+#[test]
+fn a_run_ends_at_the_end_of_its_region() {
+    // The next region begins with free pages, too.
+    let mut buddy = Buddy::new();
+    buddy.metadata = descs(&[3, 3]);
+    for region in 0..2 {
+        buddy.free(Page::new(region, 0), 3);
+    }
+    assert_eq!(buddy.allocate_joined(4, 0), None);
+    assert_eq!(buddy.allocate(3, 0, End::Front), Some(Page::new(1, 0)));
 }
 
 #[test]

@@ -226,7 +226,7 @@ fn a_slab_with_a_damaged_bitmap_is_no_donor() {
 fn the_cost_of_a_request_includes_the_work_of_all_its_attempts() {
     // The page of the empty slab coalesces with its buddies up to the whole pool. The whole pool is then
     // allocated, or split for five pages.
-    for (align, pages, splits) in [(8, 8, 0), (8192, 5, 3)] {
+    for (align, pages, splits) in [(8, 8, 0), (8 << 12, 5, 3)] {
         let mut heap = BareHeap::new(&[8]);
         let block = heap.allocate(layout(64, 8)).unwrap().0;
         heap.free(block, layout(64, 8)).unwrap();
@@ -237,15 +237,15 @@ fn the_cost_of_a_request_includes_the_work_of_all_its_attempts() {
 
 #[test]
 fn the_cost_of_a_fallback_is_that_of_the_attempt_that_served() {
-    // One page is allocated in place of a slab of three pages, because no free block has three pages. The two
+    // One page is allocated in place of a slab of three pages, because no three adjacent pages are free. The two
     // empty slabs, which are buddies, are returned first.
     let mut heap = BareHeap::with_free(&[8], 2..4);
     let blocks = [64, 80].map(|size| (heap.allocate(layout(size, 8)).unwrap().0, size));
     for (block, size) in blocks {
         heap.free(block, layout(size, 8)).unwrap();
     }
-    heap.free_page(page(1));
-    heap.free_page(page(4));
+    heap.free_page(page(5));
+    heap.free_page(page(7));
     assert_eq!(heap.0.buddy.free_pages, 2);
     let (_, cost) = heap.allocate(layout(3000, 8)).unwrap();
     assert_eq!((cost.path(), cost.order()), (Path::Buddy, Some(0)));
@@ -285,4 +285,20 @@ fn an_engine_borrows_from_larger_classes_when_no_page_is_free() {
     let borrowed = |state: &mut crate::hybrid::State| state.heap.borrowed.iter().sum::<usize>();
     assert_eq!(engine.state.with(borrowed), 0);
     assert_eq!(totals(&engine).live_blocks, 2);
+}
+
+#[test]
+fn adjacent_free_blocks_serve_a_power_of_two_of_pages_as_a_fallback() {
+    let mut heap = BareHeap::with_free(&[8], [1, 2, 5]);
+    let wanted = layout(8192, 8);
+    let (block, cost) = heap.allocate(wanted).unwrap();
+    assert_eq!((block, cost.path()), (page(1).offset(0), Path::Buddy));
+    assert_eq!(cost.order(), Some(1));
+    heap.sound();
+    heap.free(block, wanted).unwrap();
+    heap.sound();
+    assert_eq!(heap.0.buddy.free_pages, 3);
+    // The pages 1 and 2 are not aligned to two pages.
+    let (refusal, _) = heap.refused(layout(8192, 8192));
+    assert_eq!(refusal, Refusal::Fragmented);
 }

@@ -35,14 +35,14 @@ fn the_cost_names_path_class_and_order() {
         (Path::Growth, class(1024), Some(0), Some(8))
     );
     assert_eq!(cost_of(1000, 8), (Path::Slab, class(1024), None, Some(0)));
-    // The slab takes three pages of the free block of four pages in front of the last four pages.
+    // The pages in front of the first slab are one run. The slab takes its first three pages, from a block of 128.
     assert_eq!(
         cost_of(3000, 8),
-        (Path::Growth, class(3072), Some(2), Some(2))
+        (Path::Growth, class(3072), Some(2), Some(7))
     );
     assert_eq!(cost_of(5000, 8), (Path::Buddy, None, Some(1), Some(0)));
-    // A block of 16 pages is split for 9 pages. The rest becomes free blocks of 1, 2 and 4 pages.
-    assert_eq!(cost_of(9 * 4096, 8), (Path::Buddy, None, Some(4), Some(4)));
+    // The run from page 5 on begins with free blocks of 1, 2 and 8 pages, of which the last one is split.
+    assert_eq!(cost_of(9 * 4096, 8), (Path::Buddy, None, Some(4), Some(1)));
     assert_eq!(cost_of(8, 1 << 16).0, Path::Buddy);
 }
 
@@ -50,8 +50,9 @@ fn the_cost_names_path_class_and_order() {
 fn a_large_request_reclaims_the_pages_of_empty_slabs() {
     let mut heap = BareHeap::new(&[16]);
     heap.allocate(layout(8 << 12, 8)).unwrap();
-    for size in [8, 64, 1024, 3072] {
-        let block = heap.allocate(layout(size, 8)).unwrap().0;
+    let sizes = [8, 64, 1024, 3072];
+    let blocks = sizes.map(|size| heap.allocate(layout(size, 8)).unwrap().0);
+    for (block, size) in blocks.into_iter().zip(sizes) {
         heap.free(block, layout(size, 8)).unwrap();
     }
     assert_eq!(heap.0.buddy.free_pages, 2);
@@ -83,8 +84,8 @@ fn an_emptied_heap_allocates_the_same_blocks_again() {
 fn a_shrink_returns_all_empty_slabs() {
     let mut heap = BareHeap::new(&[64]);
     heap.allocate(layout(4096, 8)).unwrap();
-    for size in [8, 3072] {
-        let block = heap.allocate(layout(size, 8)).unwrap().0;
+    let blocks = [8, 3072].map(|size| (heap.allocate(layout(size, 8)).unwrap().0, size));
+    for (block, size) in blocks {
         heap.free(block, layout(size, 8)).unwrap();
     }
     assert_eq!(heap.0.free_empty_slabs(), 4);

@@ -24,7 +24,7 @@ use std::vec::Vec;
 fn slabs(heap: &BareHeap, size: usize) -> (usize, usize) {
     let class = Class::of(&layout(size, 1)).unwrap();
     let slabs = &heap.0.classes[class.index()];
-    (slabs.slab_count, slabs.used)
+    (slabs.slab_count as usize, slabs.used)
 }
 
 #[test]
@@ -179,7 +179,7 @@ fn a_free_of_an_object_that_crosses_pages_finds_its_slab() {
 
 #[test]
 fn a_batch_takes_the_rest_of_a_slab_before_a_new_one() {
-    let mut heap = BareHeap::new(&[8]);
+    let mut heap = BareHeap::new(&[512]);
     let mut batch = [Offset::new(0, 0); 200];
     for (path, rest) in [(Path::Growth, 200), (Path::Slab, 200), (Path::Slab, 112)] {
         let served = heap.0.allocate(layout(8, 8), &mut batch);
@@ -194,12 +194,19 @@ fn a_batch_takes_the_rest_of_a_slab_before_a_new_one() {
 }
 
 #[test]
-fn a_batch_takes_no_new_slab_where_an_eighth_of_the_pool_is_free() {
-    // After the first slab, 3 or 2 of the 16 pages are free.
-    for (free, expected) in [(4, 100), (3, 64)] {
-        let mut heap = BareHeap::with_free(&[16], 16 - free..16);
+fn a_batch_takes_no_second_slab_of_more_than_a_256th_of_the_free_pages() {
+    // A slab for 64 bytes has 64 objects in one page, and a slab for 3072 bytes has 4 objects in three pages. The first
+    // slab takes pages before the others are counted.
+    for (size, pages, expected) in [
+        (64, 257, 100),
+        (64, 256, 64),
+        (3072, 3 * 257, 8),
+        (3072, 3 * 257 - 1, 4),
+    ] {
+        let mut heap = BareHeap::new(&[pages]);
         let mut batch = [Offset::new(0, 0); 100];
-        let served = heap.0.allocate(layout(64, 8), &mut batch);
+        let wanted = if size == 64 { 100 } else { 8 };
+        let served = heap.0.allocate(layout(size, 8), &mut batch[..wanted]);
         assert_eq!(served, Ok(expected));
         heap.sound();
     }
