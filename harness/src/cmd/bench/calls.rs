@@ -117,9 +117,11 @@ pub(super) fn run(brief: bool) -> anyhow::Result<Vec<CallCost>> {
         }),
         CallRow::new(NULL_IOCTL, || null_ioctl(&hybrid)),
     ];
-    rows.extend(sessions.iter().map(|(engine, device)| {
-        CallRow::new(&alloc_free_of(*engine), || alloc_free(device))
-    }));
+    rows.extend(
+        sessions
+            .iter()
+            .map(|(engine, device)| CallRow::new(&alloc_free_of(*engine), || alloc_free(device))),
+    );
     rows.extend(BATCHES.map(|size| CallRow::batch(&hybrid, size)));
     rows.push(CallRow::nothings(&hybrid, BATCH));
     rows.iter_mut()
