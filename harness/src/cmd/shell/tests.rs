@@ -146,12 +146,13 @@ fn the_pool_is_drawn_after_each_step() {
     assert_eq!(row(session), format!("0  {}", ".".repeat(64)));
     say(session, "alloc 5000");
     say(session, "alloc 8");
-    assert_eq!(row(session), format!("0  ##.a{}", ".".repeat(60)));
+    // The magazine got a block in advance, which lies beside the one of the caller.
+    assert_eq!(row(session), format!("0  ####...a{}", ".".repeat(56)));
     // A freed block stays in the CPU's magazine until SHRINK flushes it.
     say(session, "free 1048576");
-    assert_eq!(row(session), format!("0  ##.a{}", ".".repeat(60)));
+    assert_eq!(row(session), format!("0  ####...a{}", ".".repeat(56)));
     say(session, "shrink");
-    assert_eq!(row(session), format!("0  ...a{}", ".".repeat(60)));
+    assert_eq!(row(session), format!("0  .......a{}", ".".repeat(56)));
 }
 
 #[test]
