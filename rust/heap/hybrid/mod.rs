@@ -24,8 +24,8 @@
 //!    and blocks of 2 to 16 pages have magazines.
 //! 2. The heap, under the lock: an object of a partial slab, of the cached empty slab, or of a new slab from
 //!    the end of a free block; or whole pages from the beginning of a free block. If the number of pages is no power of
-//!    two, adjacent free blocks are preferred to a part of a larger block. Before a new slab is made, the cached empty
-//!    slabs of all classes are freed. An object's magazine is refilled in the same step.
+//!    two, adjacent free blocks are preferred to a part of a larger block. In a small pool, the cached empty slabs of
+//!    all classes are freed before a new slab is made. An object's magazine is refilled in the same step.
 //! 3. If the buddy system has no block of whole pages: the cached empty slabs are freed, and the heap tries again.
 //! 4. If the request was refused as exhausted or fragmented: the magazines of this CPU are flushed, then those of all
 //!    CPUs, and the heap tries again.
