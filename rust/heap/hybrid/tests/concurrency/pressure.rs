@@ -263,7 +263,7 @@ fn failures_to_grow_are_counted_from_0_again_when_no_reserve_can_be_taken() {
 fn the_least_active_cpu_loses_the_reserve() {
     let machine = Machine::new(3, 1 << 20);
     // Two CPUs have half of the budget each. Only the first of these CPUs continues to allocate and free.
-    let blocks = [0, 1].map(|cpu| machine.on(cpu).allocate_all(4096, 2));
+    let blocks = [0, 1].map(|cpu| machine.on(cpu).allocate_all(4096, 5));
     assert_eq!(machine.capacity_bytes(), 64 << 10);
     for (cpu, blocks) in blocks.into_iter().enumerate() {
         machine.on(cpu).free_all(blocks);

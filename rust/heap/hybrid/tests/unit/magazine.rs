@@ -110,7 +110,7 @@ fn a_full_magazine_of_pages_is_not_flushed_by_frees() {
 
 #[test]
 fn an_empty_magazine_is_refilled_by_half() {
-    let machine = Machine::new(1, 2 << 20);
+    let machine = Machine::new(1, 1 << 20);
     let mut held = Vec::new();
     for _ in 0..200 {
         let (_, path) = machine.serve(layout(64, 8)).unwrap();
