@@ -37,6 +37,10 @@ pub(super) const ORDERS: usize = REGION_PAGES_SHIFT as usize + 1;
 /// The number of free blocks of an order among which a block is chosen.
 const CANDIDATES: usize = 8;
 
+/// The number of free pages below which slabs, too, are joined from adjacent free blocks. With more free pages, the
+/// search would cost more time than it saves memory.
+const FEW_PAGES: usize = 256;
+
 /// The work that the buddy system did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Work {
@@ -133,7 +137,9 @@ impl Buddy {
     #[inline]
     pub(super) fn allocate(&mut self, pages: usize, align_order: u32, end: End) -> Option<Page> {
         let order = order_of(pages).max(align_order);
-        if !pages.is_power_of_two()
+        let is_worth_a_search = end == End::Front || self.free_pages < FEW_PAGES;
+        if is_worth_a_search
+            && !pages.is_power_of_two()
             && let Some(page) = self.allocate_joined(pages, align_order)
         {
             return Some(page);

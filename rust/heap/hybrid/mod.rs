@@ -25,8 +25,8 @@
 //! 2. The depot, under the lock: a full magazine, which another CPU may have filled.
 //! 3. The heap, under the lock: an object of a partial slab, of the cached empty slab, or of a new slab from
 //!    the end of a free block; or whole pages from the beginning of a free block. If the number of pages is no power of
-//!    two, adjacent free blocks are preferred to a part of a larger block. Before a new slab is made, the cached empty
-//!    slabs of all classes are freed. The magazine is refilled in the same step.
+//!    two, adjacent free blocks are preferred to a part of a larger block. In a small pool, the cached empty slabs of
+//!    all classes are freed before a new slab is made. The magazine is refilled in the same step.
 //! 4. If the buddy system has no block of whole pages: the cached empty slabs are freed, and the heap tries again.
 //! 5. If the request was refused as exhausted or fragmented: the magazines of this CPU and the depot are flushed, then
 //!    the magazines of all CPUs, and the heap tries again.

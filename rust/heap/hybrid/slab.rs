@@ -12,7 +12,7 @@
 //!
 //! Objects come from the slab that became partial most recently. An empty slab returns its pages to the
 //! buddy system, except for one of each class that is cached. The heap frees the cached slabs when a class needs a new
-//! slab, when the buddy system has no block for a request, in a shrink, before the second try of a resize, and when
+//! slab in a small pool, when the buddy system has no block for a request, in a shrink, before the second try of a resize, and when
 //! nothing is allocated and several classes cache one.
 
 use super::{

@@ -67,7 +67,7 @@ fn magazines_serve_the_objects_of_a_new_slab_from_the_lowest_up() {
 
 #[test]
 fn an_empty_magazine_is_refilled_by_half() {
-    let machine = Machine::new(1, 2 << 20);
+    let machine = Machine::new(1, 1 << 20);
     let mut held = Vec::new();
     for _ in 0..200 {
         let (_, path) = machine.serve(layout(64, 8)).unwrap();

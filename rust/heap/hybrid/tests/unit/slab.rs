@@ -194,20 +194,22 @@ fn a_batch_takes_the_rest_of_a_slab_before_a_new_one() {
 }
 
 #[test]
-fn a_batch_takes_no_second_slab_of_more_than_a_256th_of_the_free_pages() {
+fn a_batch_takes_no_second_slab_in_a_small_pool_or_where_an_eighth_is_free() {
     // A slab for 64 bytes has 64 objects in one page, and a slab for 3072 bytes has 4 objects in three pages. The first
     // slab takes pages before the others are counted.
-    for (size, pages, expected) in [
-        (64, 257, 100),
-        (64, 256, 64),
-        (3072, 3 * 257, 8),
-        (3072, 3 * 257 - 1, 4),
+    for (size, pages, free, expected) in [
+        (64, 256, 256, 100),
+        (64, 255, 255, 64),
+        (64, 256, 34, 100),
+        (64, 256, 33, 64),
+        (3072, 768, 768, 8),
+        (3072, 767, 767, 4),
     ] {
-        let mut heap = BareHeap::new(&[pages]);
+        let mut heap = BareHeap::with_free(&[pages], pages - free..pages);
         let mut batch = [Offset::new(0, 0); 100];
         let wanted = if size == 64 { 100 } else { 8 };
         let served = heap.0.allocate(layout(size, 8), &mut batch[..wanted]);
-        assert_eq!(served, Ok(expected));
+        assert_eq!(served, Ok(expected), "{size} B, {free} of {pages} pages");
         heap.sound();
     }
 }
