@@ -132,12 +132,13 @@ where
     #[inline(never)]
     fn allocate_from_heap(&self, layout: Layout, cost: &mut Cost) -> Result<Block, Refusal> {
         let mut allocated = self.allocate_locked(layout, cost);
-        if let Err(refusal) = allocated
-            && refusal != Refusal::Injected
-        {
-            allocated = self.allocate_under_pressure(layout, refusal, cost);
+        // An injected failure changes nothing else.
+        if allocated != Err(Refusal::Injected) {
+            if let Err(refusal) = allocated {
+                allocated = self.allocate_under_pressure(layout, refusal, cost);
+            }
+            self.redistribute_budget();
         }
-        self.redistribute_budget();
         if let Err(refusal) = allocated {
             self.state
                 .with(|state| state.refusals[refusal as usize] += 1);
@@ -151,20 +152,29 @@ where
     fn allocate_locked(&self, layout: Layout, cost: &mut Cost) -> Result<Offset, Refusal> {
         let kind = H::kind(&layout);
         self.state.with(|state| {
-            if self.failing_growth.is_set()
-                && state.heap.would_grow(layout)
-                && self.failing_growth.should_fail()
-            {
-                return Err(Refusal::Injected);
-            }
             let refilled = kind.and_then(|kind| {
                 self.per_cpu
                     .with_local(|cache| self.refill(state, cache, kind, layout))
             });
-            let allocated = refilled.unwrap_or_else(|| state.allocate_one(layout));
+            let allocated = refilled.unwrap_or_else(|| {
+                self.fail_growth_if_injected(state, layout)?;
+                state.allocate_one(layout)
+            });
             *cost = *state.heap.cost();
             allocated
         })
+    }
+
+    /// Refuses a request that needs a new slab, if fault injection says so.
+    fn fail_growth_if_injected(&self, state: &State<H>, layout: Layout) -> Result<(), Refusal> {
+        let fails = self.failing_growth.is_set()
+            && state.heap.would_grow(layout)
+            && self.failing_growth.should_fail();
+        if fails {
+            Err(Refusal::Injected)
+        } else {
+            Ok(())
+        }
     }
 
     /// Allocates a block, and refills the empty magazine: from the depot, or else by up to half of its capacity from
@@ -188,6 +198,7 @@ where
             // As above.
             return self.index.offset(block.start).ok_or(Refusal::Busy);
         }
+        self.fail_growth_if_injected(state, layout)?;
         state.grow_magazine(cache, kind);
         // While any caller is reclaiming, no magazine is refilled.
         let prefetched = match state.is_reclaiming() {

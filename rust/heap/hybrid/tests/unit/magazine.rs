@@ -311,12 +311,12 @@ fn a_cpu_without_magazines_uses_the_heap() {
 #[test]
 fn the_caches_of_small_pools_are_small() {
     let bytes = |pool: usize| CpuCache::bytes(CacheSize::for_pool::<Heap>(pool));
-    assert_eq!(bytes(32 << 10), 1856);
-    assert_eq!(bytes(256 << 10), 6400);
+    assert_eq!(bytes(32 << 10), 1984);
+    assert_eq!(bytes(256 << 10), 6528);
     for pool in [1 << 20, 64 << 20, 4 << 30] {
         assert_eq!(CacheSize::for_pool::<Heap>(pool), CacheSize::full::<Heap>());
     }
-    assert_eq!(CpuCache::bytes(CacheSize::full::<Heap>()), 18_368);
+    assert_eq!(CpuCache::bytes(CacheSize::full::<Heap>()), 18_496);
 }
 
 #[test]
