@@ -368,17 +368,26 @@ fn write_engine<E: PooledEngine>(
     Ok(())
 }
 
-/// Creates an engine without regions in debug mode, and writes it into its slot.
+/// Creates an engine without regions that can be in debug mode.
 #[inline(never)]
-fn write_debug<E: PooledEngine>(
-    slot: &mut MaybeUninit<AnyEngine>,
+fn new_engine_for_debug_mode<E: PooledEngine>(
     bytes: usize,
     variant: impl FnOnce(E) -> PoolEngine,
-) -> Result {
+) -> Result<KasanEngine<PoolEngine>> {
     let engine = with_kasan(variant(E::new(bytes)?));
-    if !debug::supports(&engine) {
-        return Err(EOPNOTSUPP);
+    if debug::supports(&engine) {
+        Ok(engine)
+    } else {
+        Err(EOPNOTSUPP)
     }
+}
+
+/// Writes an engine in debug mode into its slot.
+#[inline(never)]
+fn write_in_debug_mode(
+    slot: &mut MaybeUninit<AnyEngine>,
+    engine: KasanEngine<PoolEngine>,
+) -> Result {
     let state = init_from_constant(|| const { debug::State::new() });
     let state = BoxedSpinLock::new(new_spinlock!(state, "slablab_debug"))?;
     slot.write(AnyEngine::Debug(DebugMode::new(
@@ -387,6 +396,17 @@ fn write_debug<E: PooledEngine>(
         CurrentProcess,
     )));
     Ok(())
+}
+
+/// Creates an engine without regions in debug mode, and writes it into its slot.
+#[inline(never)]
+fn write_debug<E: PooledEngine>(
+    slot: &mut MaybeUninit<AnyEngine>,
+    bytes: usize,
+    variant: impl FnOnce(E) -> PoolEngine,
+) -> Result {
+    let engine = new_engine_for_debug_mode(bytes, variant)?;
+    write_in_debug_mode(slot, engine)
 }
 
 /// Returns an initialiser that writes the constant returned by `value`.

@@ -313,10 +313,12 @@ impl Runs {
 /// not fit.
 fn place(run: Run, demand: Demand) -> Option<Granule> {
     let (first, end) = (run.start.index(), run.end());
+    // The alignment is a power of two.
+    let below = demand.align - 1;
     let start = if demand.len <= SHORT_BLOCK {
-        end.checked_sub(demand.len)? / demand.align * demand.align
+        end.checked_sub(demand.len)? & !below
     } else {
-        first.next_multiple_of(demand.align)
+        (first + below) & !below
     };
     let fits = start >= first && start + demand.len <= end;
     fits.then(|| Granule::new(run.start.region(), start))

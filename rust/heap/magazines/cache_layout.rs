@@ -94,7 +94,11 @@ impl CacheSize {
             }
             None => return 0,
         };
-        let blocks = BYTES_MAX / bytes;
+        // `Option` stands in for a panic: no size is 0.
+        let blocks = match BYTES_MAX.checked_div(bytes) {
+            Some(blocks) => blocks,
+            None => 0,
+        };
         if blocks < self.blocks_max {
             blocks
         } else {
