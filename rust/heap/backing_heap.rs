@@ -62,6 +62,8 @@ pub type CachedBlocks = [usize; MAGAZINE_KINDS];
 /// - [`BackingHeap::allocate`] and [`BackingHeap::allocate_fallback`] return blocks that have at least the
 ///   layout's size and, in memory, the layout's alignment. Each block lies in an added region and shares no
 ///   byte with another allocated block.
+/// - [`BackingHeap::class`] returns a kind whose number is below the number of classes,
+///   `BackingHeap::CLASS_BYTES.len()`.
 /// - [`BackingHeap::kind`] returns a kind whose blocks have the layout's size and alignment.
 /// - [`BackingHeap::begins_block`] returns `true` only where a block of the kind begins.
 /// - [`BackingHeap::REGION_PAGES_MAX`] is at most 2²⁰, and [`BackingHeap::metadata_bytes`] is a multiple of 8.

@@ -334,7 +334,7 @@ pub(super) enum Blocks {
 /// Returns the blocks that a magazine of a kind holds.
 #[inline(always)]
 pub(super) fn blocks(kind: MagazineKind) -> Blocks {
-    match kind.class_number().and_then(Class::new) {
+    match Class::new(kind.number() as u8) {
         Some(class) => Blocks::Objects(class),
         // The kinds of classes that do not exist have no magazine.
         None => Blocks::Pages(kind.pages().unwrap_or(1)),

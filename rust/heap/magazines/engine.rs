@@ -12,6 +12,7 @@
 
 use core::{
     alloc::Layout,
+    hint::assert_unchecked,
     ptr::NonNull, //
 };
 
@@ -115,6 +116,16 @@ where
     L: Lock<State<H>> + Sync,
     P: PerCpu<CpuCache>,
 {
+    /// Returns the kind of magazine that serves a layout by a size class, if there is one.
+    #[inline(always)]
+    fn class(layout: &Layout) -> Option<MagazineKind> {
+        let kind = H::class(layout)?;
+        // SAFETY: `assert_unchecked` requires a true condition: `BackingHeap::class` returns the kind of a class, by the
+        // contract of `BackingHeap`. With the condition the compiler leaves out the code for whole pages.
+        unsafe { assert_unchecked(kind.number() < H::CLASS_BYTES.len()) };
+        Some(kind)
+    }
+
     /// Allocates a block of whole pages from the CPU's magazine, or any block under the lock.
     #[inline(never)]
     fn allocate_slow(&self, layout: Layout, cost: &mut Cost) -> Result<Block, Refusal> {
@@ -446,7 +457,7 @@ where
 
     #[inline]
     fn allocate(&self, layout: Layout, cost: &mut Cost) -> Result<Block, Refusal> {
-        if let Some(kind) = H::class(&layout)
+        if let Some(kind) = Self::class(&layout)
             && let Some(block) = self.pop(kind, layout)
         {
             *cost = magazine_cost(kind);
@@ -457,7 +468,7 @@ where
 
     #[inline(always)]
     fn try_allocate_fast(&self, layout: Layout) -> Option<Allocated> {
-        let kind = H::class(&layout)?;
+        let kind = Self::class(&layout)?;
         let block = self.pop(kind, layout)?;
         Some(Allocated {
             block,
@@ -468,7 +479,7 @@ where
 
     #[inline]
     unsafe fn free(&self, block: Block, layout: Layout, cost: &mut Cost) -> Result<(), BadFree> {
-        if let Some(kind) = H::class(&layout)
+        if let Some(kind) = Self::class(&layout)
             // SAFETY: The contract of `push_if_in_first_region` is that of this function.
             && unsafe { self.push_if_in_first_region(kind, block, layout) }
         {
@@ -481,7 +492,7 @@ where
 
     #[inline(always)]
     unsafe fn try_free_fast(&self, block: Block, layout: Layout) -> Option<Cost> {
-        let kind = H::class(&layout)?;
+        let kind = Self::class(&layout)?;
         // SAFETY: The contract of `push_if_in_first_region` is that of this function.
         let freed = unsafe { self.push_if_in_first_region(kind, block, layout) };
         freed.then(|| cost(Path::Magazine, kind))
