@@ -168,7 +168,7 @@ direct "no layer nosuch" test-host.sh nosuch
 patterns=$("$command" trace make --help | sed -n 's/^ *- \([a-z0-9-]*\): .*/\1/p' | paste -s -d ' ')
 [ "$(wc -w <<<"$patterns")" -gt 30 ] || die "'$command trace make --help' lists no patterns"
 accepted "every pattern" clean -n TRACE="$patterns"
-for engine in $("$command" replay --help | sed -n '/--engine/,/^$/p;/Which engines/,/--pool/s/^ *- \([a-z0-9-]*\): .*/\1/p' |
+for engine in $("$command" replay --help | sed -n '/--engine/,/^$/p;/Which engines/,/--peer/s/^ *- \([a-z0-9-]*\): .*/\1/p' |
 	sed -n 's/^\([a-z-]*\)$/\1/p'); do
 	accepted "ENGINE=$engine" clean -n ENGINE="$engine"
 done

@@ -386,7 +386,7 @@ mod tests {
         assert_eq!(request::ALLOC, 0xc030_bb02);
         assert_eq!(request::FREE, 0x0000_bb03);
         assert_eq!(request::REALLOC, 0xc028_bb04);
-        assert_eq!(request::STATS, 0xca60_bb05);
+        assert_eq!(request::STATS, 0xcbb8_bb05);
         assert_eq!(request::CHECK, 0xc020_bb06);
         assert_eq!(request::EXTEND, 0xc020_bb07);
         assert_eq!(request::SHRINK, 0xc018_bb09);

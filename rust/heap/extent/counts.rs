@@ -45,18 +45,21 @@ impl BlockCounts {
         }
     }
 
-    /// Counts one block of `len` granules less. O(1).
+    /// Counts `blocks` fewer blocks of `len` granules. O(1).
     #[inline]
-    pub(super) fn remove(&mut self, len: usize) {
+    pub(super) fn remove(&mut self, len: usize, blocks: usize) {
         if let Some(counter) = self.counter(len) {
-            *counter = counter.saturating_sub(1);
+            *counter = counter.saturating_sub(blocks);
         }
     }
 
-    /// Returns the number of blocks in the class of `len` granules, or 0 if no class has such blocks. O(1).
+    /// Returns the number of blocks in the class of `len` granules or, above the largest class, in the order. O(1).
     #[inline]
-    pub(super) fn of_class(&self, len: usize) -> usize {
-        Class::of_granules(len).map_or(0, |class| self.classes[class.index()])
+    pub(super) fn number(&self, len: usize) -> usize {
+        match Class::of_granules(len) {
+            Some(class) => self.classes[class.index()],
+            None => self.orders.get(order_of(len)).copied().unwrap_or(0),
+        }
     }
 }
 
@@ -130,12 +133,12 @@ mod tests {
             counts.add(len, 1);
         }
         assert_eq!(
-            [1, 2, 3, 256, 257].map(|len| counts.of_class(len)),
-            [1, 2, 0, 1, 0]
+            [1, 2, 3, 256, 257].map(|len| counts.number(len)),
+            [1, 2, 0, 1, 2]
         );
         assert_eq!(counts.orders[..4], [0, 2, 1, 0]);
         for len in [1, 2, 2, 256, 257, 512, 513] {
-            counts.remove(len);
+            counts.remove(len, 1);
         }
         assert_eq!(counts, BlockCounts::NONE);
     }

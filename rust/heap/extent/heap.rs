@@ -26,6 +26,7 @@ use super::{
     },
     runs::{
         Runs,
+        SMALL_BLOCK,
         Work, //
     },
     table::RegionTable,
@@ -35,10 +36,14 @@ use crate::{
     size_class::MagazineKind,
 };
 
-/// The granules of a batch of blocks of one size: 512 bytes to 4 KiB, and at most 1/16 of the live blocks of the size.
+/// A batch has at most 1/`ALLOCATED_SHARE` of the allocated granules of its size, but at least [`BATCH_MIN`] granules.
+const ALLOCATED_SHARE: usize = 16;
+
+/// The smallest limit of a batch, in granules: 512 bytes.
 const BATCH_MIN: usize = 32;
+
+/// The largest number of granules of a batch of small blocks: 4 KiB.
 const BATCH_MAX: usize = 256;
-const LIVE_SHARE: usize = 16;
 
 /// Memory is scarce while less than 1/`SCARCE_SHARE` of the pool is in free runs.
 const SCARCE_SHARE: usize = 16;
@@ -55,7 +60,7 @@ pub struct Heap {
     pub(super) granules: usize,
     /// Granules of the largest region.
     pub(super) largest_region: usize,
-    /// Blocks with a larger alignment in bytes may be aligned in their region but not in memory.
+    /// The largest alignment in bytes that an alignment in the region guarantees in memory.
     pub(super) align_max: usize,
     /// The cost of the last operation.
     pub(super) cost: Cost,
@@ -101,47 +106,53 @@ impl Heap {
         has_block && start.index() & (demand.align - 1) == 0
     }
 
-    /// Returns the number of blocks that serve a request for up to `wanted` blocks of `len` granules.
+    /// Returns the number of blocks that serve a request for up to `wanted` blocks.
     ///
     /// If two sizes took turns to be cut from one run, the free blocks of one size would lie between the live blocks of
-    /// the other, and could not coalesce: a checkerboard. A refill of a magazine therefore cuts several blocks side by
+    /// the other, and could not coalesce: a checkerboard. A refill of a magazine therefore takes several blocks side by
     /// side, but not much more memory than the size uses already.
     #[inline]
-    fn batch(&self, len: usize, wanted: usize) -> usize {
+    fn batch(&self, demand: Demand, wanted: usize) -> usize {
         let is_scarce = self.runs.free_counts.granules < self.granules / SCARCE_SHARE;
-        if wanted == 1 || is_scarce {
+        // Blocks lie side by side only if each of them is aligned.
+        if wanted <= 1 || is_scarce || demand.len & (demand.align - 1) != 0 {
             return 1;
         }
-        let live = self.blocks.of_class(len) * len;
-        let granules = (live / LIVE_SHARE).clamp(BATCH_MIN, BATCH_MAX);
-        // `Option` stands in for a panic: no length is 0.
-        let blocks = granules.checked_div(len).unwrap_or(1);
-        blocks.clamp(1, wanted)
+        let allocated = self.blocks.number(demand.len) * demand.len;
+        let granules = (allocated / ALLOCATED_SHARE).max(BATCH_MIN);
+        let granules = if demand.len <= SMALL_BLOCK {
+            granules.min(BATCH_MAX)
+        } else {
+            granules
+        };
+        // `checked_div` avoids a panic; no length is 0.
+        let blocks = granules.checked_div(demand.len).unwrap_or(1);
+        blocks.min(wanted).max(1)
     }
 
-    fn set_cost(&mut self) {
+    fn set_cost(&mut self, path: Path) {
         let Work { splits, merges } = self.runs.work;
-        self.cost = Cost::new(Path::Other).with_work(splits, merges);
+        self.cost = Cost::new(path).with_work(splits, merges);
     }
 
     /// Frees a run that consists of `blocks` blocks of `len` granules.
     pub(super) fn free_run(&mut self, run: Run, len: usize, blocks: usize) {
         self.runs.free(run);
         self.allocated_blocks -= blocks;
-        for _ in 0..blocks {
-            self.blocks.remove(len);
-        }
+        self.blocks.remove(len, blocks);
         self.allocated_granules -= run.len;
     }
 }
 
-// SAFETY: `BackingHeap` requires that a block has the layout's size and alignment, lies in an added region, and shares
-// no byte with another allocated block.
-// - Blocks and free runs partition each region: a block is taken from a free run, which becomes shorter by the block.
-// - A kind is that of the class or number of pages of the demand, whose blocks have at least the size, and the alignment
-//   of a granule or of a page: `class_of` and `whole_pages` return no kind for a larger alignment.
-// - `Demand::of` has at least the size and alignment of the layout. A block is aligned within its region, and
-//   `allocate` refuses alignments that the memory of the regions does not have.
+// SAFETY: `BackingHeap` requires:
+// - Blocks have the size and alignment of the layout, and share no byte: `Demand::of` has at least both, blocks and free
+//   runs partition each region, and `allocate` refuses alignments above `align_max`.
+// - `class` returns a number below the length of `CLASS_BYTES`: that is the invariant of `Class`.
+// - `kind` returns a kind with at least the size and alignment: it is the class or the number of pages of the demand, and
+//   `class_of` and `whole_pages` return none for a larger alignment.
+// - `begins_block` finds only beginnings of blocks of the kind: `has_block` compares the bits and the length.
+// - `REGION_PAGES_MAX` is 2²⁰. A descriptor and a word of the matrix are multiples of 8 bytes, so `metadata_bytes` is.
+// - `RegionTable` has a descriptor for each page, and only shared references to descriptors exist.
 unsafe impl BackingHeap for Heap {
     type Desc = PageDesc;
 
@@ -218,23 +229,19 @@ unsafe impl BackingHeap for Heap {
         if demand.align << GRANULE_SHIFT > self.align_max {
             return Err(self.refusal(demand));
         }
-        let run = if demand.align == 1 {
-            self.runs
-                .cut(demand.len, self.batch(demand.len, blocks.len()))
-        } else {
-            self.runs.allocate(demand)
-        };
-        let Some(run) = run else {
+        let batch = self.batch(demand, blocks.len());
+        let Some(run) = self.runs.allocate(demand, batch) else {
             return Err(self.refusal(demand));
         };
-        let firsts = (0..run.len).step_by(demand.len);
-        let pairs = blocks.iter_mut().zip(firsts);
-        let set = |(block, first): (&mut Offset, usize)| *block = run.start.after(first).offset();
-        let allocated = pairs.map(set).count();
+        let mut allocated = 0;
+        for (block, first) in blocks.iter_mut().zip((0..run.len).step_by(demand.len)) {
+            *block = run.start.after(first).offset();
+            allocated += 1;
+        }
         self.blocks.add(demand.len, allocated);
         self.allocated_blocks += allocated;
         self.allocated_granules += run.len;
-        self.set_cost();
+        self.set_cost(Path::Other);
         Ok(allocated)
     }
 
@@ -251,7 +258,7 @@ unsafe impl BackingHeap for Heap {
         self.runs.work = Work::default();
         let run = self.find(block, Demand::of(&layout))?;
         self.free_run(run, run.len, 1);
-        self.set_cost();
+        self.set_cost(Path::Other);
         Ok(())
     }
 
@@ -307,10 +314,9 @@ unsafe impl BackingHeap for Heap {
             return false;
         }
         self.allocated_granules = self.allocated_granules - run.len + new.len;
-        self.blocks.remove(run.len);
+        self.blocks.remove(run.len, 1);
         self.blocks.add(new.len, 1);
-        let Work { splits, merges } = self.runs.work;
-        self.cost = Cost::new(Path::InPlace).with_work(splits, merges);
+        self.set_cost(Path::InPlace);
         true
     }
 

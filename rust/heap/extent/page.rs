@@ -30,14 +30,15 @@ const WORDS: usize = PAGE_GRANULES / 64;
 ///           ┄──────────┴──────────────┴─────────┴─────────────────┄
 ///  begins    0    0    1    0    0    1    0    1    0   …   0
 ///  free      ·    ·    0    ·    ·    0    ·    1    ·   …   ·      only read where a run begins
-///  head      the granule at which the run begins that covers granule 0
-///  end       the granule behind the last run that begins in this page
+///  head      the granule of the region at which the run begins that covers granule 0
+///  end       the granule of the region behind the last run that begins in this page
 /// ```
 ///
 /// `head` is valid in the last page of a run of several pages, and `end` in a page where a run begins. A page in the
-/// middle of a run has zeros in `begins`. In the second page of a long free run, `free` has the links of its list.
+/// middle of a run has zeros in `begins`. A long free run
+/// contains its second page completely, so no run begins there, and `free` has room for the links of its list.
 ///
-/// The words are atomic because a free reads `begins` and `end` without the lock. It reads only the bits of a block
+/// The words are atomic because a free reads `begins`, `free` and `end` without the lock. It reads only the bits of a block
 /// that stays allocated until the free returns: they do not change meanwhile. Only the holder of the lock changes words.
 #[derive(Debug, Default)]
 #[repr(C)]
@@ -152,14 +153,22 @@ impl PageDesc {
     }
 
     /// Returns whether an allocated block of `len` granules begins at granule `index` of the region, in this page.
-    /// O(1): at most 4 words.
+    /// O(1): at most 4 words of `begins`.
     #[inline(always)]
     pub(super) fn has_block(&self, index: usize, len: usize) -> bool {
         let granule = index % PAGE_GRANULES;
-        if !self.begins(granule) || self.is_free(granule) {
+        let (word, bit) = (granule / 64, granule % 64);
+        let begins = self.begins[word].load(Relaxed) >> bit;
+        let free = self.free[word].load(Relaxed) >> bit;
+        if begins & !free & 1 == 0 {
             return false;
         }
-        match self.next_begin(granule + 1) {
+        // Usually the next run begins at a granule of the same word.
+        let behind = begins >> 1;
+        if behind != 0 {
+            return behind.trailing_zeros() as usize + 1 == len;
+        }
+        match self.next_begin((word + 1) * 64) {
             Some(next) => next - granule == len,
             None => self.end().wrapping_sub(index) == len,
         }

@@ -28,9 +28,9 @@ use super::{
 };
 use crate::region::REGIONS_MAX;
 
-/// The granules of the longest block that is taken from the end of a free run. Longer blocks are taken from the
-/// beginning, so that short and long blocks do not mix.
-const SHORT_BLOCK: usize = 64;
+/// The granules of the largest block that is taken from the end of a free run. Larger blocks are taken from the
+/// beginning, so that small and large blocks do not mix, and a large block can often grow.
+pub(super) const SMALL_BLOCK: usize = 64;
 
 /// The work of the last operations.
 #[derive(Clone, Copy, Debug, Default)]
@@ -64,25 +64,40 @@ impl Runs {
         }
     }
 
-    /// Takes a block from a free run that fits. O(log64 pages), and O(bins) for an alignment of more than a granule.
-    pub(super) fn allocate(&mut self, demand: Demand) -> Option<Run> {
+    /// Takes `count` blocks of a demand, side by side, from a free run that serves one block, and returns the run that
+    /// consists of them. If the free run is not twice as long as all of them, takes one block. If there are several, the
+    /// alignment divides the length. O(bins + regions × log64 pages + runs in a page + count).
+    pub(super) fn allocate(&mut self, demand: Demand, count: usize) -> Option<Run> {
         let run = self.find(demand)?;
-        let start = place(run, demand)?;
-        self.remove(run);
-        let block = Run {
-            start,
-            len: demand.len,
+        // A short run is used up, and not divided among sizes.
+        let is_long = run.len >= 2 * count * demand.len;
+        let len = if is_long {
+            count * demand.len
+        } else {
+            demand.len
         };
+        // `None` if the alignment leaves room for one block only.
+        let (start, len) = match place(run, demand, len) {
+            Some(start) => (start, len),
+            None => (place(run, demand, demand.len)?, demand.len),
+        };
+        self.remove(run);
         let before = start.index() - run.start.index();
-        let behind = run.len - before - demand.len;
+        let behind = run.len - before - len;
         if before > 0 {
             self.split(run.start, before);
         }
         if behind > 0 {
-            self.split(start.after(demand.len), behind);
+            self.split(start.after(len), behind);
         }
-        self.tables.set(block, false);
-        Some(block)
+        for first in (0..len).step_by(demand.len) {
+            let block = Run {
+                start: start.after(first),
+                len: demand.len,
+            };
+            self.tables.set(block, false);
+        }
+        Some(Run { start, len })
     }
 
     /// Inserts a free run that is left of a longer one.
@@ -91,33 +106,7 @@ impl Runs {
         self.work.splits += 1;
     }
 
-    /// Cuts `count` blocks of `len` granules from the end of a free run, and returns the run that consists of them. If no
-    /// free run is twice as long as all of them, cuts one block. O(log64 pages + count).
-    pub(super) fn cut(&mut self, len: usize, count: usize) -> Option<Run> {
-        let run = self.find(Demand { len, align: 1 })?;
-        // A short run is used up, and not divided among sizes.
-        let granules = if run.len < 2 * count * len {
-            len
-        } else {
-            count * len
-        };
-        self.remove(run);
-        let rest = run.len - granules;
-        if rest > 0 {
-            self.split(run.start, rest);
-        }
-        let blocks = Run {
-            start: run.start.after(rest),
-            len: granules,
-        };
-        for first in (0..granules).step_by(len) {
-            let start = blocks.start.after(first);
-            self.tables.set(Run { start, len }, false);
-        }
-        Some(blocks)
-    }
-
-    /// Frees a run, which is no longer allocated, and coalesces it with its neighbours. O(1).
+    /// Frees a run, which is no longer allocated, and coalesces it with its neighbours. . O(regions × log64 pages + runs in a page).
     pub(super) fn free(&mut self, freed: Run) {
         let Run { mut start, mut len } = freed;
         if let Some(next) = self.free_run_behind(freed) {
@@ -135,7 +124,7 @@ impl Runs {
         self.insert(Run { start, len });
     }
 
-    /// Lengthens a block by the beginning of the free run behind it, and returns whether that run is long enough. O(1).
+    /// Lengthens a block by the beginning of the free run behind it, and returns whether that run is long enough. . O(regions × log64 pages + runs in a page).
     pub(super) fn grow(&mut self, block: Run, len: usize) -> bool {
         let Some(next) = self
             .free_run_behind(block)
@@ -162,7 +151,7 @@ impl Runs {
         true
     }
 
-    /// Shortens a block, and frees its tail. O(1).
+    /// Shortens a block, and frees its tail. . O(regions × log64 pages + runs in a page).
     pub(super) fn shrink(&mut self, block: Run, len: usize) {
         let head = Run {
             start: block.start,
@@ -180,13 +169,16 @@ impl Runs {
     /// Returns the free run that begins where a run ends.
     fn free_run_behind(&self, run: Run) -> Option<Run> {
         let region = run.start.region();
+        // The granule behind the largest region has the number of the first granule of the next region.
         if run.end() >= self.tables.pages(region) * PAGE_GRANULES {
             return None;
         }
         let next = Granule::new(region, run.end());
-        self.tables
-            .run(next)
-            .filter(|_| self.tables.begins_free(next))
+        if self.tables.begins_free(next) {
+            self.tables.run(next)
+        } else {
+            None
+        }
     }
 
     /// Returns the free run that ends where a run begins.
@@ -202,7 +194,7 @@ impl Runs {
 
     /// Finds a free run that fits: in the bin of the length if its first run fits, else in the next bins.
     fn find(&self, demand: Demand) -> Option<Run> {
-        let from_end = demand.len <= SHORT_BLOCK;
+        let from_end = demand.len <= SMALL_BLOCK;
         let mut bin = bin_of(demand.len);
         loop {
             bin = self.bins.next(bin)?;
@@ -244,7 +236,7 @@ impl Runs {
     #[inline]
     fn fits(&self, run: Run, demand: Demand) -> bool {
         let pages = demand.align / PAGE_GRANULES;
-        pages <= self.tables.pages(run.start.region()) && place(run, demand).is_some()
+        pages <= self.tables.pages(run.start.region()) && place(run, demand, demand.len).is_some()
     }
 
     /// Puts a free run into its bin. O(log64 pages).
@@ -309,17 +301,17 @@ impl Runs {
     }
 }
 
-/// Returns where a block lies in a free run: at its end if the block is short, else at its beginning. `None` if it does
-/// not fit.
-fn place(run: Run, demand: Demand) -> Option<Granule> {
+/// Returns where `len` granules for blocks of a demand lie in a free run: at its end if the blocks are small, else at its
+/// beginning. `None` if they do not fit.
+fn place(run: Run, demand: Demand, len: usize) -> Option<Granule> {
     let (first, end) = (run.start.index(), run.end());
     // The alignment is a power of two.
     let below = demand.align - 1;
-    let start = if demand.len <= SHORT_BLOCK {
-        end.checked_sub(demand.len)? & !below
+    let start = if demand.len <= SMALL_BLOCK {
+        end.checked_sub(len)? & !below
     } else {
         (first + below) & !below
     };
-    let fits = start >= first && start + demand.len <= end;
+    let fits = start >= first && start + len <= end;
     fits.then(|| Granule::new(run.start.region(), start))
 }

@@ -65,9 +65,6 @@ const _: () = assert!(LOGS == RUN_LOGS);
 /// The pages that share a word of each row.
 const GROUP: usize = 64;
 
-// A group of pages has a word with a bit for each bin of short runs.
-const _: () = assert!(SHORT_BINS <= 64);
-
 /// Returns an error with a broken rule and the offset of a granule.
 fn broken<T>(rule: Rule, at: Option<Granule>) -> Result<T, Broken> {
     Err(Broken {

@@ -184,7 +184,7 @@ impl TinyPool {
         };
         match operation {
             Operation::Allocate(len, align) => {
-                let block = self.runs.allocate(Demand { len, align });
+                let block = self.runs.allocate(Demand { len, align }, 1);
                 let start = block.map(|block| block.start.index());
                 assert_eq!(start, self.reference.allocate(len, align), "{operation:?}");
             }
