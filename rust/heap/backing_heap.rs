@@ -64,7 +64,7 @@ pub type CachedBlocks = [usize; MAGAZINE_KINDS];
 ///   byte with another allocated block.
 /// - [`BackingHeap::class`] returns a kind whose number is below the number of classes,
 ///   `BackingHeap::CLASS_BYTES.len()`.
-/// - [`BackingHeap::kind`] returns a kind whose blocks have the layout's size and alignment.
+/// - [`BackingHeap::kind`] returns a kind whose blocks have at least the layout's size and alignment.
 /// - [`BackingHeap::begins_block`] returns `true` only where a block of the kind begins.
 /// - [`BackingHeap::REGION_PAGES_MAX`] is at most 2²⁰, and [`BackingHeap::metadata_bytes`] is a multiple of 8.
 /// - [`BackingHeap::add_region`] returns a descriptor for each page. Only shared references to descriptors
@@ -79,7 +79,8 @@ pub unsafe trait BackingHeap: Send {
     /// Returns the bytes of metadata of a region of so many pages.
     fn metadata_bytes(pages: usize) -> usize;
 
-    /// The bytes of a block of each size class, none of which is 0. Magazines of classes have the first numbers.
+    /// The bytes of a block of each size class, none of which is 0. The number of a class is the number of its kind of
+    /// magazine.
     const CLASS_BYTES: &'static [u16];
 
     /// Returns the kind of magazine that serves a layout by a size class, if there is one.
@@ -113,7 +114,7 @@ pub unsafe trait BackingHeap: Send {
 
     /// Returns whether a block of this kind begins at byte `byte` of a region, in the page of `desc`:
     ///
-    /// - for the kind of a size class, an object of the class, allocated or free;
+    /// - for the kind of a size class, a block of the class. A heap with slabs need not notice that the object is free;
     /// - for a kind of whole pages, an allocated block of exactly this number of pages.
     ///
     /// The caller need not hold the lock if the block is allocated and nobody else can free it meanwhile.
@@ -181,8 +182,7 @@ pub unsafe trait BackingHeap: Send {
     /// Frees cached memory, so that every request can use it. Returns the number of freed bytes.
     fn shrink(&mut self) -> usize;
 
-    /// Returns the number of bytes of the free pages: the pages that are in no allocated block and in no
-    /// slab. O(1).
+    /// Returns the number of free bytes: those in no allocated block and, in a heap with slabs, in no slab. O(1).
     fn free_bytes(&self) -> usize;
 }
 

@@ -32,6 +32,9 @@ use crate::region::REGIONS_MAX;
 /// beginning, so that small and large blocks do not mix, and a large block can often grow.
 pub(super) const SMALL_BLOCK: usize = 64;
 
+/// The number of runs of a list that a search examines. In the bin of a request, some runs are shorter than the request.
+const TRIES: usize = 8;
+
 /// The work of the last operations.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Work {
@@ -192,7 +195,8 @@ impl Runs {
         })
     }
 
-    /// Finds a free run that fits: in the bin of the length if its first run fits, else in the next bins.
+    /// Finds a free run that fits one block: in the bin of the length, else in the next bins. O(bins + regions × log64
+    /// pages + runs in a page).
     fn find(&self, demand: Demand) -> Option<Run> {
         let from_end = demand.len <= SMALL_BLOCK;
         let mut bin = bin_of(demand.len);
@@ -201,14 +205,26 @@ impl Runs {
             let run = if bin < SHORT_BINS {
                 self.find_short(bin, demand, from_end)
             } else {
-                let first = self.long[bin - SHORT_BINS].checked_sub(1);
-                first.and_then(|first| self.tables.run(Granule::from_bits(first)))
+                self.find_long(bin, demand)
             };
-            if let Some(run) = run.filter(|run| self.fits(*run, demand)) {
-                return Some(run);
+            if run.is_some() {
+                return run;
             }
             bin += 1;
         }
+    }
+
+    /// Returns a run of a bin of long runs that fits one block, if one of the first [`TRIES`] does.
+    fn find_long(&self, bin: usize, demand: Demand) -> Option<Run> {
+        let mut link = self.long[bin - SHORT_BINS];
+        for _ in 0..TRIES {
+            let run = self.tables.run(Granule::from_bits(link.checked_sub(1)?))?;
+            if self.fits(run, demand) {
+                return Some(run);
+            }
+            link = self.links(link).next;
+        }
+        None
     }
 
     /// Returns a run of a bin of short runs. It comes from the last page where one begins if `from_end`, else from the

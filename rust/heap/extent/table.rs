@@ -199,8 +199,8 @@ impl Tables {
         }
     }
 
-    /// Records that a short free run of a bin is none any more, and returns whether no region has such a run. O(log64
-    /// pages + runs in the page).
+    /// Removes a short free run from the matrix, and returns whether its bin is empty. O(regions × log64 pages + runs in
+    /// the page).
     pub(super) fn remove(&mut self, run: Run, bin: usize) -> bool {
         let (region, page) = (run.start.region(), run.start.page());
         let has_another = self.desc(region, page).is_some_and(|desc| {

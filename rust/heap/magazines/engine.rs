@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The engine: a magazine of the current CPU, or else the heap under the lock.
+//! The engine: a magazine of the current CPU, or else the depot or the heap under the lock.
 //!
-//! Blocks move between a magazine and the heap only while the lock is held, and the lock is held until the blocks
-//! have arrived. A holder of the lock therefore finds each block in one of three states: free in the heap, in a
-//! magazine, or live. The heap counts the blocks in magazines and the live blocks as *allocated*.
+//! Blocks move between magazines, the depot and the heap only while the lock is held, and the lock is held until the
+//! blocks have arrived. A holder of the lock therefore finds each block in one of three states: free in the heap, in a
+//! magazine (of a CPU or of the depot), or live. The heap counts the blocks in magazines and the live blocks as *allocated*.
 
 // Lock order: the engine's lock first, then a CPU's magazines. The fast paths use the magazines of the current CPU
 // without the lock. A closure that uses magazines never takes the lock. No code sleeps while it holds the lock

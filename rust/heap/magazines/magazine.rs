@@ -3,13 +3,14 @@
 //! Magazines and per-CPU caches: stacks of free blocks in front of the heap and its lock.
 //!
 //! A CPU has a magazine for each size class and for each small number of pages. To allocate is to pop a
-//! block, to free is to push one. A full magazine gives most of its blocks to the depot, and an empty one is refilled
+//! block, to free is to push one. Most blocks of a full magazine move to the depot, and an empty one is refilled
 //! from there, so the engine's lock is taken once in many operations. If the depot has no room or no blocks, a few
 //! blocks move to or from the heap. The number is bounded, so that no operation takes long.
 //!
-//! A free into a magazine does not detect a double free, because the page descriptor does not say whether an object is
-//! free. Two callers may then get the block. A flush to the heap detects the double free if the object is free in its
-//! slab at that time; a check detects it, too.
+//! A free into a magazine does not detect a second free of a block in a magazine, because the heap counts the block as
+//! allocated. In `hybrid` the page descriptor does not even say whether an object is free. Two callers may then get the
+//! block. A flush to the heap detects the double free if the block is free in the heap at that time; a check detects it,
+//! too.
 //!
 //! ```text
 //!  slots   │ ● ● · · ────────── │ ────────────────── │ … │ ● · │     ●  a free block

@@ -8,8 +8,8 @@
 //!
 //! # When a refusal is final
 //!
-//! A request is refused as exhausted or fragmented only if the pool really lacks the memory, independent of
-//! the operations of other tasks and of preemption:
+//! Before a request is refused as exhausted or fragmented, all magazines and the depot are empty, so that the heap alone
+//! determines the result, independent of the operations of other tasks and of preemption:
 //!
 //! 1. The caller increments [`State::reclaimers`]. While `reclaimers` is not 0, no magazine grows, no
 //!    block is prefetched, and the depot takes no blocks, so a magazine without capacity and an empty depot stay empty.

@@ -89,8 +89,8 @@ impl Heap {
 }
 
 impl Runs {
-    /// Returns the length of a free run of the last bin that has one: no free run is longer by a sixteenth or more if it
-    /// is a long one. O(regions + runs in a page).
+    /// Returns the length of a run of the last bin that is not empty. The longest free run is longer by less than a
+    /// sixteenth, or an eighth if it is short. O(regions + runs in a page).
     fn largest(&self) -> usize {
         let Some(bin) = self.bins.last() else {
             return 0;
