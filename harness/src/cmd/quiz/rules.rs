@@ -132,8 +132,8 @@ fn hybrid(pool: &str, classes: &str) -> Vec<String> {
         "If there is still no block that is large enough, the request is refused: as exhausted if it has more pages \
          than are free; otherwise as fragmented. A request of more pages than the pool has is refused at once as too \
          big, and changes nothing.",
-        "The allocator can also serve a request from adjacent free blocks that are no buddies. This quiz has no such \
-         request.",
+        "The allocator can also serve a request from adjacent free blocks that are no buddies. It serves no request of \
+         this quiz in this way.",
     ];
     rules.extend(rest.map(str::to_owned));
     rules
