@@ -415,13 +415,10 @@ impl Explanation<'_> {
         }
         let power_of_two = PAGE_BYTES << cost.order;
         let all = match self.path() {
-            Path::Buddy => answer.usable,
-            // A slab of a power of two of pages is a part of one free block. The refill may have added another slab.
-            Path::Growth => self
-                .before
-                .free_bytes
-                .checked_sub(self.after.free_bytes)
-                .filter(|slab| *slab > 0 && *slab < power_of_two)?,
+            // A page may serve the request instead of a slab of several pages.
+            Path::Buddy => answer.usable.next_multiple_of(PAGE_BYTES),
+            // A slab has one to three pages, and a power of two of them is a part of one free block.
+            Path::Growth if cost.order == 2 => 3 * PAGE_BYTES,
             _ => return None,
         };
         // The first object of a new slab serves the request.
