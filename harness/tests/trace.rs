@@ -210,12 +210,39 @@ fn the_story_of_an_operation_says_why() {
 
 #[test]
 fn a_refusal_names_the_bytes_that_are_free_after_the_flush() {
-    // The slab of block 1 is freed for the request for 236 pages, which then are free, but not in one piece.
-    let trace = file("flush.trace", "a 1 100\na 2 81920\nf 1\na 3 966656\n");
-    let printed = format!("replay {trace} --target sim --pool 1 --engine hybrid --explain 4");
+    // The slab of block 1 is freed for the request for 236 pages. 236 pages are free then, but block 3 lies between them.
+    let trace = file(
+        "flush.trace",
+        "a 1 100\na 2 81920\na 3 81920\nf 2\nf 1\na 4 966656\n",
+    );
+    let printed = format!("replay {trace} --target sim --pool 1 --engine hybrid --explain 6");
     let story = stdout(&printed);
     let words = "fragmented: 944 KiB are free, but no free block is large enough for 944 KiB";
     assert!(story.contains(words), "{story}");
+}
+
+#[test]
+fn the_story_of_a_request_says_that_adjacent_blocks_serve_it() {
+    // Block 2 has pages 0 to 19. Blocks of 4, 8, 32, 64, … pages are free behind it.
+    let trace = file("joined.trace", "a 1 100\na 2 81920\na 3 81920\na 4 131072\n");
+    let story = |number: u32| {
+        stdout(&format!(
+            "replay {trace} --target sim --pool 1 --engine hybrid --explain {number}"
+        ))
+    };
+    let joined = "adjacent free blocks of the buddy system serve";
+    assert!(!story(1).contains(joined));
+    assert!(story(2).contains("allocated a block of 128 KiB, after 5 splits of a block of 512 KiB"));
+    let words = format!("{joined} 80 KiB together, after 2 splits of the last one");
+    assert!(story(3).contains(&words), "{}", story(3));
+    assert!(!story(4).contains(joined));
+    // The request takes all pages of the pool that block 1 does not take.
+    let trace = file("joined-all.trace", "a 1 81920\na 2 966656\n");
+    let story = stdout(&format!(
+        "replay {trace} --target sim --pool 1 --engine hybrid --explain 2"
+    ));
+    let words = format!("{joined} 944 KiB together, without a split");
+    assert!(story.contains(&words), "{story}");
 }
 
 #[test]

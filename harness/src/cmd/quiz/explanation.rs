@@ -95,7 +95,6 @@ pub(super) fn sentences(
     sentences.extend(explained.sentences.iter().map(|sentence| plain(sentence)));
     if let OpKind::Alloc { .. } = op.kind {
         sentences.extend(refill(explained));
-        sentences.extend(rest(explained));
     }
     sentences.push(format!(
         "Free blocks now: {}.",
@@ -152,19 +151,4 @@ fn refill(explained: &Explained) -> Option<String> {
         |stats: &slablab_stats| stats.classes.get(class).map(|class| class.magazine_blocks);
     let more = objects(&explained.after)?.checked_sub(objects(&explained.before)?)?;
     (more > 0).then(|| format!("The refill put {more} more objects into the magazine."))
-}
-
-/// Explains the splits behind a block of pages whose number is no power of two.
-fn rest(explained: &Explained) -> Option<String> {
-    let (answer, cost) = (&explained.answer, &explained.answer.cost);
-    let is_of_pages = u32::from(cost.path) == Path::Buddy.raw();
-    let block_bytes = PAGE_BYTES << cost.order.min(31);
-    let rest = block_bytes.checked_sub(answer.usable)?;
-    (is_of_pages && rest > 0).then(|| {
-        format!(
-            "The last {} of the {} became free again. The splits include those of this part.",
-            exact(rest),
-            exact(block_bytes)
-        )
-    })
 }

@@ -166,7 +166,7 @@ impl Plan {
                 }
             }
         };
-        is_usual && Kind::all().all(|kind| has_answer(&kind))
+        is_usual && !explained.is_joined && Kind::all().all(|kind| has_answer(&kind))
     }
 
     /// Adds questions and explanations to operations.

@@ -4,7 +4,8 @@
 //!
 //! The sizes of a quiz are chosen so that its rules fit on a page: see [`rules`](super::rules). A quiz of `hybrid` has
 //! objects of at most [`HYBRID_OBJECT_BYTES_MAX`] bytes in few operations, so that no refill needs two slabs and
-//! the budget of magazines suffices. Its blocks of pages have more than 16 pages, because smaller ones have magazines.
+//! the budget of magazines suffices. Its blocks of pages have more than 16 pages, because smaller ones have magazines, and
+//! a power of two of pages, because adjacent free blocks serve other numbers of pages together.
 
 use anyhow::Context;
 use slablab_trace::{
@@ -76,21 +77,25 @@ impl Sizes {
         }
         let small = match self.engine {
             QuizEngine::Buddy => 0,
-            QuizEngine::Hybrid => 4,
-            QuizEngine::Seed => 3,
+            QuizEngine::Hybrid | QuizEngine::Seed => 3,
         };
         if rng.chance(small, 6) {
             let (least, most) = self.classes[rng.index(self.classes.len())];
             return between(rng, least, most);
         }
-        // The block of the buddy system has up to `most` bytes, and more than half of them.
+        // The block of the buddy system has `most` KiB.
         let orders = match self.engine {
             QuizEngine::Buddy => [32, 64, 128, 256, 512],
             QuizEngine::Seed => [8, 32, 128, 256, 512],
             QuizEngine::Hybrid => [128, 128, 256, 256, 512],
         };
         let most = orders[rng.index(orders.len())];
-        KIB * between(rng, most / 2 + 1, most)
+        let least = match self.engine {
+            QuizEngine::Buddy | QuizEngine::Seed => most / 2 + 1,
+            // `hybrid` rounds up to pages of 4 KiB.
+            QuizEngine::Hybrid => most - 3,
+        };
+        KIB * between(rng, least, most)
     }
 }
 

@@ -115,25 +115,25 @@ fn hybrid(pool: &str, classes: &str) -> Vec<String> {
          magazine. The lowest object serves the request. The others go into the magazine, with the lowest on top. If the \
          class has a slab already, this is the path slab. If not, a page of the buddy system becomes the slab of the \
          class (path growth).",
-        "A larger request gets the smallest number of whole pages of 4 KiB (path buddy): a request of 70 KiB gets 18 \
-         pages, 72 KiB.",
+        "A larger request gets the smallest number of whole pages of 4 KiB (path buddy): a request of 254 KiB gets 64 \
+         pages, 256 KiB. The sizes in this quiz are chosen so that this number is a power of two, unless the request is \
+         too big.",
         "Free blocks have a power of two of pages. The buddy system takes the smallest free block that is large \
-         enough; of several, the one that became free last. A block that is too large is split into halves. For whole \
-         pages, the lower half is used, or split again, and the upper half becomes free. For a slab, the upper half is \
-         used, or split again, and the lower half becomes free.",
-        "If the number of pages is no power of two, the pages behind the block become free: the halves are split until the \
-         allocated pages and the free ones are in different blocks. To allocate 18 pages of a free block of 32, 4 \
-         splits free 8 + 4 + 2 pages.",
+         enough. Of several free blocks of this size, whole pages take the one with the lowest offset, and a slab takes the one \
+         with the highest offset. A block that is too large is split into halves. For whole pages, the lower half is \
+         used, or split again, and the upper half becomes free. For a slab, the upper half is used, or split again, and \
+         the lower half becomes free.",
         "The buddy of a block of size S at offset O is the block of size S at offset O xor S. A freed block merges \
          with its buddy if the whole buddy is free in one piece. The result merges with its own buddy in the same way, \
-         and so on. The last result becomes free. Pages whose number is no power of two are freed as blocks: 18 pages \
-         as 16 and 2, the lower block first.",
+         and so on. The last result becomes free.",
         "If no free block is large enough, the magazines are emptied into the slabs and get the capacity 0. Then the \
          slabs without an allocated object are freed to the buddy system, smaller classes first, and the request is \
          tried again.",
         "If there is still no block that is large enough, the request is refused: as exhausted if it has more pages \
-         than are free; otherwise as fragmented. A request whose pages, rounded up to a power of two, are more than the \
-         pool is refused at once as too big, and changes nothing.",
+         than are free; otherwise as fragmented. A request of more pages than the pool has is refused at once as too \
+         big, and changes nothing.",
+        "The allocator can also serve a request from adjacent free blocks that are no buddies. It serves no request of \
+         this quiz in this way.",
     ];
     rules.extend(rest.map(str::to_owned));
     rules

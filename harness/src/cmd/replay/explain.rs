@@ -114,6 +114,8 @@ pub(super) fn of(
 /// An operation that was executed, with its explanation.
 pub(in crate::cmd) struct Explained {
     engine: Option<Engine>,
+    /// Whether adjacent free blocks that are no buddies served the request.
+    pub(in crate::cmd) is_joined: bool,
     /// The answer of the engine. For the seed, with the splits and merges of its model.
     pub(in crate::cmd) answer: Answer,
     /// The statistics before the operation. For the seed, with the free blocks of its model.
@@ -174,6 +176,7 @@ pub(in crate::cmd) fn explained(
         let before = target.stats().context("STATS failed")?;
         run.advance(index + 1)?;
         let mut explanation = Explanation {
+            engine,
             op: &trace.ops()[index],
             answer: *run.answers().last().context("the replay has no answer")?,
             before,
@@ -186,6 +189,7 @@ pub(in crate::cmd) fn explained(
         let sentences = explanation.sentences(trace, run.answers(), mismatch);
         all.push(Explained {
             engine,
+            is_joined: explanation.joined_bytes().is_some(),
             answer: explanation.answer,
             before: explanation.before,
             after: explanation.after,
@@ -198,6 +202,7 @@ pub(in crate::cmd) fn explained(
 
 /// An operation and what it changed.
 struct Explanation<'run> {
+    engine: Option<Engine>,
     op: &'run Op,
     answer: Answer,
     before: Box<slablab_stats>,
@@ -394,9 +399,47 @@ impl Explanation<'_> {
         sentences
     }
 
+    /// Returns the bytes of whole pages or of a slab, if `hybrid` served the request from adjacent free blocks that are
+    /// no buddies.
+    ///
+    /// A part of one free block begins at a multiple of the request's power of two of pages, 2ᵏ, and is split k −
+    /// trailing_zeros(pages) times at least. Adjacent blocks that begin at such a multiple are smaller, and the last one
+    /// of them is split fewer times.
+    fn joined_bytes(&self) -> Option<u64> {
+        let (answer, cost) = (&self.answer, &self.answer.cost);
+        let is_hybrid = matches!(self.engine, Some(Engine::Hybrid));
+        let is_served = answer.outcome == OpOutcome::Done && self.op.kind != Kind::Free;
+        let has_place = answer.offset != uapi::NO_OFFSET && cost.order < 52;
+        if !is_hybrid || !is_served || !has_place {
+            return None;
+        }
+        let power_of_two = PAGE_BYTES << cost.order;
+        let all = match self.path() {
+            // A page may serve the request instead of a slab of several pages.
+            Path::Buddy => answer.usable.next_multiple_of(PAGE_BYTES),
+            // A slab has one to three pages, and a power of two of them is a part of one free block.
+            Path::Growth if cost.order == 2 => 3 * PAGE_BYTES,
+            _ => return None,
+        };
+        // The first object of a new slab serves the request.
+        let is_aligned = answer.offset.is_multiple_of(power_of_two);
+        let splits = power_of_two.ilog2().saturating_sub(all.trailing_zeros());
+        (!is_aligned || u32::from(cost.splits) < splits).then_some(all)
+    }
+
     /// Describes the block that the buddy system allocated.
     fn taken(&self) -> String {
         let cost = &self.answer.cost;
+        if let Some(joined) = self.joined_bytes() {
+            let splits = match cost.splits {
+                0 => "without a split".to_owned(),
+                splits => format!("after {} of the last one", times(splits, "split")),
+            };
+            return format!(
+                "adjacent free blocks of the buddy system serve {} together, {splits}.",
+                bytes(joined)
+            );
+        }
         let given = match u32::from(cost.order) {
             order @ 0..52 => format!("of {}", bytes(uapi::PAGE_BYTES << order)),
             _ => "of unknown size".to_owned(),
@@ -544,6 +587,7 @@ mod tests {
             kind: Kind::Free,
         };
         let explanation = Explanation {
+            engine: None,
             op: &op,
             answer: Answer {
                 outcome: OpOutcome::Done,

@@ -106,7 +106,12 @@ fn the_rules_of_the_page_answer_every_question() {
             Kind::Lists,
             Kind::Usable,
         ] {
-            assert!(seen[&kind].len() >= 5, "{engine}: {kind:?}");
+            let least = match (engine, kind) {
+                // While a slab takes a part of the pool of 1 MiB, a block of 128 KiB merges at most twice.
+                (QuizEngine::Hybrid, Kind::Merges) => 3,
+                _ => 5,
+            };
+            assert!(seen[&kind].len() >= least, "{engine}: {kind:?}");
         }
     }
 }
@@ -133,10 +138,9 @@ fn each_rule_of_the_page_is_necessary() {
         (
             QuizEngine::Hybrid,
             &[
-                Mistake::LowestBlock,
+                Mistake::LastBlock,
                 Mistake::OneMerge,
                 Mistake::SlabBelow,
-                Mistake::RoundedPages,
                 Mistake::NoPrefetch,
                 Mistake::OneCapacity,
                 Mistake::CapacityStays,

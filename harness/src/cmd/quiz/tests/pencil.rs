@@ -61,12 +61,12 @@ impl Effect {
 pub(super) enum Mistake {
     /// Takes the block with the lowest offset instead of the one that became free last.
     LowestBlock,
+    /// Takes the block that became free last instead of an outermost one.
+    LastBlock,
     /// Allocates the first block of a growth first.
     GrowthUpwards,
     /// Takes a slab from the lower half.
     SlabBelow,
-    /// Rounds pages up to a power of two.
-    RoundedPages,
     /// Does not prefetch objects for the magazine.
     NoPrefetch,
     /// Does not raise the capacity of an empty magazine a second time.
@@ -83,6 +83,7 @@ pub(super) enum Mistake {
 
 /// Free blocks as (offset, size), in the order in which they became free.
 struct Buddy {
+    engine: QuizEngine,
     mistake: Option<Mistake>,
     free: Vec<(u64, u64)>,
     splits: u64,
@@ -104,14 +105,18 @@ impl Buddy {
             .map(|block| block.1)
             .filter(|free| *free >= size)
             .min()?;
-        let last = match self.mistake {
-            Some(Mistake::LowestBlock) => {
-                let lowest = self.free.iter().filter(|block| block.1 == smallest).min()?;
-                self.free.iter().position(|block| block == lowest)?
+        let candidates = self.free.iter().enumerate();
+        let candidates = candidates.filter(|(_, block)| block.1 == smallest);
+        let chosen = match (self.engine, self.mistake, half) {
+            (_, Some(Mistake::LowestBlock), _) => candidates.min_by_key(|(_, block)| block.0),
+            (QuizEngine::Buddy | QuizEngine::Seed, ..) | (_, Some(Mistake::LastBlock), _) => {
+                candidates.last()
             }
-            _ => self.free.iter().rposition(|block| block.1 == smallest)?,
+            (QuizEngine::Hybrid, _, Half::Lower) => candidates.min_by_key(|(_, block)| block.0),
+            (QuizEngine::Hybrid, _, Half::Upper) => candidates.max_by_key(|(_, block)| block.0),
         };
-        let (mut offset, mut free) = self.free.remove(last);
+        let (chosen, _) = chosen?;
+        let (mut offset, mut free) = self.free.remove(chosen);
         while free > size {
             free /= 2;
             self.splits += 1;
@@ -124,21 +129,6 @@ impl Buddy {
             }
         }
         Some(offset)
-    }
-
-    /// Frees all but the first `used` bytes of a block.
-    fn keep(&mut self, offset: u64, size: u64, used: u64) {
-        if used == size {
-            return;
-        }
-        let half = size / 2;
-        self.splits += 1;
-        if used > half {
-            self.keep(offset + half, half, used - half);
-        } else {
-            self.free.push((offset + half, half));
-            self.keep(offset, half, used);
-        }
     }
 
     fn give(&mut self, mut offset: u64, mut size: u64) {
@@ -206,6 +196,7 @@ impl Pencil {
             engine,
             mistake,
             buddy: Buddy {
+                engine,
                 mistake,
                 free: vec![(0, POOL_BYTES)],
                 splits: 0,
@@ -298,10 +289,7 @@ impl Pencil {
 
     fn allocate_hybrid(&mut self, bytes: u64) -> Effect {
         if bytes > 4 * KIB {
-            return self.allocate_pages(match self.mistake {
-                Some(Mistake::RoundedPages) => bytes.next_power_of_two(),
-                _ => bytes.next_multiple_of(4 * KIB),
-            });
+            return self.allocate_pages(bytes.next_multiple_of(4 * KIB));
         }
         let size = *HYBRID_CLASSES.iter().find(|size| **size >= bytes).unwrap();
         let class = self.classes.entry(size).or_default();
@@ -351,12 +339,12 @@ impl Pencil {
             path: "buddy",
             ..Effect::default()
         };
-        let size = bytes.next_power_of_two();
-        if size > POOL_BYTES {
+        if bytes > POOL_BYTES {
             effect.refused = Some("too big");
             return effect;
         }
-        let mut offset = self.buddy.take(size, Half::Lower);
+        assert!(bytes.is_power_of_two(), "the page says so");
+        let mut offset = self.buddy.take(bytes, Half::Lower);
         if offset.is_none() {
             for class in self.classes.values_mut() {
                 for object in class.magazine.drain(..) {
@@ -372,13 +360,10 @@ impl Pencil {
                     self.buddy.give(slab, 4 * KIB);
                 }
             }
-            offset = self.buddy.take(size, Half::Lower);
+            offset = self.buddy.take(bytes, Half::Lower);
         }
         match offset {
-            Some(offset) => {
-                self.buddy.keep(offset, size, bytes);
-                effect.offset = offset;
-            }
+            Some(offset) => effect.offset = offset,
             None if bytes > self.buddy.bytes() => effect.refused = Some("exhausted"),
             None => effect.refused = Some("fragmented"),
         }
@@ -387,14 +372,7 @@ impl Pencil {
 
     fn free(&mut self, offset: u64, bytes: u64) -> &'static str {
         if bytes > 4 * KIB {
-            // The largest power of two first.
-            let (mut offset, mut rest) = (offset, bytes);
-            while rest > 0 {
-                let size = 1 << rest.ilog2();
-                self.buddy.give(offset, size);
-                offset += size;
-                rest -= size;
-            }
+            self.buddy.give(offset, bytes);
             return "buddy";
         }
         if self.engine == QuizEngine::Hybrid {
