@@ -224,7 +224,10 @@ fn a_refusal_names_the_bytes_that_are_free_after_the_flush() {
 #[test]
 fn the_story_of_a_request_says_that_adjacent_blocks_serve_it() {
     // Block 2 has pages 0 to 19. Blocks of 4, 8, 32, 64, … pages are free behind it.
-    let trace = file("joined.trace", "a 1 100\na 2 81920\na 3 81920\na 4 131072\n");
+    let trace = file(
+        "joined.trace",
+        "a 1 100\na 2 81920\na 3 81920\na 4 131072\n",
+    );
     let story = |number: u32| {
         stdout(&format!(
             "replay {trace} --target sim --pool 1 --engine hybrid --explain {number}"
@@ -232,7 +235,9 @@ fn the_story_of_a_request_says_that_adjacent_blocks_serve_it() {
     };
     let joined = "adjacent free blocks of the buddy system serve";
     assert!(!story(1).contains(joined));
-    assert!(story(2).contains("allocated a block of 128 KiB, after 5 splits of a block of 512 KiB"));
+    assert!(
+        story(2).contains("allocated a block of 128 KiB, after 5 splits of a block of 512 KiB")
+    );
     let words = format!("{joined} 80 KiB together, after 2 splits of the last one");
     assert!(story(3).contains(&words), "{}", story(3));
     assert!(!story(4).contains(joined));
