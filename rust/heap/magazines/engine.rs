@@ -142,6 +142,7 @@ where
     #[cold]
     #[inline(never)]
     fn allocate_from_heap(&self, layout: Layout, cost: &mut Cost) -> Result<Block, Refusal> {
+        self.flush_before_large(layout);
         let mut allocated = self.allocate_locked(layout, cost);
         // An injected failure changes nothing else.
         if allocated != Err(Refusal::Injected) {

@@ -59,6 +59,9 @@ use crate::{
 /// millisecond.
 const ATTEMPTS: usize = 10;
 
+/// A request for more than 1/`LARGE_SHARE` of the pool flushes magazines first.
+const LARGE_SHARE: usize = 16;
+
 /// The result of a flush of magazines.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Flushed {
@@ -113,6 +116,15 @@ where
     L: Lock<State<H>> + Sync,
     P: PerCpu<CpuCache>,
 {
+    /// Flushes the magazines of the current CPU and the depot before a request for more than 1/[`LARGE_SHARE`] of the
+    /// pool, so that the block does not lie between blocks in magazines, which would divide the rest of the pool.
+    pub(crate) fn flush_before_large(&self, layout: Layout) {
+        if layout.size() > self.index.bytes() / LARGE_SHARE {
+            self.flush_cpu(CpuChoice::Current);
+            self.flush_depot();
+        }
+    }
+
     /// Allocates a block after the heap refused the request with `refusal`. Flushes the magazines, first
     /// those of the current CPU and of the depot, and then uses the fallbacks of the heap. The caller counts a refusal.
     #[cold]
