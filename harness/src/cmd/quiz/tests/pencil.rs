@@ -106,11 +106,11 @@ impl Buddy {
             .filter(|free| *free >= size)
             .min()?;
         let candidates = self.free.iter().enumerate();
-        let candidates = candidates.filter(|(_, block)| block.1 == smallest);
+        let mut candidates = candidates.filter(|(_, block)| block.1 == smallest);
         let chosen = match (self.engine, self.mistake, half) {
             (_, Some(Mistake::LowestBlock), _) => candidates.min_by_key(|(_, block)| block.0),
             (QuizEngine::Buddy | QuizEngine::Seed, ..) | (_, Some(Mistake::LastBlock), _) => {
-                candidates.last()
+                candidates.next_back()
             }
             (QuizEngine::Hybrid, _, Half::Lower) => candidates.min_by_key(|(_, block)| block.0),
             (QuizEngine::Hybrid, _, Half::Upper) => candidates.max_by_key(|(_, block)| block.0),
