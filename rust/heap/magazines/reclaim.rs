@@ -119,7 +119,9 @@ where
     /// Flushes the magazines of the current CPU and the depot before a request for more than 1/[`LARGE_SHARE`] of the
     /// pool, so that the block does not lie between blocks in magazines, which would divide the rest of the pool.
     pub(crate) fn flush_before_large(&self, layout: Layout) {
-        if layout.size() > self.index.bytes() / LARGE_SHARE {
+        // A request that the pool cannot serve changes nothing.
+        let pool_bytes = self.index.bytes();
+        if (pool_bytes / LARGE_SHARE + 1..=pool_bytes).contains(&layout.size()) {
             self.flush_cpu(CpuChoice::Current);
             self.flush_depot();
         }
