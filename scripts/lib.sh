@@ -45,7 +45,7 @@ require_cache() {
 require_number() { [[ $2 =~ ^[1-9][0-9]{0,8}$ ]] || die "$1: '$2' is not a positive integer"; }
 
 # require_program FILE: dies unless the program exists
-require_program() { [ -x "$1" ] || die "the program $1 does not exist: 'make command' builds build/target/release/slablab"; }
+require_program() { [[ -f $1 && -x $1 ]] || die "the program $1 does not exist: 'make command' builds build/target/release/slablab"; }
 
 # at_least MINIMUM VERSION: succeeds if the version is not older
 at_least() { printf '%s\n%s\n' "$1" "$2" | sort -VC; }

@@ -10,8 +10,8 @@ set -eu
 . "$(dirname "$0")/../lib.sh"
 
 [ $# -eq 1 ] || { sed -n '/^# *arguments\.sh/s/^# *//p' "$0" >&2; exit 2; }
+require_program "$1"
 command=$(realpath "$1")
-require_program "$command"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 unset ACCEL BENCH DIR ENGINE EXERCISE KDIR KERNEL_SRC MO OUT RECORD SEED SIM TIMEOUT STRESS TRACE MAKEFLAGS MAKELEVEL

@@ -14,8 +14,8 @@ set -u
 cd "$top" || exit
 machine=''
 [ "${1:-}" != --machine ] || { machine=yes; shift; }
-command=$(realpath "${1:?}")
-require_program "$command"
+require_program "${1:?}"
+command=$(realpath "$1")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 failed=0
