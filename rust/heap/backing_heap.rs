@@ -76,6 +76,10 @@ pub unsafe trait BackingHeap: Send {
     /// The largest number of pages of a region.
     const REGION_PAGES_MAX: usize;
 
+    /// Whether a large block may lie anywhere in a region, so that a few small blocks beside it divide the rest. The
+    /// engine then flushes magazines before a request for a large block.
+    const LARGE_BLOCKS_LIE_ANYWHERE: bool;
+
     /// Returns the bytes of metadata of a region of so many pages.
     fn metadata_bytes(pages: usize) -> usize;
 

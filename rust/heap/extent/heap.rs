@@ -158,6 +158,8 @@ unsafe impl BackingHeap for Heap {
 
     const REGION_PAGES_MAX: usize = REGION_PAGES_MAX;
 
+    const LARGE_BLOCKS_LIE_ANYWHERE: bool = true;
+
     fn metadata_bytes(pages: usize) -> usize {
         // A program chooses the number of pages. A region of more pages is refused, whatever its metadata.
         RegionTable::bytes(pages.min(REGION_PAGES_MAX))

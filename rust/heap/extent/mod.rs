@@ -70,9 +70,11 @@
 //! 1. The current CPU's magazine for the class or the number of pages, with preemption off and no lock. Sizes up to
 //!    4096 bytes and blocks of 2 to 16 pages have magazines.
 //! 2. The depot, under the lock: a full magazine, which another CPU may have filled.
-//! 3. The heap, under the lock. The search begins in the bin of the length. From there it takes the first bin with a
-//!    run that fits. In a bin of short runs it examines one page of each region, and in a list of long runs the first
-//!    run. An equal or somewhat longer run is therefore preferred to a long one (good fit).
+//! 3. The heap, under the lock. Before a request for more than 1/16 of the pool, the magazines of this CPU and the
+//!    depot are flushed, because a few small blocks beside the large one would divide the rest of the pool.
+//!    - The search begins in the bin of the length. From there it takes the first bin with a run that fits. In a bin of
+//!      short runs it examines one page of each region, and in a list of long runs the first run. An equal or somewhat
+//!      longer run is therefore preferred to a long one (good fit).
 //!    - A block of up to 1 KiB lies at the end of the run, a larger one at its beginning, where it can often grow. Blocks
 //!      of whole pages have the alignment of a page, so that they can be mapped.
 //!    - If the request refills a magazine and the run is long enough, a *batch* of blocks is taken side by side: see

@@ -353,6 +353,9 @@ unsafe impl BackingHeap for Heap {
 
     const REGION_PAGES_MAX: usize = REGION_PAGES_MAX;
 
+    // A free block of the buddy system is aligned to its size.
+    const LARGE_BLOCKS_LIE_ANYWHERE: bool = false;
+
     fn metadata_bytes(pages: usize) -> usize {
         pages * RegionTable::BYTES_PER_PAGE
     }

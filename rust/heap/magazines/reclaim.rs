@@ -59,7 +59,7 @@ use crate::{
 /// millisecond.
 const ATTEMPTS: usize = 10;
 
-/// A request for more than 1/`LARGE_SHARE` of the pool flushes magazines first.
+/// A block of more than 1/`LARGE_SHARE` of the pool is large.
 const LARGE_SHARE: usize = 16;
 
 /// The result of a flush of magazines.
@@ -116,12 +116,13 @@ where
     L: Lock<State<H>> + Sync,
     P: PerCpu<CpuCache>,
 {
-    /// Flushes the magazines of the current CPU and the depot before a request for more than 1/[`LARGE_SHARE`] of the
-    /// pool, so that the block does not lie between blocks in magazines, which would divide the rest of the pool.
+    /// Flushes the magazines of the current CPU and the depot before a request for a large block, if the heap needs
+    /// that: see [`BackingHeap::LARGE_BLOCKS_LIE_ANYWHERE`].
     pub(crate) fn flush_before_large(&self, layout: Layout) {
         // A request that the pool cannot serve changes nothing.
         let pool_bytes = self.index.bytes();
-        if (pool_bytes / LARGE_SHARE + 1..=pool_bytes).contains(&layout.size()) {
+        let is_large = (pool_bytes / LARGE_SHARE + 1..=pool_bytes).contains(&layout.size());
+        if H::LARGE_BLOCKS_LIE_ANYWHERE && is_large {
             self.flush_cpu(CpuChoice::Current);
             self.flush_depot();
         }
