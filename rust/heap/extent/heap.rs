@@ -209,14 +209,8 @@ unsafe impl BackingHeap for Heap {
 
     #[inline(always)]
     fn begins_block(desc: &PageDesc, byte: usize, kind: MagazineKind) -> bool {
-        // Kinds of whole pages begin on pages, others on granules.
-        let len = granules_of_kind(kind);
-        let align = if len % PAGE_GRANULES == 0 {
-            PAGE_BYTES
-        } else {
-            GRANULE
-        };
-        byte % align == 0 && desc.has_block(byte >> GRANULE_SHIFT, len)
+        // A block whose length is a multiple of a page begins on a page, by `Demand::of`, so the bits say enough.
+        byte % GRANULE == 0 && desc.has_block(byte >> GRANULE_SHIFT, granules_of_kind(kind))
     }
 
     #[inline(always)]

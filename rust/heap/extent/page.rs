@@ -169,7 +169,7 @@ impl PageDesc {
             return behind.trailing_zeros() as usize + 1 == len;
         }
         match self.next_begin((word + 1) * 64) {
-            Some(next) => next - granule == len,
+            Some(next) => next.wrapping_sub(granule) == len,
             None => self.end().wrapping_sub(index) == len,
         }
     }

@@ -120,12 +120,10 @@ const fn granules(bytes: usize) -> usize {
 #[inline(always)]
 pub(super) fn class_of(layout: &Layout) -> Option<Class> {
     let class = Class::of_granules(granules(layout.size()))?;
-    let align_max = if class.granules() == PAGE_GRANULES {
-        PAGE_BYTES
-    } else {
-        GRANULE
-    };
-    (layout.align() <= align_max).then_some(class)
+    // The alignment is compared with a granule first, because that decides in almost all cases.
+    let fits = layout.align() <= GRANULE
+        || (layout.align() <= PAGE_BYTES && class.granules() == PAGE_GRANULES);
+    fits.then_some(class)
 }
 
 /// The granules that serve a layout.
