@@ -209,8 +209,13 @@ unsafe impl BackingHeap for Heap {
 
     #[inline(always)]
     fn begins_block(desc: &PageDesc, byte: usize, kind: MagazineKind) -> bool {
-        // A block whose length is a multiple of a page begins on a page, by `Demand::of`, so the bits say enough.
-        byte % GRANULE == 0 && desc.has_block(byte >> GRANULE_SHIFT, granules_of_kind(kind))
+        let (index, len) = (byte >> GRANULE_SHIFT, granules_of_kind(kind));
+        if kind.pages().is_some() {
+            byte % PAGE_BYTES == 0 && desc.has_whole_pages(index, len)
+        } else {
+            // A block of a page begins on a page, by `Demand::of`, so the bits say enough.
+            byte % GRANULE == 0 && desc.has_block(index, len)
+        }
     }
 
     #[inline(always)]

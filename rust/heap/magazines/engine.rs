@@ -228,14 +228,37 @@ where
         Ok(blocks[0])
     }
 
-    /// Frees a block of whole pages, or of a region other than the first, into the CPU's magazine; or any
-    /// block under the lock.
+    /// Frees a block of whole pages of the first region into the CPU's magazine, or any block by
+    /// [`MagazineEngine::free_in_any_region`].
     ///
     /// # Safety
     ///
     /// As for [`Engine::free`].
     #[inline(never)]
     unsafe fn free_slow(
+        &self,
+        block: Block,
+        layout: Layout,
+        cost: &mut Cost,
+    ) -> Result<(), BadFree> {
+        if let Some(kind) = H::whole_pages(&layout)
+            // SAFETY: The contract of `push_if_in_first_region` is that of this function.
+            && unsafe { self.push_if_in_first_region(kind, block, layout) }
+        {
+            *cost = magazine_cost(kind);
+            return Ok(());
+        }
+        // SAFETY: The contract of `free_in_any_region` is that of this function.
+        unsafe { self.free_in_any_region(block, layout, cost) }
+    }
+
+    /// Frees a block into the CPU's magazine, or under the lock.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Engine::free`].
+    #[inline(never)]
+    unsafe fn free_in_any_region(
         &self,
         block: Block,
         layout: Layout,
