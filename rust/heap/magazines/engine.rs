@@ -110,6 +110,16 @@ const fn cost(path: Path, kind: MagazineKind) -> Cost {
     Cost::new(path).with_class(kind.class_number())
 }
 
+/// Returns the number of blocks of a kind, the last ones in `slots`, that lie side by side: at least 1. O(slots).
+fn blocks_beside<H: BackingHeap>(slots: &[Slot], kind: MagazineKind) -> usize {
+    let bytes = H::block_bytes(kind);
+    let address = |slot: &Slot| slot.get().map_or(0, |block| block.start.addr().get());
+    let pairs = slots.iter().zip(slots.get(1..).unwrap_or_default()).rev();
+    let beside =
+        pairs.take_while(|(older, newer)| address(older).abs_diff(address(newer)) == bytes);
+    1 + beside.count()
+}
+
 impl<H, L, P> MagazineEngine<H, L, P>
 where
     H: BackingHeap,
@@ -350,8 +360,8 @@ where
         (self.flush(state, cache, kind) > 0).then_some(Path::Magazine)
     }
 
-    /// Moves some blocks of a full magazine to the heap, beginning with the one that was freed last, and returns how
-    /// many. The bounds on blocks and steps limit the time.
+    /// Moves some blocks of a full magazine to the heap, and returns how many. The bounds on blocks and steps limit the
+    /// time.
     fn flush(
         &self,
         state: &mut State<H>,
@@ -359,30 +369,40 @@ where
         kind: MagazineKind,
     ) -> usize {
         let count = cache.capacity(kind).div_ceil(2).min(FLUSH_MAX);
-        let newest = cache.newest(kind, count).iter().rev();
-        let newest = newest.filter_map(Slot::get);
-        let mut blocks = FlushBatch::<FLUSH_MAX>::new();
-        let steps = if kind.pages().is_none() {
-            newest.for_each(|block| blocks.push(&self.index, block));
-            FLUSH_STEPS
-        } else {
+        let newest = cache.newest(kind, count);
+        let mut steps = FLUSH_STEPS;
+        if kind.pages().is_some() {
             // One step may coalesce pages many times. It frees only blocks that lie side by side.
-            let address = |block: Block| block.start.addr().get();
-            let mut last = None;
-            let beside = newest.take_while(|block| {
-                let last = last.replace(address(*block));
-                last.is_none_or(|last| last.abs_diff(address(*block)) == H::block_bytes(kind))
-            });
-            beside.for_each(|block| blocks.push(&self.index, block));
-            if blocks.offsets().len() == 1 {
-                // The heap frees the caller's block alone as fast.
-                return 0;
+            steps = 1;
+            let beside = blocks_beside::<H>(newest, kind);
+            if beside < newest.len() {
+                return self.flush_below(state, cache, kind, beside);
             }
-            1
-        };
+        }
+        let mut blocks = FlushBatch::<FLUSH_MAX>::new();
+        let newest = newest.iter().rev().filter_map(Slot::get);
+        newest.for_each(|block| blocks.push(&self.index, block));
         let flushed = state.free_flushed(kind, blocks.offsets(), steps);
         cache.remove_newest(kind, flushed);
         flushed
+    }
+
+    /// Moves the block that was freed before the `newer` newest ones to the heap, and returns 1. The newest ones lie side
+    /// by side, and this block lies apart from them.
+    ///
+    /// Without this block, blocks that are freed one after the other and lie side by side come together in the
+    /// magazine, so the heap can free them in one step. Otherwise the block would remain in the magazine, and each of the
+    /// following blocks would be freed alone.
+    fn flush_below(
+        &self,
+        state: &mut State<H>,
+        cache: &Exclusive<'_, CpuCache>,
+        kind: MagazineKind,
+        newer: usize,
+    ) -> usize {
+        let block = cache.remove_below(kind, newer);
+        let offset = block.and_then(|block| self.index.offset(block.start));
+        state.free_flushed(kind, &[offset.unwrap_or(Offset::NOWHERE)], 1)
     }
 
     /// Returns whether a block of this kind begins at a byte that was found in a region: as

@@ -291,6 +291,18 @@ impl Exclusive<'_, CpuCache> {
         newest
     }
 
+    /// Removes the block that was freed before the `newer` newest ones, and returns it. O(newer).
+    pub(crate) fn remove_below(&self, kind: MagazineKind, newer: usize) -> Option<Block> {
+        let slots = self.newest(kind, newer + 1);
+        let (first, rest) = slots.split_first()?;
+        let removed = first.get();
+        Slot::copy(rest, slots);
+        // INVARIANT: The newer blocks moved down by one slot, so the last one is not needed.
+        let top = &self.magazine(kind).top;
+        top.store(top.load(Relaxed).wrapping_sub(1), Relaxed);
+        removed
+    }
+
     /// Removes the `count` blocks that were freed last, which the caller has moved elsewhere.
     pub(crate) fn remove_newest(&self, kind: MagazineKind, count: usize) {
         add(&self.transfers, 1);
