@@ -7,11 +7,14 @@
 //! 1. `magazine`: per-CPU stacks of free blocks.
 //! 2. `state`: the heap with its counters, behind the lock.
 //! 3. `depot`: full magazines, which all CPUs share, also behind the lock.
-//! 4. `engine`: a magazine, or else the depot or the heap under the lock.
+//! 4. `engine`: the fast paths, which use only a magazine of the current CPU.
+//! 5. `allocate`: a request that no magazine served. The depot or the heap under the lock.
+//! 6. `free`: a free that no magazine took. Makes room in a magazine, or frees to the heap under the lock.
 //!
 //! The other files are refinements and inspection:
 //!
 //! - `cache_layout`, `capacity`, `redistribution`: the sizes of magazines;
+//! - `add_region`: the memory of the engine grows;
 //! - `reclaim`: the blocks in the magazines of all CPUs and in the depot return to the heap;
 //! - `check`, `stats`: the check of the magazines, and the statistics of an engine.
 //!
@@ -22,6 +25,8 @@
 #[cfg(doc)]
 use crate::backing_heap::BackingHeap;
 
+mod add_region;
+mod allocate;
 mod cache_layout;
 #[forbid(unsafe_code)]
 mod capacity;
@@ -29,6 +34,7 @@ mod capacity;
 pub(crate) mod check;
 pub(crate) mod depot;
 mod engine;
+mod free;
 pub(crate) mod magazine;
 #[forbid(unsafe_code)]
 mod reclaim;
@@ -39,11 +45,9 @@ mod state;
 #[forbid(unsafe_code)]
 mod stats;
 
+pub use add_region::table_bytes;
 pub use cache_layout::CacheSize;
-pub use engine::{
-    MagazineEngine,
-    table_bytes, //
-};
+pub use engine::MagazineEngine;
 pub use magazine::{
     CpuCache,
     Slot, //
