@@ -32,18 +32,25 @@ use core::{
 };
 
 use crate::{
-    Block, Cost, Offset, Refusal,
+    Block,
+    Cost,
+    Offset,
+    Refusal,
     backing_heap::BackingHeap,
     engine::Shrink,
     lock::Lock,
     magazines::{
         depot,
         engine::MagazineEngine,
-        magazine::{BLOCKS_MAX, CpuCache, Slot},
+        magazine::{
+            BLOCKS_MAX,
+            CpuCache,
+            Slot, //
+        },
         state::{
             FlushBatch,
             State, //
-        },
+        }, //
     },
     per_cpu::{
         Exclusive,
@@ -52,7 +59,7 @@ use crate::{
     size_class::{
         MAGAZINE_KINDS,
         MagazineKind, //
-    },
+    }, //
 };
 
 /// The maximum number of pauses to wait for a CPU that cannot be reached. A pause takes at most a

@@ -20,7 +20,10 @@ use crate::{
     lock::Lock,
     magazines::{
         engine::MagazineEngine,
-        magazine::{CpuCache, Slot},
+        magazine::{
+            CpuCache,
+            Slot, //
+        },
         state::{
             FlushBatch,
             State, //

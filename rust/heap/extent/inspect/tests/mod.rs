@@ -19,18 +19,19 @@ use crate::{
         Walk, //
     },
     extent::{
-        ExtentEngine, State,
+        ExtentEngine,
+        State,
         heap::Heap,
         place::{
             Demand,
             Granule,
             PAGE_GRANULES,
             Run, //
-        },
+        }, //
     },
     lock::Lock as _,
     per_cpu::NoPerCpu,
-    testing::HostMemory,
+    testing::HostMemory, //
 };
 
 /// `extent` without magazines: every request takes the lock.

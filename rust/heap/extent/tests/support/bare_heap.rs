@@ -16,7 +16,10 @@ use std::{
 };
 
 use crate::{
-    Cost, Offset, PAGE_BYTES, Refusal,
+    Cost,
+    Offset,
+    PAGE_BYTES,
+    Refusal,
     backing_heap::BackingHeap,
     engine::BadFree,
     extent::{
@@ -24,7 +27,7 @@ use crate::{
         place::Granule,
         runs::Runs, //
     },
-    testing::layout,
+    testing::layout, //
 };
 
 /// The bytes of a granule.
