@@ -22,7 +22,8 @@
 //! 7. [`magazines`](crate::magazines): per-CPU stacks of free blocks, the depot, the lock, and the engine.
 //!
 //! `counts` has the counters, and `refusal` the causes of refused requests and frees. `inspect/` has the statistics,
-//! the map and the check. In `inspect/map.rs` an *extent* is a part of a map, as in the ABI, and not a run.
+//! the map and the check. Two words have another meaning in the ABI: an *extent* is a part of a map (`inspect/map.rs`),
+//! and a *short* free run is shorter than one page (`inspect/stats.rs`), but shorter than two pages in the other files.
 //!
 //! # The bits
 //!

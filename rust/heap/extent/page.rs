@@ -35,8 +35,8 @@ const WORDS: usize = PAGE_GRANULES / 64;
 /// ```
 ///
 /// `head` is valid in the last page of a run of several pages, and `end` in a page where a run begins. A page in the
-/// middle of a run has zeros in `begins`. A long free run
-/// contains its second page completely, so no run begins there, and `free` has room for the links of its list.
+/// middle of a run has zeros in `begins`. A long free run contains its second page completely, so no run begins there,
+/// and `free` has room for the links of its list.
 ///
 /// The words are atomic because a free reads `begins`, `free` and `end` without the lock. It reads only the bits of a block
 /// that stays allocated until the free returns: they do not change meanwhile. Only the holder of the lock changes words.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A new region: its metadata is divided between the heap and the depot.
+//! Adds a region to an engine, and divides the memory for its metadata between the heap and the depot.
 
 use core::ptr::NonNull;
 

@@ -119,7 +119,7 @@ where
         if let Some(block) = state.load(cache, kind) {
             state.count_allocation(layout);
             *state.heap.cost() = cost(Path::Depot, kind);
-            // As above.
+            // This cannot fail, because the block is in a region.
             return self.index.offset(block.start).ok_or(Refusal::Busy);
         }
         self.fail_growth_if_injected(state, layout)?;

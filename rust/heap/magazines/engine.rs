@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The engine: a magazine of the current CPU, or else the depot or the heap under the lock.
+//! The engine and its fast paths, which use only a magazine of the current CPU.
+//!
+//! `allocate` and `free` have the paths under the lock.
 //!
 //! Blocks move between magazines, the depot and the heap only while the lock is held, and the lock is held until the
 //! blocks have arrived. A holder of the lock therefore finds each block in one of three states: free in the heap, in a
@@ -64,8 +66,8 @@ pub struct MagazineEngine<H: BackingHeap, L, P> {
     pub(super) failing_growth: Nth,
 }
 
-/// The costs of operations that a magazine served, by kind. Where a cost is written to memory, the table takes three
-/// instructions less than [`cost`].
+/// The costs of operations that a magazine served, by kind. Copying a cost from this table to memory takes three
+/// instructions less than making it with [`cost`].
 static MAGAZINE_COSTS: [Cost; MAGAZINE_KINDS] = {
     let mut costs = [Cost::new(Path::None); MAGAZINE_KINDS];
     let mut number = 0;
@@ -82,7 +84,7 @@ pub(super) fn magazine_cost(kind: MagazineKind) -> Cost {
     MAGAZINE_COSTS[kind.number()]
 }
 
-/// Returns the cost of an operation that served a block of a kind without the heap.
+/// Returns the cost of an operation on a block of a kind that did not use the heap.
 #[inline(always)]
 pub(super) const fn cost(path: Path, kind: MagazineKind) -> Cost {
     Cost::new(path).with_class(kind.class_number())
@@ -104,8 +106,8 @@ where
         Some(kind)
     }
 
-    /// Returns whether a block of this kind begins at a byte that was found in a region: as
-    /// [`BackingHeap::begins_block`].
+    /// Returns whether a block of this kind begins at a byte of a region. `found` is the byte and the descriptor of its
+    /// page, or `None` if no region has the address. See [`BackingHeap::begins_block`].
     #[inline(always)]
     pub(super) fn begins_block(found: Option<(usize, &H::Desc)>, kind: MagazineKind) -> bool {
         found.is_some_and(|(byte, desc)| H::begins_block(desc, byte, kind))
@@ -150,7 +152,7 @@ where
         Self::begins_block(found, kind) && unsafe { self.push(kind, block, layout) }
     }
 
-    /// Returns an engine without memory around a new state, and empty caches.
+    /// Returns an engine without memory. `state` is a new state, and the caches of `per_cpu` are empty.
     pub const fn new(state: L, per_cpu: P) -> Self {
         Self {
             state,
@@ -167,7 +169,7 @@ where
 //   block is live, by the contract of `free`. One closure at a time uses a magazine, by the contract of `PerCpu`.
 // - A magazine has blocks of one size class or number of pages. `BackingHeap::kind` returns a kind whose blocks have the
 //   layout's size and alignment, by the contract of `BackingHeap`.
-// - Neither the heap nor this file touches a byte of the pool.
+// - Neither the heap nor the magazines touch a byte of the pool.
 unsafe impl<H, L, P> Engine for MagazineEngine<H, L, P>
 where
     H: InspectHeap,
