@@ -52,7 +52,7 @@ use crate::{
     size_class::{
         MAGAZINE_KINDS,
         MagazineKind, //
-    },
+    }, //
 };
 
 /// An engine with magazines in front of a heap.
