@@ -109,7 +109,8 @@ impl Runs {
         self.work.splits += 1;
     }
 
-    /// Frees a run, which is no longer allocated, and coalesces it with its neighbours. . O(regions × log64 pages + runs in a page).
+    /// Frees a run, which is no longer allocated, and coalesces it with its neighbours. O(regions × log64 pages + runs in
+    /// a page).
     pub(super) fn free(&mut self, freed: Run) {
         let Run { mut start, mut len } = freed;
         if let Some(next) = self.free_run_behind(freed) {
@@ -127,7 +128,8 @@ impl Runs {
         self.insert(Run { start, len });
     }
 
-    /// Lengthens a block by the beginning of the free run behind it, and returns whether that run is long enough. . O(regions × log64 pages + runs in a page).
+    /// Lengthens a block by the beginning of the free run behind it, and returns whether that run is long enough.
+    /// O(regions × log64 pages + runs in a page).
     pub(super) fn grow(&mut self, block: Run, len: usize) -> bool {
         let Some(next) = self
             .free_run_behind(block)
@@ -154,7 +156,7 @@ impl Runs {
         true
     }
 
-    /// Shortens a block, and frees its tail. . O(regions × log64 pages + runs in a page).
+    /// Shortens a block, and frees its tail. O(regions × log64 pages + runs in a page).
     pub(super) fn shrink(&mut self, block: Run, len: usize) {
         let head = Run {
             start: block.start,
