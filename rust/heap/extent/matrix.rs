@@ -86,18 +86,47 @@ impl Shape {
 
     /// Returns the last page of a row if `from_end`, else the first page. O(log64 pages).
     pub(super) fn find(self, words: &[u64], bin: usize, from_end: bool) -> Option<usize> {
-        let mut index = 0;
-        for level in self.level[..self.levels].iter().rev() {
-            let word = words[self.row(bin) + level + index];
-            if word == 0 {
-                return None;
-            }
-            let bit = if from_end {
-                63 - word.leading_zeros()
+        self.descend(words, bin, self.levels, 0, from_end)
+    }
+
+    /// Returns the next page of a row before `page` if `from_end`, else behind it. O(log64 pages).
+    pub(super) fn find_next(
+        self,
+        words: &[u64],
+        bin: usize,
+        page: usize,
+        from_end: bool,
+    ) -> Option<usize> {
+        let mut index = page;
+        for (height, level) in self.level[..self.levels].iter().enumerate() {
+            let word = words[self.row(bin) + level + index / 64];
+            let bit = index % 64;
+            let others = if from_end {
+                word & !(u64::MAX << bit)
             } else {
-                word.trailing_zeros()
+                word & u64::MAX << bit << 1
             };
-            index = index * 64 + bit as usize;
+            if let Some(bit) = end_of(others, from_end) {
+                return self.descend(words, bin, height, index / 64 * 64 + bit, from_end);
+            }
+            index /= 64;
+        }
+        None
+    }
+
+    /// Returns the last page below word `index` of level `height` if `from_end`, else the first page.
+    fn descend(
+        self,
+        words: &[u64],
+        bin: usize,
+        height: usize,
+        index: usize,
+        from_end: bool,
+    ) -> Option<usize> {
+        let mut index = index;
+        for level in self.level[..height].iter().rev() {
+            let word = words[self.row(bin) + level + index];
+            index = index * 64 + end_of(word, from_end)?;
         }
         Some(index)
     }
@@ -128,4 +157,15 @@ impl Shape {
             }
         })
     }
+}
+
+/// Returns the last bit of a word that is set if `from_end`, else the first one.
+#[inline]
+fn end_of(word: u64, from_end: bool) -> Option<usize> {
+    let bit = if from_end {
+        word.checked_ilog2()?
+    } else {
+        word.trailing_zeros()
+    };
+    (word != 0).then_some(bit as usize)
 }

@@ -227,6 +227,19 @@ impl Tables {
         table.shape.find(table.words(), bin, from_end)
     }
 
+    /// Returns the next page of a region before `page` where a short free run of a bin begins if `from_end`, else the
+    /// next such page behind it. O(log64 pages).
+    pub(super) fn find_next(
+        &self,
+        region: usize,
+        bin: usize,
+        page: usize,
+        from_end: bool,
+    ) -> Option<usize> {
+        let table = self.0.get(region).filter(|table| table.pages != 0)?;
+        table.shape.find_next(table.words(), bin, page, from_end)
+    }
+
     /// Returns the words of the matrix of a region, and their shape.
     pub(super) fn rows(&self, region: usize) -> Option<(Shape, &[u64])> {
         let table = self.0.get(region).filter(|table| table.pages != 0)?;
