@@ -209,8 +209,7 @@ impl Runs {
         loop {
             bin = self.bins.next(bin)?;
             let run = if bin < SHORT_BINS {
-                (0..REGIONS_MAX)
-                    .find_map(|region| self.find_short(region, bin, demand, &mut tries))
+                (0..REGIONS_MAX).find_map(|region| self.find_short(region, bin, demand, &mut tries))
             } else {
                 self.find_long(bin, demand, &mut tries)
             };
