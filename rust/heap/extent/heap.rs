@@ -157,11 +157,11 @@ impl Heap {
 }
 
 // SAFETY: `BackingHeap` requires:
-// - Blocks have the size and alignment of the layout, and share no byte: `Demand::of` has at least both, blocks and free
-//   runs partition each region, and `allocate` refuses alignments above `align_max`.
+// - Blocks have the size and alignment of the layout, and share no byte: `Demand::of` has at least both, blocks and
+//   free runs partition each region, and `allocate` refuses alignments above `align_max`.
 // - `class` returns a number below the length of `CLASS_BYTES`: that is the invariant of `Class`.
-// - `kind` returns a kind with at least the size and alignment: it is the class or the number of pages of the demand, and
-//   `class_of` and `whole_pages` return none for a larger alignment.
+// - `kind` returns a kind with at least the size and alignment: it is the class or the number of pages of the demand,
+//   and `class_of` and `whole_pages` return none for a larger alignment.
 // - `begins_block` finds only beginnings of blocks of the kind: `has_block` compares the bits and the length.
 // - `REGION_PAGES_MAX` is 2²⁰. A descriptor and a word of the matrix are multiples of 8 bytes, so `metadata_bytes` is.
 // - `RegionTable` has a descriptor for each page, and only shared references to descriptors exist.
@@ -256,7 +256,8 @@ unsafe impl BackingHeap for Heap {
         Ok(allocated)
     }
 
-    /// Allocates a block after a search that examines up to [`FALLBACK_TRIES`] more pages and long runs.
+    /// Allocates a block after a search that examines up to [`FALLBACK_TRIES`] more pages and long runs. The lock is
+    /// held meanwhile, so the number is bounded.
     fn allocate_fallback(&mut self, layout: Layout) -> Option<Offset> {
         self.runs.work = Work::default();
         let demand = Demand::of(&layout);

@@ -34,10 +34,11 @@ use crate::region::REGIONS_MAX;
 /// beginning, so that small and large blocks do not mix, and a large block can often grow.
 pub(super) const SMALL_BLOCK: usize = 64;
 
-/// The tries of a search: see [`Runs::allocate`].
+/// The tries of an ordinary search: see [`Runs::allocate`]. Without more tries, the utilisation of the trace
+/// `random-mixed` at alignment 16 is 84.8 % instead of 88.3 %.
 pub(super) const TRIES: usize = 8;
 
-/// The work of the last operations.
+/// The numbers of splits and merges of the current operation.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Work {
     pub(super) splits: u16,
@@ -74,9 +75,9 @@ impl Runs {
     /// divides the length if there are several blocks.
     ///
     /// In the bin of the length some free runs are too short, and in the next bins some do not fit because of the
-    /// alignment. The search examines the first page (or long run) of each bin and region, and up to `tries` more pages
-    /// and long runs in total. A page has up to 128 free runs. O((bins × regions + tries) × (log64 pages + runs in a page) +
-    /// count).
+    /// alignment. In each bin, the search examines the first page of each region or the first long run, and up to
+    /// `tries` more pages and long runs in all bins together. A page has up to 128 free runs. O((bins × regions +
+    /// tries) × (log64 pages + runs in a page) + count).
     pub(super) fn allocate(&mut self, demand: Demand, count: usize, tries: usize) -> Option<Run> {
         let run = self.find(demand, tries)?;
         // A short run is used up, and not divided among sizes.
@@ -110,13 +111,14 @@ impl Runs {
         Some(Run { start, len })
     }
 
-    /// Inserts a free run that is left of a longer one.
+    /// Inserts the rest of a free run from which a block was taken.
     fn split(&mut self, start: Granule, len: usize) {
         self.insert(Run { start, len });
         self.work.splits += 1;
     }
 
-    /// Frees a run, which is no longer allocated, and coalesces it with its neighbours. . O(regions × log64 pages + runs in a page).
+    /// Frees a run, which is no longer allocated, and coalesces it with its neighbours. O(regions × log64 pages + runs
+    /// in a page).
     pub(super) fn free(&mut self, freed: Run) {
         let Run { mut start, mut len } = freed;
         if let Some(next) = self.free_run_behind(freed) {
@@ -134,7 +136,8 @@ impl Runs {
         self.insert(Run { start, len });
     }
 
-    /// Lengthens a block by the beginning of the free run behind it, and returns whether that run is long enough. . O(regions × log64 pages + runs in a page).
+    /// Lengthens a block by the beginning of the free run behind it, and returns whether that run is long enough.
+    /// O(regions × log64 pages + runs in a page).
     pub(super) fn grow(&mut self, block: Run, len: usize) -> bool {
         let Some(next) = self
             .free_run_behind(block)
@@ -161,7 +164,7 @@ impl Runs {
         true
     }
 
-    /// Shortens a block, and frees its tail. . O(regions × log64 pages + runs in a page).
+    /// Shortens a block, and frees its tail. O(regions × log64 pages + runs in a page).
     pub(super) fn shrink(&mut self, block: Run, len: usize) {
         let head = Run {
             start: block.start,
@@ -269,7 +272,7 @@ impl Runs {
         pages <= self.tables.pages(run.start.region()) && place(run, demand, demand.len).is_some()
     }
 
-    /// Puts a free run into its bin. O(log64 pages).
+    /// Inserts a free run into its bin. O(log64 pages).
     fn insert(&mut self, run: Run) {
         self.tables.set(run, true);
         self.free_counts.add(run);
@@ -288,7 +291,7 @@ impl Runs {
         self.bins.insert(bin);
     }
 
-    /// Removes a free run from its bin. O(log64 pages).
+    /// Removes a free run from its bin. O(regions × log64 pages + runs in a page).
     fn remove(&mut self, run: Run) {
         self.free_counts.remove(run);
         let bin = bin_of(run.len);
@@ -331,8 +334,8 @@ impl Runs {
     }
 }
 
-/// Returns where `len` granules for blocks of a demand lie in a free run: at its end if the blocks are small, else at its
-/// beginning. `None` if they do not fit.
+/// Returns where `len` granules for blocks of a demand lie in a free run: at its end if the blocks are small, else at
+/// its beginning. `None` if they do not fit.
 fn place(run: Run, demand: Demand, len: usize) -> Option<Granule> {
     let (first, end) = (run.start.index(), run.end());
     // The alignment is a power of two.

@@ -149,8 +149,8 @@ impl Tables {
         Some(Run { start, len })
     }
 
-    /// Returns the first granule of the run that contains a granule. The granule is in the first or the last page of the
-    /// run. O(1).
+    /// Returns the first granule of the run that contains a granule. The granule is in the first or the last page of
+    /// the run. O(1).
     #[inline]
     pub(super) fn start_of(&self, at: Granule) -> Option<Granule> {
         let desc = self.desc(at.region(), at.page())?;
@@ -199,8 +199,8 @@ impl Tables {
         }
     }
 
-    /// Removes a short free run from the matrix, and returns whether its bin is empty. O(regions × log64 pages + runs in
-    /// the page).
+    /// Removes a short free run from the matrix, and returns whether its bin is empty. O(regions × log64 pages + runs
+    /// in the page).
     pub(super) fn remove(&mut self, run: Run, bin: usize) -> bool {
         let (region, page) = (run.start.region(), run.start.page());
         let has_another = self.desc(region, page).is_some_and(|desc| {
