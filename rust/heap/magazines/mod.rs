@@ -19,8 +19,9 @@
 //! - `check`, `stats`: the check of the magazines, and the statistics of an engine.
 //!
 //! Figures in the documentation of the refinements are utilisations of the engine `hybrid`, the means of the eleven
-//! classic and the sixteen newer traces of `make bench-host BENCH='--heap hybrid --pattern space'`, measured on
-//! 2026-11-30 with the refinement (89.5 % and 86.2 %) and without it, before there was a depot.
+//! classic and the sixteen newer traces of `make bench-host BENCH='--heap hybrid --pattern space'` at alignment 8. They
+//! were measured on commit b286119, with the refinement (89.5 % and 86.2 %) and without it, before there was a depot.
+//! `docs/benchmarks.md` has the figures of the current version.
 
 #[cfg(doc)]
 use crate::backing_heap::BackingHeap;
