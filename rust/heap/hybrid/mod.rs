@@ -11,7 +11,7 @@
 //! 1. `page`: page descriptors, and lists of blocks.
 //! 2. `buddy`: split and coalesce.
 //! 3. [`size_class`](crate::size_class): the sizes of objects.
-//! 4. `slab`: objects in slabs, by bitmaps.
+//! 4. `slab`: objects in slabs, by bitmaps; `bitmaps`: the memory of the larger bitmaps.
 //! 5. `heap`: slabs or whole pages? Implements `BackingHeap`, the interface of the engine to a heap.
 //! 6. [`magazines`](crate::magazines): per-CPU stacks of free blocks, the lock, and the engine.
 //!
@@ -42,6 +42,7 @@
 //! (Magazines and Vmem, 2001); the buddy system is Knuth's (TAOCP 1, 2.5); page descriptors and lists by
 //! order are those of Linux's page allocator; lists of partial slabs only are SLUB's.
 
+mod bitmaps;
 #[forbid(unsafe_code)]
 mod buddy;
 mod heap;

@@ -21,7 +21,9 @@ use crate::{
 ///
 /// The memory is valid for reads and writes, and nobody else accesses it, until the heap is dropped.
 pub(super) unsafe fn new<L: NewLock<State> + 'static>(memory: MemoryRange) -> Box<dyn BenchHeap> {
-    let engine = Hybrid::new(L::new(State::new()), Threads::new());
+    let threads = Threads::new();
+    let pieces = threads.pieces();
+    let engine = Hybrid::new(L::new(State::new()), threads);
     // SAFETY: Both functions have the same contract.
-    Box::new(unsafe { EngineHeap::new(engine, Threads::CACHE_BYTES, memory) })
+    Box::new(unsafe { EngineHeap::new(engine, pieces, Threads::CACHE_BYTES, memory) })
 }

@@ -46,16 +46,18 @@ impl Heap {
     }
 
     /// Allocates an object of the smallest larger class that has a partial slab and objects with the
-    /// alignment of the layout.
+    /// alignment of the layout. If there is no bitmap for a slab of `class`, the larger class may also get a new slab.
     fn borrow(&mut self, class: Class, layout: &Layout) -> Option<Offset> {
+        let may_grow = !self.buddy.metadata.has_bitmap(class);
         let larger = Class::all().skip(class.index() + 1);
         let mut larger = larger.filter(|donor| donor.bytes() % layout.align() == 0);
-        let donor = larger.find(|donor| self.classes[donor.index()].has_partial())?;
         let mut object = [Offset::NOWHERE];
-        // If the bitmap of the slab is damaged, no object is allocated. A check reports the damage.
-        let (1, _) = self.classes[donor.index()].allocate(&mut self.buddy, &mut object)? else {
-            return None;
-        };
+        let donor = larger.find(|donor| {
+            let slabs = &mut self.classes[donor.index()];
+            // If the bitmap of the slab is damaged, no object is allocated. A check reports the damage.
+            (may_grow || slabs.has_partial())
+                && matches!(slabs.allocate(&mut self.buddy, &mut object), Some((1, _)))
+        })?;
         self.borrowed[class.index()] += 1;
         self.set_cost(Path::Slab, Some(donor), None);
         Some(object[0])
