@@ -3,6 +3,9 @@
 //! Fallbacks before a request is refused: an object of a larger class, a page instead of a slab of several
 //! pages, or adjacent free blocks instead of a block of a power of two of pages.
 //!
+//! If the platform has no memory for a bitmap of a slab of small objects, a larger class serves the request, if necessary
+//! with a new slab.
+//!
 //! The fallbacks run after the heap refused the request. If the cause was exhaustion or fragmentation, the
 //! magazines of all CPUs that could be reached were flushed before. The fallbacks use memory that the
 //! ordinary paths do not use. The fallbacks waste more memory than the ordinary paths, which is better than a
