@@ -155,7 +155,7 @@ pub unsafe trait BackingHeap: Send {
     ///
     /// # Errors
     ///
-    /// The cause for which no block was allocated. Cached slabs may have been freed.
+    /// The cause for which no block was allocated. Cached memory may have been freed.
     fn allocate(&mut self, layout: Layout, blocks: &mut [Offset]) -> Result<usize, Refusal>;
 
     /// Allocates a block by fallbacks that cost time or memory, after [`BackingHeap::allocate`] refused the

@@ -183,7 +183,7 @@ pub(crate) struct Sums {
     pub(crate) long_runs: usize,
     /// Granules of free runs, of free runs shorter than a page, and of blocks.
     pub(crate) free_granules: usize,
-    pub(crate) short_granules: usize,
+    pub(crate) sub_page_granules: usize,
     pub(crate) allocated_granules: usize,
 }
 
@@ -204,7 +204,7 @@ impl Default for Sums {
             free_runs: [0; RUN_LOGS],
             long_runs: 0,
             free_granules: 0,
-            short_granules: 0,
+            sub_page_granules: 0,
             allocated_granules: 0,
         }
     }

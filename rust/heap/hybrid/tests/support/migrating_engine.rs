@@ -151,6 +151,8 @@ pub(crate) struct Scenario {
     pub(crate) sizes: &'static [usize],
     /// The number of operations of each thread. An operation allocates or frees up to five blocks.
     pub(crate) operations: usize,
+    /// Whether magazines have at most 4 blocks, so that few operations reach the depot.
+    pub(crate) small_magazines: bool,
     /// Whether another thread checks the engine at the same time.
     pub(crate) checks: bool,
     /// Whether CPUs exclude a second closure while a closure runs, as [`MigratingCpus`] describes.
@@ -183,11 +185,13 @@ impl<H: TestHeap> World<H> {
     /// Constructs an engine with one region.
     pub(crate) fn new(scenario: Scenario) -> Self {
         let turns = (0..scenario.cpus).map(|_| shuttle::sync::Mutex::new(()));
+        let size = match scenario.small_magazines {
+            true => CacheSize::for_pool::<H>(8 * PAGE_BYTES),
+            false => CacheSize::full::<H>(),
+        };
         let per_cpu = MigratingCpus {
             turns: turns.collect(),
-            caches: (0..scenario.caches)
-                .map(|_| host_cache(CacheSize::full::<H>()))
-                .collect(),
+            caches: (0..scenario.caches).map(|_| host_cache(size)).collect(),
             exclusive: scenario.exclusive,
             overlapped: AtomicBool::new(false),
             pieces: HostPieces::default(),

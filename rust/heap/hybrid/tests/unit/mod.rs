@@ -5,7 +5,7 @@
 //! | component | modules |
 //! |---|---|
 //! | buddy system | `page`, `buddy`, `placement` |
-//! | slabs and the heap | `slab`, `heap`, `fallback`, `refusal_causes`, `growth`, `largest_region` |
+//! | slabs and the heap | `slab`, `bitmaps`, `heap`, `fallback`, `refusal_causes`, `growth`, `largest_region` |
 //! | magazines | `magazine` |
 //! | the whole engine, in the experiments that show the weaknesses of `seed` | `weaknesses` |
 
