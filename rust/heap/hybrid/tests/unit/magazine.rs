@@ -329,7 +329,7 @@ fn no_magazine_has_slots_that_the_budget_does_not_allow() {
         }
     }
     // Two blocks of 1 KiB take the budget of a pool of 32 KiB, and no block of 4 KiB fits.
-    let limit = |bytes| CacheSize::for_pool::<Heap>(32 << 10).limit(kind(bytes));
+    let limit = |bytes| CacheSize::for_pool::<Heap>(32 << 10).limit(kind::<Heap>(bytes));
     assert_eq!([64, 512, 1024, 2048, 4096].map(limit), [4, 4, 2, 1, 0]);
 }
 
