@@ -74,6 +74,7 @@ use crate::{
         init_from_constant,
         possible_cpus, //
     },
+    pieces::Pieces,
     uapi::{
         SLABLAB_RULE_LIVE_BLOCKS,
         SLABLAB_RULE_NONE,
@@ -392,6 +393,7 @@ pub(super) trait BenchEngine: Engine + AddRegion + Check + Sized {
     fn new(lock: CountingLock<Self::State>, pool_bytes: usize) -> Result<Self>;
 
     /// Returns the bytes of the engine's metadata and CPU caches for a pool of `pool_bytes` bytes.
+    /// The bytes of the pieces that the engine may request are included.
     fn metadata_bytes(pool_bytes: usize) -> usize;
 }
 
@@ -456,12 +458,13 @@ impl<H: BenchHeap> BenchEngine for CountedMagazines<H> {
 
     #[inline(always)]
     fn new(lock: CountingLock<Self::State>, pool_bytes: usize) -> Result<Self> {
-        let caches = CpuCaches::new(CacheSize::for_pool::<H>(pool_bytes))?;
+        let caches = CpuCaches::new(CacheSize::for_pool::<H>(pool_bytes), Pieces::new(None)?)?;
         Ok(Self::new(lock, caches))
     }
 
     fn metadata_bytes(pool_bytes: usize) -> usize {
         VmallocMemory::charge(magazines::table_bytes::<H>(pool_bytes))
+            + VmallocMemory::charge(H::pieces_bytes_max(pool_bytes / PAGE_SIZE))
             + CpuCaches::charge(CacheSize::for_pool::<H>(pool_bytes))
     }
 }

@@ -170,6 +170,11 @@ pub(crate) struct Sums {
     pub(crate) slabs: [u32; CLASSES_MAX],
     /// Allocated objects, by class.
     pub(crate) objects: [u64; CLASSES_MAX],
+    /// Slabs whose bitmaps lie in bitmap memory, by the size of the bitmap, and the sum of the places of the bitmaps.
+    pub(crate) bitmaps: [u32; 3],
+    pub(crate) bitmap_places: u64,
+    /// The sum of the places of the visited free bitmaps of a list.
+    pub(crate) free_places: u64,
     /// Visited entries of lists.
     pub(crate) listed: usize,
     /// Free runs, by the logarithm of their lengths in granules.
@@ -192,6 +197,9 @@ impl Default for Sums {
             partial: 0,
             slabs: [0; CLASSES_MAX],
             objects: [0; CLASSES_MAX],
+            bitmaps: [0; 3],
+            bitmap_places: 0,
+            free_places: 0,
             listed: 0,
             free_runs: [0; RUN_LOGS],
             long_runs: 0,

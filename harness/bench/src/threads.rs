@@ -13,7 +13,9 @@ use std::{
         self,
         assert_unchecked, //
     },
+    ptr::NonNull,
     sync::{
+        Arc,
         atomic::{
             AtomicBool,
             AtomicUsize,
@@ -33,6 +35,7 @@ use rustix::thread::{
     membarrier, //
 };
 use slab_heap::{
+    backing_heap::Piece,
     magazines::{
         CacheSize,
         CpuCache,
@@ -43,6 +46,7 @@ use slab_heap::{
         PerCpu, //
     },
 };
+use slab_host::HostPieces;
 
 /// The maximum number of threads that have a cache.
 const THREADS: usize = 16;
@@ -103,10 +107,11 @@ impl ThreadCache {
     }
 }
 
-/// The caches of all threads.
+/// The caches of all threads, and the further metadata of the engine.
 pub(crate) struct Threads {
     /// The caches by thread number.
     slots: [Box<ThreadCache>; SLOTS],
+    pieces: Arc<HostPieces>,
 }
 
 impl Threads {
@@ -116,9 +121,15 @@ impl Threads {
             .expect("membarrier needs Linux 4.14 or later");
         let threads = Self {
             slots: std::array::from_fn(|_| Box::new(ThreadCache::new(size))),
+            pieces: Arc::default(),
         };
         threads.slots[NOBODY].claimed.store(true, SeqCst);
         threads
+    }
+
+    /// Returns the further metadata of the engine.
+    pub(crate) fn pieces(&self) -> Arc<HostPieces> {
+        self.pieces.clone()
     }
 
     /// Returns the caches of threads that have numbers.
@@ -186,6 +197,10 @@ unsafe impl PerCpu<CpuCache> for Threads {
         let result = f(&unsafe { Exclusive::new(&slot.cache as &CpuCache) });
         slot.claimed.store(false, Release);
         Some(result)
+    }
+
+    fn metadata(&self, piece: Piece) -> Option<NonNull<u8>> {
+        self.pieces.get(piece)
     }
 }
 

@@ -56,6 +56,9 @@ where
     fn allocate_from_heap(&self, layout: Layout, cost: &mut Cost) -> Result<Block, Refusal> {
         self.flush_before_large(layout);
         let mut allocated = self.allocate_locked(layout, cost);
+        if let Err(refusal) = allocated {
+            allocated = self.allocate_with_metadata(layout, refusal, cost);
+        }
         // An injected failure changes nothing else.
         if allocated != Err(Refusal::Injected) {
             if let Err(refusal) = allocated {
@@ -81,7 +84,7 @@ where
                     .with_local(|cache| self.refill(state, cache, kind, layout))
             });
             let allocated = refilled.unwrap_or_else(|| {
-                self.fail_growth_if_injected(state, layout)?;
+                self.ensure_growth(state, layout)?;
                 state.allocate_one(layout)
             });
             *cost = *state.heap.cost();
@@ -89,8 +92,39 @@ where
         })
     }
 
-    /// Refuses a request that needs a new slab, if fault injection says so.
-    fn fail_growth_if_injected(&self, state: &State<H>, layout: Layout) -> Result<(), Refusal> {
+    /// Allocates a block after the heap refused the request with `refusal`, if the cause was a lack of memory for
+    /// metadata: adds the next piece and tries again or, if the platform has no memory, uses the fallbacks of the heap.
+    fn allocate_with_metadata(
+        &self,
+        layout: Layout,
+        refusal: Refusal,
+        cost: &mut Cost,
+    ) -> Result<Offset, Refusal> {
+        let next_piece = |state: &mut State<H>| {
+            let lacks_memory = state.heap.lacks_memory(layout);
+            lacks_memory.then(|| state.heap.next_piece())?
+        };
+        let Some(piece) = self.state.with(next_piece) else {
+            return Err(refusal);
+        };
+        // The platform may sleep, so the lock is not held here.
+        let Some(memory) = self.per_cpu.metadata(piece) else {
+            return self.allocate_by_fallback(layout, refusal, cost);
+        };
+        self.state.with(|state| {
+            // SAFETY: `add_piece` requires the bytes of the piece, zero and aligned to 8 if the piece is the next one, that
+            // only the heap accesses while it exists: the contract of `PerCpu` promises them until `per_cpu` is dropped,
+            // and the heap is in `state`, an earlier field. The heap has written them only if the piece was added.
+            unsafe { state.heap.add_piece(piece, memory) };
+        });
+        self.allocate_locked(layout, cost)
+    }
+
+    /// Refuses a request that needs a new slab, if the heap lacks memory for its metadata or fault injection says so.
+    fn ensure_growth(&self, state: &State<H>, layout: Layout) -> Result<(), Refusal> {
+        if state.heap.lacks_memory(layout) {
+            return Err(Refusal::Exhausted);
+        }
         let fails = self.failing_growth.is_set()
             && state.heap.would_grow(layout)
             && self.failing_growth.should_fail();
@@ -122,7 +156,7 @@ where
             // This cannot fail, because the block is in a region.
             return self.index.offset(block.start).ok_or(Refusal::Busy);
         }
-        self.fail_growth_if_injected(state, layout)?;
+        self.ensure_growth(state, layout)?;
         state.grow_magazine(cache, kind);
         // While any caller is reclaiming, no magazine is refilled.
         let prefetched = match state.is_reclaiming() {

@@ -145,12 +145,7 @@ where
     ) -> Result<Offset, Refusal> {
         if !matches!(refusal, Refusal::Exhausted | Refusal::Fragmented) {
             // The blocks in magazines would not help.
-            let fallback = self.state.with(|state| {
-                let block = state.allocate_fallback(layout)?;
-                *cost = *state.heap.cost();
-                Some(block)
-            });
-            return fallback.ok_or(refusal);
+            return self.allocate_by_fallback(layout, refusal, cost);
         }
         let mut flushed = self.flush_cpu(CpuChoice::Current);
         flushed.add(self.flush_depot());
@@ -178,6 +173,20 @@ where
             });
             *cost = *state.heap.cost();
             allocated
+        })
+    }
+
+    /// Allocates a block by the fallbacks of the heap alone, after the heap refused the request with `refusal`.
+    pub(crate) fn allocate_by_fallback(
+        &self,
+        layout: Layout,
+        refusal: Refusal,
+        cost: &mut Cost,
+    ) -> Result<Offset, Refusal> {
+        self.state.with(|state| {
+            let block = state.allocate_fallback(layout).ok_or(refusal)?;
+            *cost = *state.heap.cost();
+            Ok(block)
         })
     }
 

@@ -29,7 +29,9 @@ use crate::{
 /// The memory is valid for reads and writes, and nobody else accesses it, until the heap is dropped.
 pub(super) unsafe fn new<L: NewLock<State> + 'static>(memory: MemoryRange) -> Box<dyn BenchHeap> {
     let size = CacheSize::for_pool::<Heap>(memory.bytes);
-    let engine = Hybrid::new(L::new(State::new()), Threads::new(size));
+    let threads = Threads::new(size);
+    let pieces = threads.pieces();
+    let engine = Hybrid::new(L::new(State::new()), threads);
     // SAFETY: Both functions have the same contract.
-    Box::new(unsafe { EngineHeap::new(engine, CpuCache::bytes(size), memory) })
+    Box::new(unsafe { EngineHeap::new(engine, pieces, CpuCache::bytes(size), memory) })
 }

@@ -5,6 +5,7 @@
 
 use core::{
     alloc::Layout,
+    ptr::NonNull,
     sync::atomic::{
         AtomicBool,
         Ordering::Relaxed, //
@@ -23,6 +24,7 @@ use shuttle::rand::{
 
 use crate::{
     Cost, Engine, PAGE_BYTES, Refusal,
+    backing_heap::Piece,
     check::{
         self,
         Progress,
@@ -42,6 +44,7 @@ use crate::{
     },
     testing::{
         HostMemory,
+        HostPieces,
         blocks::{
             ReportedStatistics,
             ShadowMap, //
@@ -77,6 +80,7 @@ pub(crate) struct MigratingCpus {
     exclusive: bool,
     /// Whether two closures overlapped on a CPU.
     overlapped: AtomicBool,
+    pieces: HostPieces,
 }
 
 /// The panic message of a run in which two closures overlapped on a CPU.
@@ -100,7 +104,7 @@ impl MigratingCpus {
 
 // SAFETY: A closure holds the mutex of the CPU whose cache it gets, so two closures never run on one cache at
 // the same time, and the writes of one closure are visible to the next. The cache of a CPU never changes, and
-// `World::new` creates the caches for one engine.
+// `World::new` creates the caches for one engine. `pieces` owns the metadata.
 unsafe impl PerCpu<CpuCache> for MigratingCpus {
     fn cpus(&self) -> usize {
         self.turns.len()
@@ -126,6 +130,10 @@ unsafe impl PerCpu<CpuCache> for MigratingCpus {
         f: impl FnOnce(&Exclusive<'_, CpuCache>) -> R + Send,
     ) -> Option<R> {
         self.with(cpu, f)
+    }
+
+    fn metadata(&self, piece: Piece) -> Option<NonNull<u8>> {
+        self.pieces.get(piece)
     }
 }
 
@@ -186,6 +194,7 @@ impl<H: TestHeap> World<H> {
             caches: (0..scenario.caches).map(|_| host_cache(size)).collect(),
             exclusive: scenario.exclusive,
             overlapped: AtomicBool::new(false),
+            pieces: HostPieces::default(),
         };
         let state = ModelMutex(shuttle::sync::Mutex::new(H::state()));
         let engine = MagazineEngine::new(state, per_cpu);

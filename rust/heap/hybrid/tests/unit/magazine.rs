@@ -4,7 +4,8 @@
 
 use super::{
     Machine,
-    at, //
+    at,
+    kind, //
 };
 use crate::{
     Offset, PAGE_BYTES, Path,
