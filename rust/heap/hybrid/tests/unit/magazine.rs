@@ -20,7 +20,6 @@ use crate::{
     size_class::MagazineKind,
     testing::{
         HostMemory,
-        checked_machine::kind,
         layout,
         prelude::*,
         totals, //
