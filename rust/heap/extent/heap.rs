@@ -256,7 +256,7 @@ unsafe impl BackingHeap for Heap {
         Ok(allocated)
     }
 
-    /// Allocates a block after a search that examines up to [`FALLBACK_TRIES`] more pages and long runs. The lock is
+    /// Allocates a block after a search that examines up to `FALLBACK_TRIES` more pages and long runs. The lock is
     /// held meanwhile, so the number is bounded.
     fn allocate_fallback(&mut self, layout: Layout) -> Option<Offset> {
         self.runs.work = Work::default();
