@@ -19,8 +19,10 @@ RECORD ?= ls -lR /proc/1 /proc/self /sys/kernel /dev
 # The options of `make bench-host`.
 BENCH  ?= --json build/out/bench-host.json
 
-# STUDENT=1 builds a module with the engine `student`, in a directory and an image of its own.
-variant := $(if $(STUDENT),-student)
+# STUDENT=1 builds a module with the engine `student`, SYMBOLS=1 a module with debug information, and DEBUG_KERNEL=1 a
+# module for the debug kernel. Each variant has a directory and an image of its own.
+variant := $(if $(STUDENT),-student)$(if $(SYMBOLS),-symbols)$(if $(DEBUG_KERNEL),-debug)
+flavour := lab$(if $(DEBUG_KERNEL),+debug)
 # The exercise of `make grade`, and its limit for the machine in seconds.
 EXERCISE ?= 2
 TIMEOUT  ?= 600
@@ -43,7 +45,7 @@ vendor  := rust/vendor/buddy_system_allocator/src/lib.rs
 image   := build/initramfs$(variant).cpio
 
 # vm.sh boots the image.
-ifdef STUDENT
+ifneq ($(variant),)
 export INITRAMFS ?= $(CURDIR)/$(image)
 endif
 # The root file system for grades has no module.
@@ -210,7 +212,7 @@ initramfs: $(image)
 command: $(command)
 
 # With KDIR=, make uses the given tree unchanged, and installs nothing.
-kbuild = $(Q)tree=$$(scripts/kernel.sh path) && arguments=$$(scripts/kernel.sh make-args) && \
+kbuild = $(Q)tree=$$(scripts/kernel.sh path $(flavour)) && arguments=$$(scripts/kernel.sh make-args) && \
 	$(MAKE) -C $$tree M=$(CURDIR) MO=$(MO) $$arguments
 
 $(module): $(if $(KDIR),,setup) $(vendor) FORCE
