@@ -14,10 +14,13 @@ folder=$build/gdb
 
 type -P gdb >/dev/null || die "no gdb: run 'scripts/setup.sh gdb'"
 
-# await_machine: waits until the machine has sent the sections, which is right after the module is loaded
+# waits: succeeds if a machine runs, whose vm.sh holds the lock, and the machine has sent the sections
+waits() { [ -e "$folder/sections" ] && ! flock --nonblock "$folder/lock" true; }
+
+# await_machine: waits until the module is loaded in the machine
 await_machine() {
 	local started=$SECONDS
-	until [ -e "$folder/sections" ]; do
+	until waits; do
 		[ $((SECONDS - started)) -lt "${TIMEOUT:-120}" ] ||
 			die "no machine waits for gdb: run 'make debug' or 'scripts/vm.sh -g' in another terminal"
 		sleep 0.1

@@ -131,6 +131,7 @@ finish() {
 		wait "$qemu" || true
 	fi
 	[ -z "$receiver" ] || kill "$receiver" 2>/dev/null || true
+	[ -z "$waiting" ] || rm -f "$build"/gdb/{sections,socket}
 	[ -z "$terminal" ] || stty "$terminal"
 	mkdir -p "$(dirname "$CONSOLE")" && mv "$console" "$CONSOLE"
 	rm -rf "$run"
