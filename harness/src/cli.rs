@@ -43,7 +43,12 @@ static VERSION: LazyLock<String> =
 ///
 /// The exit status is 0 on success, 1 on a failure, and 2 for wrong arguments.
 #[derive(Parser)]
-#[command(version = VERSION.as_str(), propagate_version = true, arg_required_else_help = true)]
+#[command(
+    name = "slablab",
+    version = VERSION.as_str(),
+    propagate_version = true,
+    arg_required_else_help = true
+)]
 pub(crate) struct Cli {
     /// Only check the arguments, and read the traces that they name
     ///
