@@ -57,7 +57,8 @@ fn without_hidden(command: &Command) -> Command {
                 .filter(|subcommand| !subcommand.is_hide_set())
                 .map(without_hidden),
         )
-        .subcommand_required(command.is_subcommand_required_set());
+        .subcommand_required(command.is_subcommand_required_set())
+        .propagate_version(command.is_propagate_version_set());
     if let Some(about) = command.get_about() {
         visible = visible.about(about.clone());
     }
