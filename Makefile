@@ -19,8 +19,24 @@ RECORD ?= ls -lR /proc/1 /proc/self /sys/kernel /dev
 # The options of `make bench-host`.
 BENCH  ?= --json build/out/bench-host.json
 
-# STUDENT=1 builds a module with the engine `student`, in a directory and an image of its own.
-variant := $(if $(STUDENT),-student)
+# The folders of `make install`; DESTDIR= goes before each of them.
+PREFIX      ?= /usr/local
+bindir      ?= $(PREFIX)/bin
+mandir      ?= $(PREFIX)/share/man
+bashcompdir ?= $(PREFIX)/share/bash-completion/completions
+zshcompdir  ?= $(PREFIX)/share/zsh/site-functions
+fishcompdir ?= $(PREFIX)/share/fish/vendor_completions.d
+folders     := PREFIX bindir mandir bashcompdir zshcompdir fishcompdir
+
+# make debug needs a module with debug information.
+ifneq ($(filter debug,$(MAKECMDGOALS)),)
+SYMBOLS := 1
+endif
+
+# STUDENT=1 builds a module with the engine `student`, SYMBOLS=1 a module with debug information, and DEBUG_KERNEL=1 a
+# module for the debug kernel. Each variant has a directory and an image of its own.
+variant := $(if $(STUDENT),-student)$(if $(SYMBOLS),-symbols)$(if $(DEBUG_KERNEL),-debug)
+flavour := lab$(if $(DEBUG_KERNEL),+debug)
 # The exercise of `make grade`, and its limit for the machine in seconds.
 EXERCISE ?= 2
 TIMEOUT  ?= 600
@@ -32,7 +48,8 @@ Q := $(if $(V),,@)
 
 # make refuses bad arguments, and checkouts in which it cannot work, before it installs or builds anything.
 quote     = '$(subst ','\'',$(1))'
-variables := ACCEL BENCH DIR ENGINE EXERCISE KDIR KERNEL_SRC MO OUT RECORD SEED SIM SLABLAB_CACHE STRESS TIMEOUT TRACE
+variables := ACCEL BENCH DEBUG_KERNEL DESTDIR DIR ENGINE EXERCISE KDIR KERNEL_SRC MO OUT RECORD SEED SIM SLABLAB_CACHE STRESS SYMBOLS TIMEOUT TRACE \
+	$(folders)
 complaint := $(shell $(foreach name,$(variables),$(name)=$(call quote,$($(name)))) \
 	scripts/arguments.sh $(MAKECMDGOALS) 2>&1 | sed 's/^error: //')
 $(if $(complaint),$(error $(complaint)))
@@ -43,7 +60,8 @@ vendor  := rust/vendor/buddy_system_allocator/src/lib.rs
 image   := build/initramfs$(variant).cpio
 
 # vm.sh boots the image.
-ifdef STUDENT
+vm := scripts/vm.sh $(if $(DEBUG_KERNEL),-d)
+ifneq ($(variant),)
 export INITRAMFS ?= $(CURDIR)/$(image)
 endif
 # The root file system for grades has no module.
@@ -53,8 +71,8 @@ grading := build/grade.cpio
 host_tests := $(addprefix test-,host heap class buddy slab seed hybrid extent debug-mode doc student session trace lab command rest)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup kernel run shell sim course course-selftest grade test $(host_tests) test-debug test-foreign test-report bench bench-host replay \
-	report record modules modules_install command initramfs uapi rust-analyzer clean distclean FORCE
+.PHONY: help setup kernel run shell debug sim course course-selftest grade test $(host_tests) test-debug test-foreign test-report bench bench-host replay \
+	report record modules modules_install command install uninstall initramfs uapi rust-analyzer clean distclean FORCE
 
 help:
 	@printf '%s\n' \
@@ -62,6 +80,7 @@ help:
 	'* help            - this list' \
 	'  run             - boot the lab kernel and stress every engine through /dev/slablab' \
 	'  shell           - boot the lab kernel with the module loaded and open a prompt' \
+	'  debug           - as shell, but the machine waits for gdb (docs/debugging.md)' \
 	'  sim             - stress every engine except slub in a host process; needs only cargo' \
 	'  course          - list the exercises of the course, in which you write an allocator; needs only cargo' \
 	'  grade           - grade the submission in the folder DIR= in a virtual machine; writes to build/out/grade/' \
@@ -89,6 +108,7 @@ help:
 	'  modules         - slablab.ko, in $$(MO)' \
 	'  modules_install - install slablab.ko (INSTALL_MOD_PATH= and other variables as in the kernel)' \
 	'  command         - the static command slablab, in build/target/release/' \
+	'  install         - install the command, its man pages and completions below $$(PREFIX); uninstall removes them' \
 	'  initramfs       - the root file system of the lab machine, in build/' \
 	'  uapi            - generate rust/uapi/slablab.rs from slablab.h' \
 	'  rust-analyzer   - project files for editors: rust/rust-project.json and .vscode/' \
@@ -114,6 +134,10 @@ help:
 	'  RECORD=         - the command that record runs in the lab machine ($(RECORD))' \
 	'  BENCH=          - the options of bench-host ($(BENCH))' \
 	'  STUDENT=1       - for modules, initramfs, run and shell: a module with the engine student, built apart' \
+	'  DEBUG_KERNEL=1  - for modules, initramfs, run, shell and debug: the kernel with all checkers, built once' \
+	'  SYMBOLS=1       - for modules and initramfs: a module with debug information, built apart' \
+	'  PREFIX=         - the folder of install and uninstall ($(PREFIX))' \
+	'  DESTDIR=        - for install and uninstall: a folder that stands for /, as packagers use it' \
 	'  DIR=            - the folder of the submission that grade takes, with the file lib.rs' \
 	'  EXERCISE=       - the exercise of grade ($(EXERCISE))' \
 	'  SEED=           - the seed of grade (a new one)' \
@@ -134,10 +158,14 @@ endef
 
 run:
 	$(call booted,$(command) --check-arguments $(STRESS))
-	$(Q)scripts/vm.sh slablab $(STRESS)
+	$(Q)$(vm) slablab $(STRESS)
 
 shell: initramfs
-	$(Q)scripts/vm.sh
+	$(Q)$(vm)
+
+debug: initramfs
+	$(if $(KDIR),,$(Q)scripts/setup.sh gdb)
+	$(Q)$(vm) -g
 
 sim: command
 	$(Q)$(command) $(SIM)
@@ -167,7 +195,7 @@ bench-host:
 	$(Q)cargo run --profile bench-host --locked -p slablab_bench -- $(BENCH)
 
 test:
-	$(Q)scripts/setup.sh chromium
+	$(Q)scripts/setup.sh chromium fish gdb groff-base zsh
 	$(Q)scripts/test.sh
 
 # The host tests need only cargo.
@@ -210,7 +238,7 @@ initramfs: $(image)
 command: $(command)
 
 # With KDIR=, make uses the given tree unchanged, and installs nothing.
-kbuild = $(Q)tree=$$(scripts/kernel.sh path) && arguments=$$(scripts/kernel.sh make-args) && \
+kbuild = $(Q)tree=$$(scripts/kernel.sh path $(flavour)) && arguments=$$(scripts/kernel.sh make-args) && \
 	$(MAKE) -C $$tree M=$(CURDIR) MO=$(MO) $$arguments
 
 $(module): $(if $(KDIR),,setup) $(vendor) FORCE
@@ -226,6 +254,11 @@ $(vendor): Cargo.lock
 $(command): FORCE
 	$(Q)[ -e $@ ] || echo "compiling the command slablab with cargo; the first time takes 2 to 5 minutes and 300 MB in build/" >&2
 	$(Q)cargo rustc --release --locked -p slablab --bin slablab -- -C target-feature=+crt-static
+
+# The command is built only if there is none, because `sudo make install` often has no cargo.
+install: $(if $(wildcard $(command)),,$(command))
+install uninstall:
+	$(Q)$(foreach name,DESTDIR $(folders),$(name)=$(call quote,$($(name)))) scripts/install.sh $@ $(command)
 
 $(image): $(module) $(command) scripts/initramfs.sh $(wildcard scripts/guest/*)
 	$(Q)scripts/initramfs.sh $@ $(module) $(command)

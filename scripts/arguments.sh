@@ -62,12 +62,22 @@ bench_host() {
 boots() {
 	local goal
 	for goal; do
-		case $goal in run | shell | grade | bench | replay | report | record | test) return 0 ;; esac
+		case $goal in run | shell | debug | grade | bench | replay | report | record | test) return 0 ;; esac
 	done
 	return 1
 }
 
+# switch NAME: dies unless the variable NAME is empty or 1
+switch() { case ${!1:-} in '' | 1) ;; *) die "$1=${!1} is not a switch: use $1=1, or omit it" ;; esac; }
+
 [[ " $* " != *' shell '* ]] || [ -t 0 ] || die "make shell needs a terminal: make run STRESS= runs a command without one"
+[[ " $* " != *' debug '* ]] || [ -t 0 ] ||
+	die "make debug needs a terminal: scripts/vm.sh -g COMMAND runs a command without one"
+switch DEBUG_KERNEL
+switch SYMBOLS
+[ -z "${DEBUG_KERNEL:-}" ] || [ -z "${KDIR:-}" ] || ! boots "$@" ||
+	die "DEBUG_KERNEL=1 and KDIR= both select the kernel: omit one of them"
+case " $* " in *' install '* | *' uninstall '*) "$top/scripts/install.sh" check ;; esac
 [ -z "${MO:-}" ] || require_plain MO "$(realpath -m "$MO")"
 require_accelerator
 # kernel.sh checks KDIR= and KERNEL_SRC=.

@@ -171,9 +171,10 @@ configure() {
 	done
 }
 
-# prune TREE: removes all object files except those of the tools, which a module build needs
+# prune TREE: removes all object files except those of the tools, which a module build needs, and except vmlinux, from
+# which gdb reads the kernel's symbols
 prune() { find "$1" \( -path "$1/scripts" -o -path "$1/tools" -o -path "$1/rust" \) -prune -o \
-	\( -name '*.o' -o -name '*.a' -o -name 'vmlinux*' \) -type f -exec rm -f {} +; }
+	\( -name '*.o' -o -name '*.a' -o -name '*vmlinux*' \) ! -path "$1/vmlinux" -type f -exec rm -f {} +; }
 
 # build_tree: builds the kernel if needed, and prints the path of its tree
 build_tree() {

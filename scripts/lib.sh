@@ -109,15 +109,11 @@ step() {
 	fi
 }
 
-# debug_vm TREE IMAGE CONSOLE ARGUMENT...: runs vm.sh with the debug kernel. The kernel needs acpi=noirq, because
-# the ACPI interpreter is too slow under emulation for its own interrupt, and no5lvl, because KASAN reports a false
-# wild access during CPU detection with five-level page tables. KASAN and kmemleak need 2 GiB of memory. With
-# kmemleak=off in the environment, there is no search for leaks, and the machine boots in half the time.
+# debug_vm TREE IMAGE CONSOLE ARGUMENT...: runs vm.sh with a debug kernel that is built
 debug_vm() {
 	local tree=$1 image=$2 console=$3
 	shift 3
-	KDIR=$tree INITRAMFS=$image CONSOLE=$console "$top/scripts/vm.sh" -m 2048 \
-		-k "loglevel=7 acpi=noirq no5lvl kmemleak=${kmemleak:-on} kasan_multi_shot" "$@"
+	KDIR=$tree INITRAMFS=$image CONSOLE=$console "$top/scripts/vm.sh" -d "$@"
 }
 
 # The module needs a rustc with the sources of core, and the clang of the same LLVM version.

@@ -75,6 +75,9 @@ module_lints() { make modules MO="$build/clippy" CLIPPY=1 KRUSTFLAGS=-Dwarnings;
 
 guest() { make initramfs; }
 
+# The module with debug information, and a session of gdb.
+gdb_session() { make initramfs SYMBOLS=1 && scripts/tests/gdb.sh; }
+
 # Only test builds of the command may contain engines that are wrong on purpose.
 no_wrong_engines() { ! grep -q SLABLAB_TEST_ build/target/release/slablab; }
 
@@ -117,6 +120,7 @@ stage "arguments of make" once scripts/tests/arguments.sh build/target/debug/sla
 stage "kernels refused by Kbuild" once scripts/tests/kbuild.sh
 stage "recipes of docs/extending.md" once scripts/tests/recipes.py
 stage "the command slablab" once host_command
+stage "installation: man pages and completions" once scripts/tests/install.sh build/target/release/slablab
 stage "solutions and starting codes of the course" once scripts/tests/course.sh build/target/release/slablab
 stage "grades of right and of hostile submissions" once scripts/tests/grade.sh build/target/release/slablab
 stage "shell scripts" once shell_scripts
@@ -132,6 +136,7 @@ stage "prompt in the lab machine" once scripts/tests/prompt.sh
 stage "stack frames" once stack_frames
 stage "tests in the lab machine" ktap_results guest_tests
 stage "the lab machine" once scripts/tests/vm.sh
+stage "gdb on the lab machine" once gdb_session
 stage "the course in the lab kernel" once scripts/tests/course-kernel.sh build/target/release/slablab
 stage "grades in the lab machine" once scripts/tests/grade.sh --machine build/target/release/slablab
 stage "budgets of a small machine" once scripts/tests/budgets.sh

@@ -7,17 +7,20 @@
 #
 #   -a             only print the accelerator, kvm or tcg
 #   -c CPUS        number of CPUs (2; 1 with -i)
+#   -d             boot the debug kernel, with memory for its checkers (2048 MiB)
 #   -e             ignore reports of the kernel's checkers, which the caller expects and compares
 #   -f FILE        copy a file to /job/files/ in the machine; may be given several times
+#   -g             wait for gdb (gdb.sh) after the module is loaded, before the command runs
 #   -i             count instructions: the clock advances 1 ns per instruction, and the CPUs run in turns
 #   -k WORDS       more parameters for the kernel's command line
-#   -m MIB         memory in MiB (1024)
+#   -m MIB         memory in MiB (1024; 2048 with -d)
 #   -n             do not load the module
 #   -p PARAMETERS  parameters of the module
 #   -s             pass the standard input, up to its end, to the command; without -s the command reads no input
-#   -t SECONDS     timeout (120; a prompt has none)
+#   -t SECONDS     timeout (120; none for a prompt and with -g)
 #
-# INITRAMFS= and KDIR= select the root file system and the kernel, ACCEL=kvm or ACCEL=tcg the accelerator. The
+# INITRAMFS= and KDIR= select the root file system and the kernel, ACCEL=kvm or ACCEL=tcg the accelerator. With
+# kmemleak=off in the environment, the debug kernel does not search for leaks, and boots in half the time. The
 # status and, without a terminal, the output are sent over virtio ports; the kernel's console is written to
 # the file CONSOLE= (build/log/console.log). A report in it (reports.awk) is a failure. When a program writes a line
 # that begins with "stuck: " to the kernel's log, the machine is stopped as at the timeout.
@@ -27,14 +30,17 @@ set -eu
 
 usage() { sed -n '/^# *vm\.sh/,/^$/s/^# *//p' "$0" >&2; exit 2; }
 
-cpus='' memory=1024 words='' parameters='' load=yes timeout=120 counting='' asking='' expecting='' input=''
+cpus='' memory='' words='' parameters='' load=yes timeout='' counting='' asking='' expecting='' input=''
+flavour=lab variant='' waiting=''
 files=()
-while getopts ac:ef:ik:m:np:st: option; do
+while getopts ac:def:gik:m:np:st: option; do
 	case $option in
 	a) asking=yes ;;
 	c) cpus=$OPTARG && require_number -c "$cpus" ;;
+	d) flavour=lab+debug variant=-debug ;;
 	e) expecting=yes ;;
 	f) files+=("$OPTARG") && { [ -r "$OPTARG" ] || die "-f: $OPTARG cannot be read"; } ;;
+	g) waiting=yes ;;
 	i) counting=yes ;;
 	k) words=$OPTARG ;;
 	m) memory=$OPTARG && require_number -m "$memory" ;;
@@ -47,16 +53,23 @@ while getopts ac:ef:ik:m:np:st: option; do
 done
 shift $((OPTIND - 1))
 cpus=${cpus:-$([ -n "$counting" ] && echo 1 || echo 2)}
+memory=${memory:-$([ -n "$variant" ] && echo 2048 || echo 1024)}
 # Programs in the guest read from this parameter that their clock counts instructions.
 [ -z "$counting" ] || words="slablab.clock=instructions $words"
+# The debug kernel needs acpi=noirq, because the ACPI interpreter is too slow under emulation for its own interrupt,
+# and no5lvl, because KASAN reports a false wild access during CPU detection with five-level page tables.
+[ -z "$variant" ] || words="loglevel=7 acpi=noirq no5lvl kmemleak=${kmemleak:-on} kasan_multi_shot $words"
+# gdb finds the kernel at the addresses of vmlinux, and can read the module's code also while a program runs.
+[ -z "$waiting" ] || words="nokaslr nopti $words"
 
 require_accelerator
-INITRAMFS=${INITRAMFS:-$build/initramfs.cpio}
+INITRAMFS=${INITRAMFS:-$build/initramfs${waiting:+-symbols}$variant.cpio}
 CONSOLE=${CONSOLE:-$logs/console.log}
-KDIR=${KDIR:-$("$top/scripts/kernel.sh" path)}
+KDIR=${KDIR:-$("$top/scripts/kernel.sh" path "$flavour")}
 kernel=$KDIR/arch/x86/boot/bzImage
 [ -e "$kernel" ] || die "$KDIR has no bzImage: build it there with 'make bzImage', or omit KDIR= for the lab kernel"
-[ -e "$INITRAMFS" ] || die "no $INITRAMFS: run 'make initramfs'"
+[ -e "$INITRAMFS" ] ||
+	die "no $INITRAMFS: run 'make initramfs${waiting:+ SYMBOLS=1}${variant:+ DEBUG_KERNEL=1}'"
 type -P qemu-system-x86_64 >/dev/null || die "no qemu-system-x86_64: run 'make setup'"
 
 # accelerator: prints kvm if a guest boots with KVM, else tcg. An existing /dev/kvm may not work, so the first
@@ -89,9 +102,27 @@ terminal=''
 [ ! -t 1 ] || [ ! -t 0 ] || terminal=$(stty -g)
 [ $# -gt 0 ] || [ -n "$terminal" ] || die "a prompt needs a terminal: run vm.sh in a terminal, or with a command"
 
+# prepare_gdb: writes the files that gdb.sh reads to the folder build/gdb
+prepare_gdb() {
+	local folder=$build/gdb gdb_fd
+	[ ${#folder} -lt 90 ] || die "the path $folder is too long for a socket: move the checkout to a shorter path"
+	mkdir -p "$folder"
+	exec {gdb_fd}>"$folder/lock"
+	flock --nonblock "$gdb_fd" || die "another machine of this checkout waits for gdb: end it first"
+	rm -rf "$folder"/{sections,slablab.ko,kernel,port.in,port.out,socket}
+	if [ -n "$load" ]; then
+		(cd "$folder" && cpio --quiet --extract --to-stdout lib/slablab.ko <"$INITRAMFS" >slablab.ko)
+		readelf --section-headers --wide "$folder/slablab.ko" | grep -q ' \.debug_info ' ||
+			die "the module in $INITRAMFS has no debug information: run 'make initramfs SYMBOLS=1${variant:+ DEBUG_KERNEL=1}'"
+	fi
+	echo "$KDIR" >"$folder/kernel"
+	mkfifo "$folder/port.in" "$folder/port.out"
+}
+[ -z "$waiting" ] || prepare_gdb
+
 run=$(mktemp -d)
 console=$run/console
-qemu=''
+qemu='' receiver=''
 
 # shellcheck disable=SC2317 # the trap calls it
 finish() {
@@ -99,6 +130,8 @@ finish() {
 		kill "$qemu" 2>/dev/null || true
 		wait "$qemu" || true
 	fi
+	[ -z "$receiver" ] || kill "$receiver" 2>/dev/null || true
+	[ -z "$waiting" ] || rm -f "$build"/gdb/{sections,socket}
 	[ -z "$terminal" ] || stty "$terminal"
 	mkdir -p "$(dirname "$CONSOLE")" && mv "$console" "$CONSOLE"
 	rm -rf "$run"
@@ -113,6 +146,7 @@ pack_job() {
 	[ ${#files[@]} -eq 0 ] || cp -- "${files[@]}" "$run/job/files/"
 	[ $# -eq 0 ] || printf 'exec%s\n' "$(printf ' %s' "${@@Q}")" >"$run/job/command"
 	[ -z "$input" ] || cat >"$run/job/input"
+	[ -z "$waiting" ] || : >"$run/job/gdb"
 	[ -z "$load" ] || echo "$parameters" >"$run/job/module-parameters"
 	[ -z "$terminal" ] || stty size | sed 's/^0 0$/24 80/' >"$run/job/terminal"
 	cat "$INITRAMFS"
@@ -148,6 +182,14 @@ else
 		-device "virtserialport,chardev=output,name=output"
 		-device "virtserialport,chardev=errors,name=errors")
 fi
+if [ -n "$waiting" ]; then
+	machine+=(-chardev "socket,id=gdb,path=$build/gdb/socket,server=on,wait=off" -gdb chardev:gdb
+		-chardev "pipe,id=sections,path=$build/gdb/port" -device "virtserialport,chardev=sections,name=gdb")
+	# The guest sends the addresses of the module's sections, and a last line "end".
+	(sed '/^end/q' "$build/gdb/port.out" >"$build/gdb/sections.part" &&
+		mv "$build/gdb/sections.part" "$build/gdb/sections") &
+	receiver=$!
+fi
 
 mkfifo "$run/monitor.in" "$run/monitor.out"
 
@@ -165,9 +207,9 @@ await() {
 		sleep 0.1
 	done
 }
-if [ $# -eq 0 ]; then
+if [ -z "$timeout" ] && { [ $# -eq 0 ] || [ -n "$waiting" ]; }; then
 	await "$((1 << 62))"
-elif ! await "$timeout" '^stuck: '; then
+elif timeout=${timeout:-120} && ! await "$timeout" '^stuck: '; then
 	hung_from=$(($(wc -l <"$console") + 1)) hung_after=$((SECONDS - started))
 	echo nmi >"$run/monitor.in"
 	await "$((hung_after + 10))" || kill "$qemu"

@@ -2,7 +2,10 @@
 
 //! The command line: one subcommand, one file in `cmd/`.
 
-use std::process::ExitCode;
+use std::{
+    process::ExitCode,
+    sync::LazyLock, //
+};
 
 use clap::{
     CommandFactory,
@@ -11,28 +14,41 @@ use clap::{
     Subcommand, //
 };
 
-use crate::cmd::{
-    bench,
-    course,
-    fuzz,
-    hunt,
-    info,
-    inject,
-    map,
-    quiz,
-    replay,
-    report,
-    shell,
-    stats,
-    stress,
-    trace, //
+use crate::{
+    cmd::{
+        bench,
+        course,
+        fuzz,
+        generate,
+        hunt,
+        info,
+        inject,
+        map,
+        quiz,
+        replay,
+        report,
+        shell,
+        stats,
+        stress,
+        trace, //
+    },
+    uapi::SLABLAB_ABI_VERSION, //
 };
+
+/// The version that `--version` prints. A command and a module work together if they have the same ABI.
+static VERSION: LazyLock<String> =
+    LazyLock::new(|| format!("{} (ABI {SLABLAB_ABI_VERSION})", env!("CARGO_PKG_VERSION")));
 
 /// Runs the allocators of slablab and checks every answer.
 ///
 /// The exit status is 0 on success, 1 on a failure, and 2 for wrong arguments.
 #[derive(Parser)]
-#[command(version, propagate_version = true, arg_required_else_help = true)]
+#[command(
+    name = "slablab",
+    version = VERSION.as_str(),
+    propagate_version = true,
+    arg_required_else_help = true
+)]
 pub(crate) struct Cli {
     /// Only check the arguments, and read the traces that they name
     ///
@@ -61,6 +77,8 @@ enum Command {
     Course(course::CourseArgs),
     Hunt(hunt::HuntArgs),
     Quiz(quiz::QuizArgs),
+    #[command(hide = true)]
+    Generate(generate::GenerateArgs),
 }
 
 impl Command {
@@ -144,6 +162,7 @@ impl Cli {
             Command::Course(args) => course::run(args),
             Command::Hunt(args) => hunt::run(args),
             Command::Quiz(args) => quiz::run(args),
+            Command::Generate(args) => generate::run(&args, &Self::command()),
         }
     }
 }

@@ -14,7 +14,8 @@ require_program "$1"
 command=$(realpath "$1")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-unset ACCEL BENCH DIR ENGINE EXERCISE KDIR KERNEL_SRC MO OUT RECORD SEED SIM TIMEOUT STRESS TRACE MAKEFLAGS MAKELEVEL
+unset ACCEL BENCH DEBUG_KERNEL DESTDIR DIR ENGINE EXERCISE KDIR KERNEL_SRC MO OUT RECORD SEED SIM SYMBOLS TIMEOUT STRESS TRACE \
+	PREFIX bindir mandir bashcompdir zshcompdir fishcompdir MAKEFLAGS MAKELEVEL
 failed=0
 
 # The fake programs write their arguments to a file, and succeed.
@@ -71,6 +72,13 @@ refused "TRACE=nosuch" "TRACE=nosuch is neither a file nor a pattern" replay TRA
 refused "a bad word after a good trace" "TRACE=nosuch is neither" report TRACE="larson --room 896 nosuch"
 refused "an empty TRACE=" "TRACE= is empty" replay TRACE=
 refused "a shell without a terminal" "make shell needs a terminal" shell
+refused "gdb without a terminal" "make debug needs a terminal" debug
+refused "DEBUG_KERNEL=yes" "DEBUG_KERNEL=yes is not a switch" run DEBUG_KERNEL=yes
+refused "SYMBOLS=all" "SYMBOLS=all is not a switch" modules SYMBOLS=all
+refused "a relative DESTDIR=" "DESTDIR=package is not an absolute path: use DESTDIR=" install DESTDIR=package
+refused "a relative PREFIX=" "PREFIX=usr is not an absolute path" uninstall PREFIX=usr
+refused "an empty PREFIX=" "PREFIX= is empty" install PREFIX=
+refused "mandir= with a space" "contains a space" install mandir="/a b"
 refused "ENGINE=foo" "ENGINE=foo is not one of: all default seed hybrid slub" replay ENGINE=foo
 refused "ENGINE= with a quote" "ENGINE=it's is not one of" replay "ENGINE=it's"
 refused "an empty ENGINE=" "ENGINE= is empty" replay ENGINE=
@@ -93,6 +101,7 @@ mkdir -p "$kdir"/{include/config,rust,scripts}
 echo 7.3.9 >"$kdir/include/config/kernel.release"
 printf '%s=y\n' CONFIG_RUST CONFIG_MODULES CONFIG_SMP >"$kdir/include/config/auto.conf"
 touch "$kdir"/{Makefile,Module.symvers,scripts/target.json} "$kdir"/rust/lib{core,kernel,bindings}.rmeta
+refused "two kernels" "DEBUG_KERNEL=1 and KDIR= both select the kernel" run DEBUG_KERNEL=1 KDIR="$kdir"
 refused "KDIR= without a kernel to boot" "has no bzImage" run KDIR="$kdir"
 mkdir -p "$kdir/arch/x86/boot"
 touch "$kdir/arch/x86/boot/bzImage"

@@ -5,6 +5,7 @@
 pub(crate) mod bench;
 pub(crate) mod course;
 pub(crate) mod fuzz;
+pub(crate) mod generate;
 pub(crate) mod hunt;
 pub(crate) mod info;
 pub(crate) mod inject;
