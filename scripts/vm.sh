@@ -50,14 +50,14 @@ cpus=${cpus:-$([ -n "$counting" ] && echo 1 || echo 2)}
 # Programs in the guest read from this parameter that their clock counts instructions.
 [ -z "$counting" ] || words="slablab.clock=instructions $words"
 
-require_accelerator
+require check_accelerator
 INITRAMFS=${INITRAMFS:-$build/initramfs.cpio}
 CONSOLE=${CONSOLE:-$logs/console.log}
 KDIR=${KDIR:-$("$top/scripts/kernel.sh" path)}
 kernel=$KDIR/arch/x86/boot/bzImage
-[ -e "$kernel" ] || die "$KDIR has no bzImage: build it there with 'make bzImage', or omit KDIR= for the lab kernel"
+require check_image "$KDIR"
 [ -e "$INITRAMFS" ] || die "no $INITRAMFS: run 'make initramfs'"
-type -P qemu-system-x86_64 >/dev/null || die "no qemu-system-x86_64: run 'make setup'"
+require check_qemu
 
 # accelerator: prints kvm if a guest boots with KVM, else tcg. An existing /dev/kvm may not work, so the first
 # call makes a probe boot. The result is stored in the cache, or in the checkout if the cache is read-only.
@@ -65,7 +65,7 @@ accelerator() {
 	local answer
 	answer=accelerator-$(uname -n)-$(uname -r)
 	if [ -w "$cache" ] || [ -e "$cache/$answer" ]; then answer=$cache/$answer; else answer=$build/$answer; fi
-	if [ ! -w /dev/kvm ]; then
+	if [ ! -w "$kvm_device" ]; then
 		echo tcg
 		return
 	fi
