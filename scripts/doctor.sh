@@ -36,6 +36,7 @@ requirement() {
 	elif [ -n "$automatic" ]; then
 		state[$name]=later
 		show later "$name" "$problem; make run $automatic"
+		remedy=''
 	else
 		state[$name]=PROBLEM
 		problems=$((problems + 1))
@@ -71,7 +72,7 @@ kernel() {
 	local said
 	if ! said=$("$top/scripts/kernel.sh" check 2>&1); then
 		said=${said#error: }
-		problem=${said%%: *} remedy=${said#*: }
+		problem=${said%%: *} remedy=${said#"$problem"} remedy=${remedy#: }
 		return 1
 	fi
 	if [ -n "${KDIR:-}" ]; then

@@ -114,7 +114,8 @@ newest_cached() { printf '%s\n' "$cache"/linux-source-*[0-9] | sort -V | tail -n
 # given_source: prints KERNEL_SRC, or dies if the lab kernel cannot be built from it
 given_source() {
 	require_plain KERNEL_SRC "$(realpath -m "$KERNEL_SRC")"
-	[ -e "$KERNEL_SRC/rust/Makefile" ] || die "KERNEL_SRC=$KERNEL_SRC is not a kernel source tree with Rust"
+	[ -e "$KERNEL_SRC/rust/Makefile" ] || die "KERNEL_SRC=$KERNEL_SRC is not a kernel source tree with Rust:" \
+		"correct it, or omit it for Debian's source"
 	require_supported "$(kernel_version "$KERNEL_SRC")"
 	realpath "$KERNEL_SRC"
 }
@@ -218,11 +219,12 @@ lacking() {
 given_tree() {
 	local release lacks option
 	require_plain KDIR "$(realpath -m "$KDIR")"
-	[ -e "$KDIR/include/config/kernel.release" ] || die "KDIR=$KDIR is not a built kernel tree"
+	[ -e "$KDIR/include/config/kernel.release" ] || die "KDIR=$KDIR is not a built kernel tree: correct it, or omit it for the lab kernel"
 	release=$(cat "$KDIR/include/config/kernel.release")
 	require_supported "${release%%-*}"
 	for option in CONFIG_RUST CONFIG_MODULES CONFIG_SMP; do
-		[ "$(value "$KDIR" "$option")" = y ] || die "KDIR=$KDIR was built without $option"
+		[ "$(value "$KDIR" "$option")" = y ] || die "KDIR=$KDIR was built without $option: configure" \
+			"and build that kernel with it, or omit KDIR= for the lab kernel"
 	done
 	lacks=$(lacking "$KDIR")
 	[ -z "$lacks" ] || case $(realpath "$KDIR") in

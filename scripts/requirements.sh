@@ -126,7 +126,15 @@ missing() {
 has_package() { apt-cache show "$1" >/dev/null 2>&1 || ! apt-cache show gcc >/dev/null 2>&1; }
 
 # as_root WORD...: prints the command line that runs the words as root
-as_root() { if [ "$(id -u)" -eq 0 ]; then echo "$*"; else echo "sudo $*"; fi; }
+as_root() {
+	if [ "$(id -u)" -eq 0 ]; then
+		echo "$*"
+	elif type -P sudo >/dev/null; then
+		echo "sudo $*"
+	else
+		echo "su -c \"$*\""
+	fi
+}
 
 # apt_install PACKAGE...: prints the command line that installs the packages
 apt_install() {
@@ -157,7 +165,7 @@ mended_by_setup() {
 	elif [ -n "${KDIR:-}" ]; then
 		remedy="run 'make setup', because make run KDIR= installs nothing"
 	elif check_installer; then
-		automatic="installs $*"
+		automatic="installs ${*:-them}"
 		remedy="run 'make setup'"
 	fi
 	problem=$what
@@ -165,8 +173,8 @@ mended_by_setup() {
 
 # check_packages: fails if packages of the kernel's build or the lab machine are missing
 check_packages() {
-	local packages=("${command_packages[@]}" "${machine_packages[@]}" cpio) lacks='' program
-	[ -n "${KDIR:-}" ] || packages+=("${kernel_packages[@]}")
+	local packages=("${command_packages[@]}" "${machine_packages[@]}") lacks='' program
+	if [ -n "${KDIR:-}" ]; then packages+=(cpio); else packages+=("${kernel_packages[@]}"); fi
 	if is_debian; then
 		lacks=$(missing "${packages[@]}")
 	else
@@ -175,8 +183,7 @@ check_packages() {
 	found="all installed"
 	[ -n "$lacks" ] || return 0
 	problem="missing: $lacks"
-	# shellcheck disable=SC2086 # word splitting is intended
-	mended_by_setup "these programs, and the headers of libelf and libssl" $lacks
+	mended_by_setup "these programs, and the headers of libelf and libssl"
 	return 1
 }
 
@@ -241,10 +248,9 @@ check_rustc() {
 	# shellcheck disable=SC2046 # word splitting is intended
 	mended_by_setup "rustc >= $rustc_minimum, rust-src, clippy, rustfmt and cargo, for example with rustup" $(rust_packages)
 	if user=$(other_rustup); then
-		problem+=", and rustup belongs to the user $user, whose home sudo does not use"
-		remedy="run make without sudo, as $user"
+		problem+=" (sudo does not use the rustup of the user $user: run make without sudo to use it)"
 	elif [[ $problem == *"no library sources" && $candidate == */.cargo/* ]]; then
-		remedy="run 'rustup component add rust-src'"
+		problem+=" ('rustup component add rust-src' adds them)"
 	fi
 	return 1
 }
@@ -431,14 +437,13 @@ check_accelerator() {
 
 # debian_mirror: prints the address of the machine's Debian mirror, or fails
 debian_mirror() {
-	local site
-	# shellcheck disable=SC2016 # apt expands the format
-	while read -r site; do
-		if [[ $site =~ /debian/*$ ]]; then
-			echo "$site"
+	local line
+	while read -r line; do
+		if [[ $line =~ ^\'(.*/debian)/+dists/ ]]; then
+			echo "${BASH_REMATCH[1]}"
 			return
 		fi
-	done < <(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' 2>/dev/null)
+	done < <(apt-get update --print-uris 2>/dev/null)
 	return 1
 }
 

@@ -52,7 +52,7 @@ if ! kernel_rustc >/dev/null || ! check_cargo; then
 fi
 # shellcheck disable=SC2086
 [ -z "${wanted// /}" ] || install $wanted
-require check_rustc
+check_rustc || die "$problem, although these packages are installed: $(rust_packages)"
 require check_cargo
 
 # shellcheck disable=SC2046
