@@ -104,7 +104,7 @@ accelerator() {
 	elif [ ! -w "$kvm_device" ]; then
 		found+=": you cannot write $kvm_device"
 		remedy="to use KVM, run 'sudo adduser $(id -un) kvm' and log in again"
-	elif [ "${state[kernel]}" != ok ] || [ "${state[qemu]}" != ok ] || [ ! -e "$build/initramfs.cpio" ]; then
+	elif [ "${state[kernel]}" != ok ] || [ "${state[qemu]}" != ok ] || [ ! -e "${INITRAMFS:-$build/initramfs.cpio}" ]; then
 		found="the first boot tries $kvm_device, and emulates the processor if a guest does not boot with it"
 	elif [ "$(env -u ACCEL "$top/scripts/vm.sh" -a 2>/dev/null)" = kvm ]; then
 		found="kvm"

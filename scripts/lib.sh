@@ -5,6 +5,7 @@
 
 shopt -s inherit_errexit
 
+# shellcheck source=scripts/requirements.sh
 . "$(dirname "${BASH_SOURCE[0]}")/requirements.sh"
 
 say() { printf '%s\n' "$*" >&2; }
