@@ -25,8 +25,8 @@ variant := $(if $(STUDENT),-student)
 EXERCISE ?= 2
 TIMEOUT  ?= 600
 
-# The build directory of the module.
-MO ?= $(CURDIR)/build/module$(variant)
+# The build directory of the module. `make doctor` also works in a path that a target cannot have, such as one with a colon.
+MO ?= $(if $(filter doctor,$(MAKECMDGOALS)),,$(CURDIR)/)build/module$(variant)
 
 Q := $(if $(V),,@)
 

@@ -118,7 +118,7 @@ accelerator() {
 
 space() {
 	local paths=("$build" 100)
-	if is_later packages rustc clang qemu; then paths+=(/usr "$packages_mib"); fi
+	if is_later rustc clang; then paths+=(/usr "$packages_mib"); fi
 	if is_later kernel; then paths+=("$cache" "$kernel_mib"); fi
 	if [ ! -e "$build/target/release/slablab" ]; then paths+=("$build" "$command_mib"); fi
 	check_space "${paths[@]}"

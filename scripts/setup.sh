@@ -33,7 +33,6 @@ read_lists() {
 # install PACKAGE...: names the packages, then installs them
 install() {
 	read_lists
-	require check_space /usr "$packages_mib"
 	say "will install with apt-get: $*"
 	step "installing packages" "$logs/apt-install.log" run_as_root env DEBIAN_FRONTEND=noninteractive \
 		apt-get install --yes --no-install-recommends "$@"
