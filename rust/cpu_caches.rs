@@ -40,9 +40,11 @@ use core::{
 use kernel::{
     bindings,
     cpu::nr_cpu_ids,
-    prelude::*, //
+    prelude::*,
+    sync::Arc, //
 };
 use slab_heap::{
+    backing_heap::Piece,
     magazines::{
         CacheSize,
         CpuCache, //
@@ -54,6 +56,7 @@ use slab_heap::{
 };
 
 use crate::{
+    pieces::Pieces,
     pin,
     vmalloc::VmallocMemory, //
 };
@@ -80,12 +83,13 @@ pub(crate) struct CpuCaches {
     headers: NonNull<NonNull<Header>>,
     cpus: usize,
     slots: usize,
+    pieces: Arc<Pieces>,
 }
 
-// SAFETY: `_memory` is `Send`. All pointers are into `_memory`, and point to `Sync` types.
+// SAFETY: `_memory` and `pieces` are `Send`. All other pointers are into `_memory`, and point to `Sync` types.
 unsafe impl Send for CpuCaches {}
 
-// SAFETY: Shared references give access to a `Header` and a `CpuCache` only, which are `Sync`.
+// SAFETY: Shared references give access to a `Header`, a `CpuCache` and `Pieces` only, which are `Sync`.
 unsafe impl Sync for CpuCaches {}
 
 /// The maximum number of interrupts for one remote call. A CPU whose task is using the cache is interrupted
@@ -119,12 +123,12 @@ impl CpuCaches {
         VmallocMemory::charge(Self::bytes(size))
     }
 
-    /// Creates an empty cache for each CPU.
+    /// Creates an empty cache for each CPU. `pieces` is a new list, for the metadata that the engine requests.
     ///
     /// # Errors
     ///
     /// [`ENOMEM`].
-    pub(crate) fn new(size: CacheSize) -> Result<Self> {
+    pub(crate) fn new(size: CacheSize, pieces: Arc<Pieces>) -> Result<Self> {
         let memory = VmallocMemory::zeroed(Self::bytes(size))?;
         let cpus = nr_cpu_ids() as usize;
         let headers = memory.start().cast::<NonNull<Header>>();
@@ -146,6 +150,7 @@ impl CpuCaches {
             headers,
             cpus,
             slots: size.slots(),
+            pieces,
         })
     }
 
@@ -227,6 +232,7 @@ impl<F: FnOnce(&Exclusive<'_, CpuCache>) -> R, R> RemoteCall<'_, F, R> {
 // - A closure sees the effects of earlier closures. Closures on the same CPU run in program order; the
 //   scheduler orders the accesses of a task that moves to another CPU. `smp_call_function_single` orders
 //   the handler after the earlier and before the later accesses of its caller.
+// - `pieces` owns the metadata, which is zeroed and aligned to 8.
 // - Entries never move. `new` initialises the caches, and the engine that gets the caches owns them.
 unsafe impl PerCpu<CpuCache> for CpuCaches {
     fn cpus(&self) -> usize {
@@ -284,6 +290,10 @@ unsafe impl PerCpu<CpuCache> for CpuCaches {
             }
         }
         call.result
+    }
+
+    fn metadata(&self, piece: Piece) -> Option<NonNull<u8>> {
+        self.pieces.get(piece)
     }
 
     fn pause(&self) -> bool {

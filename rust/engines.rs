@@ -16,6 +16,7 @@ use kernel::{
     new_spinlock,
     prelude::*,
     sync::{
+        Arc,
         Mutex,
         SpinLock, //
     }, //
@@ -51,6 +52,7 @@ use crate::{
         BoxedMutex,
         BoxedSpinLock, //
     },
+    pieces::Pieces,
     signals,
     slub::Slub,
     uapi::{
@@ -64,8 +66,8 @@ use crate::{
 
 /// An engine that has a pool, as the module creates it.
 trait PooledEngine: Engine + Sized {
-    /// Creates an engine without regions, for a pool of `pool_bytes` bytes.
-    fn new(pool_bytes: usize) -> Result<Self>;
+    /// Creates an engine without regions, for a pool of `pool_bytes` bytes. `pieces` is a new list.
+    fn new(pool_bytes: usize, pieces: Arc<Pieces>) -> Result<Self>;
 
     /// Returns the bytes that [`PooledEngine::new`] allocates.
     fn allocated_bytes(pool_bytes: usize) -> usize;
@@ -76,7 +78,7 @@ trait PooledEngine: Engine + Sized {
 type SeedEngine = Seed<BoxedMutex<seed::State>>;
 
 impl PooledEngine for SeedEngine {
-    fn new(_pool_bytes: usize) -> Result<Self> {
+    fn new(_pool_bytes: usize, _pieces: Arc<Pieces>) -> Result<Self> {
         let state = init_from_constant(|| const { seed::State::new() });
         let state = BoxedMutex::new(new_mutex!(state, "slablab_seed"))?;
         Ok(Seed::new(state))
@@ -98,8 +100,8 @@ trait CachedHeap: InspectHeap + Sized + Unpin {
 }
 
 impl<H: CachedHeap> PooledEngine for CachedEngine<H> {
-    fn new(pool_bytes: usize) -> Result<Self> {
-        let caches = CpuCaches::new(CacheSize::for_pool::<H>(pool_bytes))?;
+    fn new(pool_bytes: usize, pieces: Arc<Pieces>) -> Result<Self> {
+        let caches = CpuCaches::new(CacheSize::for_pool::<H>(pool_bytes), pieces)?;
         Ok(Self::new(H::new_state()?, caches))
     }
 
@@ -138,7 +140,7 @@ pub(crate) fn current_cpu() -> usize {
 
 #[cfg(SLABLAB_STUDENT)]
 impl PooledEngine for StudentEngine {
-    fn new(_pool_bytes: usize) -> Result<Self> {
+    fn new(_pool_bytes: usize, _pieces: Arc<Pieces>) -> Result<Self> {
         let state = init_from_constant(|| const { StudentState::with_cpus(current_cpu) });
         let state = BoxedMutex::new(new_mutex!(state, "slablab_student"))?;
         Ok(Self::new(state))
@@ -238,17 +240,18 @@ macro_rules! engines {
                 slot: &mut MaybeUninit<Self>,
                 kind: EngineKind,
                 bytes: usize,
+                pieces: Arc<Pieces>,
                 debug: bool,
             ) -> Result {
                 match (kind, debug) {
                     $(
                         $(#[cfg($cfg)])?
                         (EngineKind::$variant, false) => {
-                            write_engine::<$engine>(slot, bytes, Self::$variant)
+                            write_engine::<$engine>(slot, bytes, pieces, Self::$variant)
                         }
                         $(#[cfg($cfg)])?
                         (EngineKind::$variant, true) => {
-                            write_debug::<$engine>(slot, bytes, PoolEngine::$variant)
+                            write_debug::<$engine>(slot, bytes, pieces, PoolEngine::$variant)
                         }
                     )+
                     (EngineKind::Slub, false) => {
@@ -330,15 +333,20 @@ impl Caller for CurrentProcess {
 
 impl AnyEngine {
     /// Returns an initialiser for an engine without regions, in debug mode if `debug` is true. `bytes` is the
-    /// size of the pool, or the limit of live bytes of an engine that has no pool.
+    /// size of the pool, or the limit of live bytes of an engine that has no pool. `pieces` is a new list.
     ///
     /// The engine is initialised in place, because an engine is too large for the stack.
-    pub(crate) fn init(kind: EngineKind, bytes: usize, debug: bool) -> impl Init<Self, Error> {
+    pub(crate) fn init(
+        kind: EngineKind,
+        bytes: usize,
+        pieces: Arc<Pieces>,
+        debug: bool,
+    ) -> impl Init<Self, Error> {
         let init = move |slot: *mut Self| {
             // SAFETY: By the contract of `init_from_closure` the slot is valid for writes, aligned and not aliased.
             // A `MaybeUninit` may be uninitialised.
             let slot = unsafe { &mut *slot.cast::<MaybeUninit<Self>>() };
-            Self::write(slot, kind, bytes, debug)
+            Self::write(slot, kind, bytes, pieces, debug)
         };
         // SAFETY: The closure has initialised the slot when it returns `Ok`. The functions that write an
         // engine fail before they write, so the slot is uninitialised when the closure returns an error.
@@ -362,9 +370,10 @@ impl AnyEngine {
 fn write_engine<E: PooledEngine>(
     slot: &mut MaybeUninit<AnyEngine>,
     bytes: usize,
+    pieces: Arc<Pieces>,
     variant: impl FnOnce(KasanEngine<E>) -> AnyEngine,
 ) -> Result {
-    slot.write(variant(with_kasan(E::new(bytes)?)));
+    slot.write(variant(with_kasan(E::new(bytes, pieces)?)));
     Ok(())
 }
 
@@ -372,9 +381,10 @@ fn write_engine<E: PooledEngine>(
 #[inline(never)]
 fn new_engine_for_debug_mode<E: PooledEngine>(
     bytes: usize,
+    pieces: Arc<Pieces>,
     variant: impl FnOnce(E) -> PoolEngine,
 ) -> Result<KasanEngine<PoolEngine>> {
-    let engine = with_kasan(variant(E::new(bytes)?));
+    let engine = with_kasan(variant(E::new(bytes, pieces)?));
     if debug::supports(&engine) {
         Ok(engine)
     } else {
@@ -403,9 +413,10 @@ fn write_in_debug_mode(
 fn write_debug<E: PooledEngine>(
     slot: &mut MaybeUninit<AnyEngine>,
     bytes: usize,
+    pieces: Arc<Pieces>,
     variant: impl FnOnce(E) -> PoolEngine,
 ) -> Result {
-    let engine = new_engine_for_debug_mode(bytes, variant)?;
+    let engine = new_engine_for_debug_mode(bytes, pieces, variant)?;
     write_in_debug_mode(slot, engine)
 }
 

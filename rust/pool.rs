@@ -38,6 +38,7 @@ use crate::{
         EngineKind,
         engine_bytes, //
     },
+    pieces::Pieces,
     vmalloc::{
         self,
         VmallocMemory, //
@@ -53,7 +54,8 @@ pub(crate) const REGION_BYTES_MAX: usize = 4 << 30;
 /// Returns the bytes of a pool without its regions: the structures of the pool and of the engine.
 fn fixed_bytes(kind: EngineKind, pool_bytes: usize, debug: bool) -> usize {
     let regions = vmalloc::kmalloc_bytes(REGIONS_MAX * size_of::<Region>());
-    vmalloc::kmalloc_bytes(size_of::<Pool>()) + regions + engine_bytes(kind, pool_bytes, debug)
+    let structures = vmalloc::kmalloc_bytes(size_of::<Pool>()) + Pieces::fixed_bytes();
+    structures + regions + engine_bytes(kind, pool_bytes, debug)
 }
 
 /// Reserves `bytes` bytes of a budget, if there is one.
@@ -87,7 +89,9 @@ pub(crate) struct Pool {
     kind: EngineKind,
     engine: AnyEngine,
     regions: Atomic<u32>,
-    /// The sum of the bytes of all leases.
+    /// The metadata that the engine requests later.
+    pieces: Arc<Pieces>,
+    /// The sum of the bytes of the leases of the structures and regions.
     charge: Atomic<usize>,
     /// The regions; the vector has capacity for [`REGIONS_MAX`].
     #[pin]
@@ -128,13 +132,15 @@ impl PoolRef {
         let lease = lease(budget, fixed_bytes)?;
         let charge = lease.as_ref().map_or(0, |_| fixed_bytes);
         vmalloc::ensure_available(fixed_bytes)?;
+        let pieces = Pieces::new(budget)?;
         let backing = KVec::with_capacity(REGIONS_MAX, GFP_KERNEL_ACCOUNT)?;
         // INVARIANT: The engine has no regions, and `backing` is empty.
         let pool = Arc::pin_init(
             try_pin_init!(Pool {
-                engine <- AnyEngine::init(kind, bytes, debug),
+                engine <- AnyEngine::init(kind, bytes, pieces.clone(), debug),
                 kind,
                 regions: Atomic::new(0),
+                pieces,
                 charge: Atomic::new(charge),
                 backing <- new_mutex!(backing, "slablab_backing"),
                 _lease: lease,
@@ -171,7 +177,7 @@ impl Pool {
 
     /// Returns the bytes that the pool's leases reserve.
     pub(crate) fn charge(&self) -> usize {
-        self.charge.load(Relaxed)
+        self.charge.load(Relaxed) + self.pieces.charge()
     }
 
     /// Adds a region of `bytes` bytes. The region and its metadata are charged to `budget`, if there is

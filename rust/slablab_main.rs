@@ -38,6 +38,7 @@ mod kasan;
 mod kasan_test;
 mod lock;
 mod parameters;
+mod pieces;
 mod pin;
 mod pool;
 mod session_platform;

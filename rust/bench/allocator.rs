@@ -74,6 +74,7 @@ use crate::{
         init_from_constant,
         possible_cpus, //
     },
+    pieces::Pieces,
     uapi::{
         SLABLAB_RULE_LIVE_BLOCKS,
         SLABLAB_RULE_NONE,
@@ -384,14 +385,15 @@ pub(super) trait BenchEngine: Engine + AddRegion + Check + Sized {
     /// [`ENOMEM`].
     fn new_lock() -> Result<LockPair<Self::State>>;
 
-    /// Creates an engine without regions.
+    /// Creates an engine without regions, for a pool of `pool_bytes` bytes.
     ///
     /// # Errors
     ///
     /// [`ENOMEM`].
-    fn new(lock: CountingLock<Self::State>) -> Result<Self>;
+    fn new(lock: CountingLock<Self::State>, pool_bytes: usize) -> Result<Self>;
 
     /// Returns the bytes of the engine's metadata and CPU caches for a pool of `pool_bytes` bytes.
+    /// The bytes of the pieces that the engine may request are included.
     fn metadata_bytes(pool_bytes: usize) -> usize;
 }
 
@@ -410,7 +412,7 @@ impl BenchEngine for CountedSeed {
     }
 
     #[inline(always)]
-    fn new(lock: CountingLock<seed::State>) -> Result<Self> {
+    fn new(lock: CountingLock<seed::State>, _pool_bytes: usize) -> Result<Self> {
         Ok(Self::new(lock))
     }
 
@@ -455,13 +457,15 @@ impl<H: BenchHeap> BenchEngine for CountedMagazines<H> {
     }
 
     #[inline(always)]
-    fn new(lock: CountingLock<Self::State>) -> Result<Self> {
-        Ok(Self::new(lock, CpuCaches::new(CacheSize::full::<H>())?))
+    fn new(lock: CountingLock<Self::State>, pool_bytes: usize) -> Result<Self> {
+        let caches = CpuCaches::new(CacheSize::for_pool::<H>(pool_bytes), Pieces::new(None)?)?;
+        Ok(Self::new(lock, caches))
     }
 
     fn metadata_bytes(pool_bytes: usize) -> usize {
         VmallocMemory::charge(magazines::table_bytes::<H>(pool_bytes))
-            + CpuCaches::charge(CacheSize::full::<H>())
+            + VmallocMemory::charge(H::pieces_bytes_max(pool_bytes / PAGE_SIZE))
+            + CpuCaches::charge(CacheSize::for_pool::<H>(pool_bytes))
     }
 }
 
@@ -485,7 +489,7 @@ impl BenchEngine for CountedStudent {
     }
 
     #[inline(always)]
-    fn new(lock: CountingLock<StudentState>) -> Result<Self> {
+    fn new(lock: CountingLock<StudentState>, _pool_bytes: usize) -> Result<Self> {
         Ok(Self::new(lock))
     }
 
@@ -563,7 +567,7 @@ unsafe impl<E: BenchEngine> Allocator for EngineAllocator<E> {
     #[inline(never)]
     fn create(request: &BenchRequest) -> Result<KBox<Self>> {
         let (lock, ours) = E::new_lock()?;
-        let engine = E::new(lock)?;
+        let engine = E::new(lock, request.pool_bytes)?;
         let table_bytes = engine.table_bytes(request.pool_bytes);
         // INVARIANT: The memory is new, and the engine has no regions yet.
         let allocator = boxed(Self {

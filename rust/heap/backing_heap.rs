@@ -55,6 +55,15 @@ pub struct HeapTotals {
 /// The number of blocks in magazines, by [`MagazineKind::number`].
 pub type CachedBlocks = [usize; MAGAZINE_KINDS];
 
+/// Further memory for the metadata of a heap: piece `number`, of `bytes` bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// The number of the piece. The numbers of a heap begin with 0.
+    pub number: usize,
+    /// The length of the piece.
+    pub bytes: usize,
+}
+
 /// A heap that an engine protects by its lock.
 ///
 /// # Safety
@@ -146,7 +155,7 @@ pub unsafe trait BackingHeap: Send {
     ///
     /// # Errors
     ///
-    /// The cause for which no block was allocated. Cached slabs may have been freed.
+    /// The cause for which no block was allocated. Cached memory may have been freed.
     fn allocate(&mut self, layout: Layout, blocks: &mut [Offset]) -> Result<usize, Refusal>;
 
     /// Allocates a block by fallbacks that cost time or memory, after [`BackingHeap::allocate`] refused the
@@ -156,6 +165,31 @@ pub unsafe trait BackingHeap: Send {
 
     /// Returns whether [`BackingHeap::allocate`] would need a new slab.
     fn would_grow(&self, layout: Layout) -> bool;
+
+    /// Returns whether [`BackingHeap::allocate`] would need more metadata for a new slab. The engine then adds the next
+    /// piece and tries again or, if there is no memory, uses the fallbacks.
+    #[inline(always)]
+    fn lacks_memory(&self, _layout: Layout) -> bool {
+        false
+    }
+
+    /// Returns an upper bound of the bytes of all pieces of a pool of so many pages.
+    fn pieces_bytes_max(_pages: usize) -> usize {
+        0
+    }
+
+    /// Returns the piece that would be added next, if the heap uses one more.
+    fn next_piece(&self) -> Option<Piece> {
+        None
+    }
+
+    /// Adds a piece of memory for metadata, unless it was added before.
+    ///
+    /// # Safety
+    ///
+    /// `memory` points to the bytes of the piece. If the piece is the next one, they are zero and aligned to 8, and only
+    /// the heap accesses them while it exists.
+    unsafe fn add_piece(&mut self, _piece: Piece, _memory: NonNull<u8>) {}
 
     /// Frees a block.
     ///

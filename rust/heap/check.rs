@@ -170,6 +170,11 @@ pub(crate) struct Sums {
     pub(crate) slabs: [u32; CLASSES_MAX],
     /// Allocated objects, by class.
     pub(crate) objects: [u64; CLASSES_MAX],
+    /// Slabs whose bitmaps lie in bitmap memory, by the size of the bitmap, and the sum of the places of the bitmaps.
+    pub(crate) bitmaps: [u32; 3],
+    pub(crate) bitmap_places: u64,
+    /// The sum of the places of the visited free bitmaps of a list.
+    pub(crate) free_places: u64,
     /// Visited entries of lists.
     pub(crate) listed: usize,
     /// Free runs, by the logarithm of their lengths in granules.
@@ -178,7 +183,7 @@ pub(crate) struct Sums {
     pub(crate) long_runs: usize,
     /// Granules of free runs, of free runs shorter than a page, and of blocks.
     pub(crate) free_granules: usize,
-    pub(crate) short_granules: usize,
+    pub(crate) sub_page_granules: usize,
     pub(crate) allocated_granules: usize,
 }
 
@@ -192,11 +197,14 @@ impl Default for Sums {
             partial: 0,
             slabs: [0; CLASSES_MAX],
             objects: [0; CLASSES_MAX],
+            bitmaps: [0; 3],
+            bitmap_places: 0,
+            free_places: 0,
             listed: 0,
             free_runs: [0; RUN_LOGS],
             long_runs: 0,
             free_granules: 0,
-            short_granules: 0,
+            sub_page_granules: 0,
             allocated_granules: 0,
         }
     }

@@ -4,7 +4,8 @@
 //!
 //! An engine only allocates, frees and resizes blocks. Handles, quotas and zeroing belong to the layer above.
 //! An engine is shared between callers and has its own locks. An engine that has a pool never allocates
-//! memory for itself.
+//! memory for itself. It uses the tables of its regions, and an engine with magazines may request more metadata from its
+//! platform ([`PerCpu::metadata`](crate::per_cpu::PerCpu::metadata)).
 //!
 //! The layers above call the methods of [`Engine`] for each request. The other interfaces of an engine are
 //! separate traits, which [`Engine::interfaces`] returns. An adapter around an engine, such as debug mode,

@@ -6,7 +6,12 @@
 //! interrupted to reach its data from another CPU. On the host, the test or the simulator defines the CPUs,
 //! and one thread at a time uses each CPU. The engine's code is the same in the kernel and on the host.
 
-use core::ops::Deref;
+use core::{
+    ops::Deref,
+    ptr::NonNull, //
+};
+
+use crate::backing_heap::Piece;
 
 /// A reference to the value of a CPU. As long as it exists, nobody else can change the value.
 ///
@@ -49,6 +54,8 @@ impl<T: ?Sized> Deref for Exclusive<'_, T> {
 ///   value.
 /// - The value of a CPU is always the same object. The object is new when an engine is created with it, and
 ///   no other engine uses it.
+/// - [`metadata`](PerCpu::metadata) returns the bytes of the piece, which were zero and aligned to 8 when a piece of this
+///   number was first requested. The bytes are valid until the value is dropped. Nobody but the engine accesses them.
 pub unsafe trait PerCpu<T: ?Sized>: Sync {
     /// Returns an upper bound: every CPU that can ever run has a smaller number (`nr_cpu_ids` in the kernel).
     fn cpus(&self) -> usize;
@@ -90,6 +97,10 @@ pub unsafe trait PerCpu<T: ?Sized>: Sync {
         f: impl FnOnce(&Exclusive<'_, T>) -> R + Send,
     ) -> Option<R>;
 
+    /// Returns the memory of a piece of metadata, or `None` if the platform has no memory. Each call with the same piece
+    /// returns the same memory. The caller holds no lock, so the call may sleep.
+    fn metadata(&self, piece: Piece) -> Option<NonNull<u8>>;
+
     /// Waits for a short time, after which the caller tries again to reach a CPU. The caller holds no lock.
     ///
     /// Returns `false` if the caller should not try again, because the calling process has a fatal signal.
@@ -98,11 +109,13 @@ pub unsafe trait PerCpu<T: ?Sized>: Sync {
     }
 }
 
-/// No per-CPU data. An engine with this type serves all requests under its lock.
+/// No per-CPU data. An engine with this type serves all requests under its lock. A heap gets no further memory for its
+/// metadata, so `hybrid` serves requests below 64 bytes with 64 bytes.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoPerCpu;
 
-// SAFETY: The contract is about closures and the values of CPUs. No CPU has a value, so no closure ever runs.
+// SAFETY: The contract is about closures, the values of CPUs, and metadata. No CPU has a value, so no closure ever runs,
+// and there is no metadata.
 unsafe impl<T: ?Sized> PerCpu<T> for NoPerCpu {
     fn cpus(&self) -> usize {
         0
@@ -127,6 +140,10 @@ unsafe impl<T: ?Sized> PerCpu<T> for NoPerCpu {
         _cpu: usize,
         _f: impl FnOnce(&Exclusive<'_, T>) -> R + Send,
     ) -> Option<R> {
+        None
+    }
+
+    fn metadata(&self, _piece: Piece) -> Option<NonNull<u8>> {
         None
     }
 }

@@ -5,8 +5,13 @@
 //! `sim`, the tests of `slab_session` and the fuzz target use it. The tests of `slab_heap` cannot, because
 //! for them this crate would depend on another copy of `slab_heap`; see `rust/heap/testing/`.
 
+mod pieces;
+
+pub use pieces::HostPieces;
+
 use std::{
     cell::Cell,
+    ptr::NonNull,
     sync::{
         Mutex,
         PoisonError, //
@@ -14,6 +19,7 @@ use std::{
 };
 
 use slab_heap::{
+    backing_heap::Piece,
     debug::Caller,
     lock::Lock,
     magazines::{
@@ -64,6 +70,7 @@ pub fn current_cpu() -> usize {
 pub struct HostCpus {
     turns: Vec<Mutex<()>>,
     caches: Vec<Box<CpuCache>>,
+    pieces: HostPieces,
 }
 
 /// Returns an empty cache.
@@ -77,6 +84,7 @@ impl HostCpus {
         Self {
             turns: (0..cpus).map(|_| Mutex::default()).collect(),
             caches: (0..cpus).map(|_| cache(size)).collect(),
+            pieces: HostPieces::default(),
         }
     }
 
@@ -92,7 +100,8 @@ impl HostCpus {
 }
 
 // SAFETY: A closure holds the mutex of the CPU whose cache it receives, so the closures on one cache
-// exclude each other, and each sees the effects of the earlier ones. Caches never move.
+// exclude each other, and each sees the effects of the earlier ones. Caches never move. `pieces` owns the metadata, which
+// is zeroed and aligned for words.
 unsafe impl PerCpu<CpuCache> for HostCpus {
     fn cpus(&self) -> usize {
         self.caches.len()
@@ -116,6 +125,10 @@ unsafe impl PerCpu<CpuCache> for HostCpus {
         f: impl FnOnce(&Exclusive<'_, CpuCache>) -> R + Send,
     ) -> Option<R> {
         self.with(cpu, f)
+    }
+
+    fn metadata(&self, piece: Piece) -> Option<NonNull<u8>> {
+        self.pieces.get(piece)
     }
 }
 

@@ -268,9 +268,12 @@ struct slablab_info {
  *
  *   the region of a private pool                     BIND, EXTEND    EDQUOT
  *   a region that is added to a shared pool          EXTEND          EDQUOT
- *   the metadata of such a region (hybrid: 80 bytes  BIND, EXTEND    EDQUOT
+ *   the metadata of such a region (hybrid: 20 bytes  BIND, EXTEND    EDQUOT
  *     for each page), and the owner records of
  *     debug mode (3/8 of the region)
+ *   the bitmaps of objects below 64 bytes in         ALLOC, REALLOC, none: the
+ *     hybrid, in pieces from 64 bytes up               SUBMIT          block gets
+ *                                                                      64 bytes
  *   the magazines of a private pool of hybrid or     BIND            EDQUOT
  *     extent, for all CPUs that the machine may have
  *   the structures of a private pool                 BIND            EDQUOT

@@ -9,7 +9,8 @@ use std::{
     collections::HashMap,
     env,
     ffi::OsString,
-    fs, io,
+    fs,
+    io,
     path::Path,
     process::{
         Command,
@@ -19,7 +20,7 @@ use std::{
     time::{
         Duration,
         Instant, //
-    },
+    }, //
 };
 
 use anyhow::{

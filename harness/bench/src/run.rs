@@ -20,7 +20,8 @@ use crate::{
     calibration::Calibration,
     callgrind,
     clock::TimestampClock,
-    machine, museum,
+    machine,
+    museum,
     pattern::{
         self,
         TimedPattern,
@@ -57,7 +58,7 @@ use crate::{
     timing::{
         self,
         TimingConfig, //
-    },
+    }, //
 };
 
 /// The options of a run.

@@ -13,7 +13,9 @@ use std::{
         self,
         assert_unchecked, //
     },
+    ptr::NonNull,
     sync::{
+        Arc,
         atomic::{
             AtomicBool,
             AtomicUsize,
@@ -33,6 +35,7 @@ use rustix::thread::{
     membarrier, //
 };
 use slab_heap::{
+    backing_heap::Piece,
     magazines::{
         CacheSize,
         CpuCache,
@@ -43,6 +46,7 @@ use slab_heap::{
         PerCpu, //
     },
 };
+use slab_host::HostPieces;
 
 /// The maximum number of threads that have a cache.
 const THREADS: usize = 16;
@@ -78,17 +82,16 @@ struct ThreadCache {
     cache: CpuCache<[Slot; CacheSize::FULL_SLOTS]>,
 }
 
-impl Default for ThreadCache {
-    fn default() -> Self {
+impl ThreadCache {
+    /// Returns an empty cache. It has slots for the largest size, but uses only those of `size`.
+    fn new(size: CacheSize) -> Self {
         Self {
             busy: AtomicBool::default(),
             claimed: AtomicBool::default(),
-            cache: CpuCache::new(CacheSize::FULL),
+            cache: CpuCache::new(size),
         }
     }
-}
 
-impl ThreadCache {
     /// Marks the cache as busy, and returns whether no other thread claimed it.
     #[inline(always)]
     fn enter(&self) -> bool {
@@ -104,25 +107,29 @@ impl ThreadCache {
     }
 }
 
-/// The caches of all threads.
+/// The caches of all threads, and the further metadata of the engine.
 pub(crate) struct Threads {
     /// The caches by thread number.
     slots: [Box<ThreadCache>; SLOTS],
+    pieces: Arc<HostPieces>,
 }
 
 impl Threads {
-    /// The size of the cache of one thread, in bytes.
-    pub(crate) const CACHE_BYTES: usize = size_of::<CpuCache<[Slot; CacheSize::FULL_SLOTS]>>();
-
-    /// Allocates the caches.
-    pub(crate) fn new() -> Self {
+    /// Allocates the caches, each of `size`.
+    pub(crate) fn new(size: CacheSize) -> Self {
         membarrier(MembarrierCommand::RegisterPrivateExpedited)
             .expect("membarrier needs Linux 4.14 or later");
         let threads = Self {
-            slots: std::array::from_fn(|_| Box::default()),
+            slots: std::array::from_fn(|_| Box::new(ThreadCache::new(size))),
+            pieces: Arc::default(),
         };
         threads.slots[NOBODY].claimed.store(true, SeqCst);
         threads
+    }
+
+    /// Returns the further metadata of the engine.
+    pub(crate) fn pieces(&self) -> Arc<HostPieces> {
+        self.pieces.clone()
     }
 
     /// Returns the caches of threads that have numbers.
@@ -191,6 +198,10 @@ unsafe impl PerCpu<CpuCache> for Threads {
         slot.claimed.store(false, Release);
         Some(result)
     }
+
+    fn metadata(&self, piece: Piece) -> Option<NonNull<u8>> {
+        self.pieces.get(piece)
+    }
 }
 
 #[cfg(test)]
@@ -223,7 +234,7 @@ mod tests {
     #[test]
     fn two_threads_never_use_the_same_cache() {
         const TIMES: usize = 20_000;
-        let threads = Threads::new();
+        let threads = Threads::new(CacheSize::FULL);
         let counters = ThreadCounters(std::array::from_fn(|_| UnsafeCell::new(0)));
         let lock = Mutex::new(());
         thread::scope(|scope| {

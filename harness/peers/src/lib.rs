@@ -2,10 +2,11 @@
 
 //! Peers: allocators of other projects, to which the engines of slablab are compared.
 //!
-//! A peer manages one range of memory, the pool, and is called through the trait [`Peer`]. The host bench measures the
-//! peers, and `slablab replay` and `slablab report` show them beside the engines. Each peer has one file in this crate
-//! and one line in [`with_peers!`]. An allocator that obtains its memory from the operating system, such as glibc's
-//! `malloc`, cannot run over a given pool and is therefore no peer.
+//! Each peer of this crate manages one range of memory, the pool, and is called through the trait [`Peer`]. The host
+//! bench measures the peers, and `slablab replay` and `slablab report` show them beside the engines. Each peer has one
+//! file in this crate and one line in [`with_peers!`]. The host bench has two more peers, glibc's `malloc` and mimalloc.
+//! They are not in this crate, because they obtain their memory from the operating system and cannot run in a given
+//! pool.
 
 mod buddy;
 mod linked_list;

@@ -2,8 +2,8 @@
 
 //! Bins: free runs by length.
 //!
-//! A bin has the free runs of similar length, as in TLSF (Masmano and others, 2004). The bins below 16 granules have one
-//! length each. There are 8 bins to a doubling up to 512 granules (8 KiB), and 16 above.
+//! A bin has the free runs of similar length, as in TLSF (Masmano and others, 2004). The bins below 16 granules have
+//! one length each. There are 8 bins to a doubling up to 512 granules (8 KiB), and 16 above.
 //!
 //! ```text
 //! granules  1  2 …  15   16  18  20 …  30   32  36 …   480   512  544 …

@@ -2,9 +2,9 @@
 
 //! Size classes: the sizes of the blocks in magazines, in granules.
 //!
-//! A magazine needs sizes that repeat, so a request up to 4096 bytes is rounded up to a class. Classes are multiples of a
-//! granule up to 8 granules, and eight to a doubling from there to a page. A request wastes at most a ninth of its block
-//! above 128 bytes. The classes only round sizes: a block of any class lies anywhere.
+//! A magazine needs sizes that repeat, so a request up to 4096 bytes is rounded up to a class. Classes are multiples of
+//! a granule up to 8 granules, and eight to a doubling from there to a page. A request wastes at most a ninth of its
+//! block above 128 bytes. The classes only round sizes: a block of any class lies anywhere.
 //!
 //! ```text
 //! class     0   1   2 …   7    8    9 …   15   16   17 …    47

@@ -78,7 +78,7 @@ pub(super) struct FreeCounts {
     /// The granules of all free runs.
     pub(super) granules: usize,
     /// The granules of the free runs that are shorter than a page.
-    pub(super) short_granules: usize,
+    pub(super) sub_page_granules: usize,
     /// The free runs of 2ⁿ to 2ⁿ⁺¹ − 1 granules.
     pub(super) runs: [usize; LOGS],
 }
@@ -86,7 +86,7 @@ pub(super) struct FreeCounts {
 impl FreeCounts {
     pub(super) const NONE: Self = Self {
         granules: 0,
-        short_granules: 0,
+        sub_page_granules: 0,
         runs: [0; LOGS],
     };
 
@@ -95,7 +95,7 @@ impl FreeCounts {
     pub(super) fn add(&mut self, run: Run) {
         self.granules += run.len;
         if run.len < PAGE_GRANULES {
-            self.short_granules += run.len;
+            self.sub_page_granules += run.len;
         }
         if let Some(runs) = self.runs.get_mut(run.len.ilog2() as usize) {
             *runs += 1;
@@ -107,7 +107,7 @@ impl FreeCounts {
     pub(super) fn remove(&mut self, run: Run) {
         self.granules -= run.len;
         if run.len < PAGE_GRANULES {
-            self.short_granules -= run.len;
+            self.sub_page_granules -= run.len;
         }
         if let Some(runs) = self.runs.get_mut(run.len.ilog2() as usize) {
             *runs -= 1;

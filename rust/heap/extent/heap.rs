@@ -27,6 +27,7 @@ use super::{
     runs::{
         Runs,
         SMALL_BLOCK,
+        TRIES,
         Work, //
     },
     table::RegionTable,
@@ -44,6 +45,9 @@ const BATCH_MIN: usize = 32;
 
 /// The largest number of granules of a batch of small blocks: 4 KiB.
 const BATCH_MAX: usize = 256;
+
+/// The tries of the search before a request is refused: see [`Runs::allocate`].
+const FALLBACK_TRIES: usize = 256;
 
 /// Memory is scarce while less than 1/`SCARCE_SHARE` of the pool is in free runs.
 const SCARCE_SHARE: usize = 16;
@@ -130,6 +134,14 @@ impl Heap {
         blocks.min(wanted).max(1)
     }
 
+    /// Counts `blocks` more blocks of `len` granules.
+    #[inline]
+    fn count_allocated(&mut self, len: usize, blocks: usize) {
+        self.blocks.add(len, blocks);
+        self.allocated_blocks += blocks;
+        self.allocated_granules += blocks * len;
+    }
+
     fn set_cost(&mut self, path: Path) {
         let Work { splits, merges } = self.runs.work;
         self.cost = Cost::new(path).with_work(splits, merges);
@@ -145,11 +157,11 @@ impl Heap {
 }
 
 // SAFETY: `BackingHeap` requires:
-// - Blocks have the size and alignment of the layout, and share no byte: `Demand::of` has at least both, blocks and free
-//   runs partition each region, and `allocate` refuses alignments above `align_max`.
+// - Blocks have the size and alignment of the layout, and share no byte: `Demand::of` has at least both, blocks and
+//   free runs partition each region, and `allocate` refuses alignments above `align_max`.
 // - `class` returns a number below the length of `CLASS_BYTES`: that is the invariant of `Class`.
-// - `kind` returns a kind with at least the size and alignment: it is the class or the number of pages of the demand, and
-//   `class_of` and `whole_pages` return none for a larger alignment.
+// - `kind` returns a kind with at least the size and alignment: it is the class or the number of pages of the demand,
+//   and `class_of` and `whole_pages` return none for a larger alignment.
 // - `begins_block` finds only beginnings of blocks of the kind: `has_block` compares the bits and the length.
 // - `REGION_PAGES_MAX` is 2²⁰. A descriptor and a word of the matrix are multiples of 8 bytes, so `metadata_bytes` is.
 // - `RegionTable` has a descriptor for each page, and only shared references to descriptors exist.
@@ -209,8 +221,13 @@ unsafe impl BackingHeap for Heap {
 
     #[inline(always)]
     fn begins_block(desc: &PageDesc, byte: usize, kind: MagazineKind) -> bool {
-        // A block whose length is a multiple of a page begins on a page, by `Demand::of`, so the bits say enough.
-        byte % GRANULE == 0 && desc.has_block(byte >> GRANULE_SHIFT, granules_of_kind(kind))
+        let (index, len) = (byte >> GRANULE_SHIFT, granules_of_kind(kind));
+        if kind.pages().is_some() {
+            byte % PAGE_BYTES == 0 && desc.has_whole_pages(index, len)
+        } else {
+            // A block of a page begins on a page, by `Demand::of`, so the bits say enough.
+            byte % GRANULE == 0 && desc.has_block(index, len)
+        }
     }
 
     #[inline(always)]
@@ -226,7 +243,7 @@ unsafe impl BackingHeap for Heap {
             return Err(self.refusal(demand));
         }
         let batch = self.batch(demand, blocks.len());
-        let Some(run) = self.runs.allocate(demand, batch) else {
+        let Some(run) = self.runs.allocate(demand, batch, TRIES) else {
             return Err(self.refusal(demand));
         };
         let mut allocated = 0;
@@ -234,15 +251,23 @@ unsafe impl BackingHeap for Heap {
             *block = run.start.after(first).offset();
             allocated += 1;
         }
-        self.blocks.add(demand.len, allocated);
-        self.allocated_blocks += allocated;
-        self.allocated_granules += run.len;
+        self.count_allocated(demand.len, allocated);
         self.set_cost(Path::Other);
         Ok(allocated)
     }
 
-    fn allocate_fallback(&mut self, _layout: Layout) -> Option<Offset> {
-        None
+    /// Allocates a block after a search that examines up to [`FALLBACK_TRIES`] more pages and long runs. The lock is
+    /// held meanwhile, so the number is bounded.
+    fn allocate_fallback(&mut self, layout: Layout) -> Option<Offset> {
+        self.runs.work = Work::default();
+        let demand = Demand::of(&layout);
+        if demand.align << GRANULE_SHIFT > self.align_max {
+            return None;
+        }
+        let run = self.runs.allocate(demand, 1, FALLBACK_TRIES)?;
+        self.count_allocated(demand.len, 1);
+        self.set_cost(Path::Other);
+        Some(run.start.offset())
     }
 
     fn would_grow(&self, _layout: Layout) -> bool {

@@ -16,13 +16,15 @@ use super::bins::SHORT_BINS;
 const LEVELS: usize = 4;
 
 /// The shape of the matrix of a region.
+///
+/// The numbers have 32 bits, because the state of the heap has a shape for each region that a pool can have.
 #[derive(Clone, Copy)]
 pub(super) struct Shape {
     /// The index in the row of the first word of each level.
-    level: [usize; LEVELS],
-    levels: usize,
+    level: [u32; LEVELS],
+    levels: u32,
     /// The words of a row.
-    row: usize,
+    row: u32,
 }
 
 impl Shape {
@@ -36,8 +38,9 @@ impl Shape {
         let mut bits = pages;
         while bits > 0 {
             bits = bits.div_ceil(64);
-            shape.level[shape.levels] = shape.row;
-            shape.row += bits;
+            shape.level[shape.levels as usize] = shape.row;
+            // A region has at most 2²⁰ pages.
+            shape.row += bits as u32;
             shape.levels += 1;
             if bits == 1 {
                 break;
@@ -48,19 +51,22 @@ impl Shape {
 
     /// Returns the number of words of the matrix.
     pub(super) const fn words(&self) -> usize {
-        self.row * SHORT_BINS
+        self.row as usize * SHORT_BINS
     }
 
+    /// Returns the levels that the row of a bin has: the index of the first word of each, the lowest level first.
     #[inline]
-    fn row(self, bin: usize) -> usize {
-        bin * self.row
+    fn levels(&self, bin: usize) -> impl DoubleEndedIterator<Item = usize> + ExactSizeIterator {
+        let row = bin * self.row as usize;
+        let levels = self.level.iter().take(self.levels as usize);
+        levels.map(move |first| row + *first as usize)
     }
 
     /// Sets the bit of a page. O(log64 pages).
     pub(super) fn insert(self, words: &mut [u64], bin: usize, page: usize) {
         let mut index = page;
-        for level in self.level.iter().take(self.levels) {
-            let word = &mut words[self.row(bin) + level + index / 64];
+        for level in self.levels(bin) {
+            let word = &mut words[level + index / 64];
             let was_empty = *word == 0;
             *word |= 1 << (index % 64);
             if !was_empty {
@@ -73,8 +79,8 @@ impl Shape {
     /// Clears the bit of a page, and returns whether the row is empty then. O(log64 pages).
     pub(super) fn remove(self, words: &mut [u64], bin: usize, page: usize) -> bool {
         let mut index = page;
-        for level in self.level.iter().take(self.levels) {
-            let word = &mut words[self.row(bin) + level + index / 64];
+        for level in self.levels(bin) {
+            let word = &mut words[level + index / 64];
             *word &= !(1 << (index % 64));
             if *word != 0 {
                 return false;
@@ -86,27 +92,56 @@ impl Shape {
 
     /// Returns the last page of a row if `from_end`, else the first page. O(log64 pages).
     pub(super) fn find(self, words: &[u64], bin: usize, from_end: bool) -> Option<usize> {
-        let mut index = 0;
-        for level in self.level[..self.levels].iter().rev() {
-            let word = words[self.row(bin) + level + index];
-            if word == 0 {
-                return None;
-            }
-            let bit = if from_end {
-                63 - word.leading_zeros()
+        self.descend(words, bin, self.levels as usize, 0, from_end)
+    }
+
+    /// Returns the next page of a row before `page` if `from_end`, else behind it. O(log64 pages).
+    pub(super) fn find_next(
+        self,
+        words: &[u64],
+        bin: usize,
+        page: usize,
+        from_end: bool,
+    ) -> Option<usize> {
+        let mut index = page;
+        for (height, level) in self.levels(bin).enumerate() {
+            let word = words[level + index / 64];
+            let bit = index % 64;
+            let others = if from_end {
+                word & !(u64::MAX << bit)
             } else {
-                word.trailing_zeros()
+                word & u64::MAX << bit << 1
             };
-            index = index * 64 + bit as usize;
+            if let Some(bit) = end_of(others, from_end) {
+                return self.descend(words, bin, height, index / 64 * 64 + bit, from_end);
+            }
+            index /= 64;
+        }
+        None
+    }
+
+    /// Returns the last page below word `index` of level `height` if `from_end`, else the first page.
+    fn descend(
+        self,
+        words: &[u64],
+        bin: usize,
+        height: usize,
+        index: usize,
+        from_end: bool,
+    ) -> Option<usize> {
+        let mut index = index;
+        for level in self.levels(bin).take(height).rev() {
+            let word = words[level + index];
+            index = index * 64 + end_of(word, from_end)?;
         }
         Some(index)
     }
 
     /// Returns the words of a level of a row, which are few if `words` are not those of this shape.
     pub(super) fn level(self, words: &[u64], bin: usize, level: usize) -> &[u64] {
-        let start = |level: usize| match self.level.get(level) {
-            Some(first) if level < self.levels => self.row(bin) + first,
-            _ => self.row(bin) + self.row,
+        let start = |level| {
+            let first = self.levels(bin).nth(level);
+            first.unwrap_or((bin + 1) * self.row as usize)
         };
         words.get(start(level)..start(level + 1)).unwrap_or(&[])
     }
@@ -114,7 +149,7 @@ impl Shape {
     /// Returns word `index` among the words of a row above the lowest level, and the up to 64 words that it summarizes.
     pub(super) fn summary(self, words: &[u64], bin: usize, index: usize) -> Option<(u64, &[u64])> {
         let mut index = index;
-        (1..self.levels).find_map(|level| {
+        (1..self.levels as usize).find_map(|level| {
             let above = self.level(words, bin, level);
             match above.get(index) {
                 Some(word) => {
@@ -128,4 +163,15 @@ impl Shape {
             }
         })
     }
+}
+
+/// Returns the last bit of a word that is set if `from_end`, else the first one.
+#[inline]
+fn end_of(word: u64, from_end: bool) -> Option<usize> {
+    let bit = if from_end {
+        word.checked_ilog2()?
+    } else {
+        word.trailing_zeros()
+    };
+    (word != 0).then_some(bit as usize)
 }

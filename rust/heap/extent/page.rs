@@ -20,8 +20,8 @@ const WORDS: usize = PAGE_GRANULES / 64;
 
 /// The descriptor of a page: two bits for each granule, and the ends of the runs that cross the ends of the page.
 ///
-/// Blocks and free runs cover the pool without gaps. This is a page with the tail of a run, two blocks and the beginning
-/// of a free run:
+/// Blocks and free runs cover the pool without gaps. This is a page with the tail of a run, two blocks and the
+/// beginning of a free run:
 ///
 /// ```text
 ///  granule   0    1    2    3    4    5    6    7    8   …  255  │
@@ -35,11 +35,12 @@ const WORDS: usize = PAGE_GRANULES / 64;
 /// ```
 ///
 /// `head` is valid in the last page of a run of several pages, and `end` in a page where a run begins. A page in the
-/// middle of a run has zeros in `begins`. A long free run
-/// contains its second page completely, so no run begins there, and `free` has room for the links of its list.
+/// middle of a run has zeros in `begins`. A long free run contains its second page completely, so no run begins there,
+/// and `free` has room for the links of its list.
 ///
-/// The words are atomic because a free reads `begins`, `free` and `end` without the lock. It reads only the bits of a block
-/// that stays allocated until the free returns: they do not change meanwhile. Only the holder of the lock changes words.
+/// The words are atomic because a free reads `begins`, `free` and `end` without the lock. It reads only the bits of a
+/// block that stays allocated until the free returns: they do not change meanwhile. Only the holder of the lock changes
+/// words.
 #[derive(Debug, Default)]
 #[repr(C)]
 pub struct PageDesc {
@@ -172,6 +173,16 @@ impl PageDesc {
             Some(next) => next.wrapping_sub(granule) == len,
             None => self.end().wrapping_sub(index) == len,
         }
+    }
+
+    /// Returns whether an allocated block of `len` granules, which are whole pages, begins at the beginning of this
+    /// page, granule `index` of the region. O(1), and faster than [`PageDesc::has_block`].
+    #[inline(always)]
+    pub(super) fn has_whole_pages(&self, index: usize, len: usize) -> bool {
+        let [first, rest @ ..] = &self.begins;
+        let others = rest.iter().fold(0, |bits, word| bits | word.load(Relaxed));
+        let is_free = self.free[0].load(Relaxed) & 1 != 0;
+        first.load(Relaxed) == 1 && others == 0 && !is_free && self.end().wrapping_sub(index) == len
     }
 
     /// Returns the free runs that begin in the page, which is page `page` of its region, as granules of the page and

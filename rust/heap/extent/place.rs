@@ -138,8 +138,8 @@ pub(super) struct Demand {
 impl Demand {
     /// Returns the demand of a layout.
     ///
-    /// A size that magazines serve is rounded up to its class, because magazines need sizes that repeat. Other sizes are
-    /// rounded up to granules. A block whose size is a multiple of a page lies on pages, so that it can be mapped.
+    /// A size that magazines serve is rounded up to its class, because magazines need sizes that repeat. Other sizes
+    /// are rounded up to granules. A block whose size is a multiple of a page lies on pages, so that it can be mapped.
     #[inline]
     pub(super) fn of(layout: &Layout) -> Self {
         let len = match class_of(layout) {

@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The causes of refused requests and frees.
-//!
-//! Finding a cause costs nothing unless a request or a free is refused.
+//! The causes of refused requests and frees, which are determined only after a refusal.
 
 use super::{
     heap::Heap,
     page::PageDesc,
     place::{
         Demand,
+        GRANULE,
         GRANULE_SHIFT,
         Granule,
         PAGE_GRANULES, //
@@ -23,7 +22,7 @@ use crate::{
     region::REGIONS_MAX, //
 };
 
-/// The number of pages that are read to find the beginning of a run: 4 MiB.
+/// The largest number of pages, besides its own, that are read to find the beginning of a granule's run: 4 MiB.
 const PAGES_BACK: usize = 1024;
 
 impl Heap {
@@ -55,7 +54,8 @@ impl Heap {
 impl Tables {
     /// Returns the rule that a free breaks. No block of the freed size and alignment begins at the offset.
     ///
-    /// In a run that begins more than [`PAGES_BACK`] pages before, the rule is always [`BadFree::Interior`].
+    /// If the run that contains the offset begins more than [`PAGES_BACK`] pages before it, the rule is always
+    /// [`BadFree::Interior`].
     #[cold]
     pub(super) fn bad_free(&self, block: Offset) -> BadFree {
         let (region, byte) = (usize::from(block.region()), block.byte());
@@ -64,7 +64,7 @@ impl Tables {
             return BadFree::Foreign;
         }
         let at = Granule::new(region, index);
-        let begins = byte % (1 << GRANULE_SHIFT) == 0
+        let begins = byte % GRANULE as u64 == 0
             && self
                 .desc(region, at.page())
                 .is_some_and(|desc| desc.begins(at.in_page()));

@@ -8,6 +8,8 @@
 //! The boundary tags of Knuth (TAOCP 1, 2.5) and the bins of TLSF (Masmano, Ripoll, Crespo and Real, 2004) are the
 //! sources. The tags are bits outside of the pool here, and short runs are found by page instead of by a list.
 
+use core::ops::Range;
+
 use super::{
     bins::{
         BINS,
@@ -32,10 +34,11 @@ use crate::region::REGIONS_MAX;
 /// beginning, so that small and large blocks do not mix, and a large block can often grow.
 pub(super) const SMALL_BLOCK: usize = 64;
 
-/// The number of runs of a list that a search examines. In the bin of a request, some runs are shorter than the request.
-const TRIES: usize = 8;
+/// The tries of an ordinary search: see [`Runs::allocate`]. Without more tries, the utilisation of the trace
+/// `random-mixed` at alignment 16 is 84.8 % instead of 88.3 %.
+pub(super) const TRIES: usize = 8;
 
-/// The work of the last operations.
+/// The numbers of splits and merges of the current operation.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Work {
     pub(super) splits: u16,
@@ -68,10 +71,15 @@ impl Runs {
     }
 
     /// Takes `count` blocks of a demand, side by side, from a free run that serves one block, and returns the run that
-    /// consists of them. If the free run is not twice as long as all of them, takes one block. If there are several, the
-    /// alignment divides the length. O(bins + regions × log64 pages + runs in a page + count).
-    pub(super) fn allocate(&mut self, demand: Demand, count: usize) -> Option<Run> {
-        let run = self.find(demand)?;
+    /// consists of the blocks. If the free run is not twice as long as all of them, takes one block. The alignment
+    /// divides the length if there are several blocks.
+    ///
+    /// In the bin of the length some free runs are too short, and in the next bins some do not fit because of the
+    /// alignment. In each bin, the search examines the first page of each region or the first long run, and up to
+    /// `tries` more pages and long runs in all bins together. A page has up to 128 free runs. O((bins × regions +
+    /// tries) × (log64 pages + runs in a page) + count).
+    pub(super) fn allocate(&mut self, demand: Demand, count: usize, tries: usize) -> Option<Run> {
+        let run = self.find(demand, tries)?;
         // A short run is used up, and not divided among sizes.
         let is_long = run.len >= 2 * count * demand.len;
         let len = if is_long {
@@ -103,13 +111,14 @@ impl Runs {
         Some(Run { start, len })
     }
 
-    /// Inserts a free run that is left of a longer one.
+    /// Inserts the rest of a free run from which a block was taken.
     fn split(&mut self, start: Granule, len: usize) {
         self.insert(Run { start, len });
         self.work.splits += 1;
     }
 
-    /// Frees a run, which is no longer allocated, and coalesces it with its neighbours. . O(regions × log64 pages + runs in a page).
+    /// Frees a run, which is no longer allocated, and coalesces it with its neighbours. O(regions × log64 pages + runs
+    /// in a page).
     pub(super) fn free(&mut self, freed: Run) {
         let Run { mut start, mut len } = freed;
         if let Some(next) = self.free_run_behind(freed) {
@@ -127,7 +136,8 @@ impl Runs {
         self.insert(Run { start, len });
     }
 
-    /// Lengthens a block by the beginning of the free run behind it, and returns whether that run is long enough. . O(regions × log64 pages + runs in a page).
+    /// Lengthens a block by the beginning of the free run behind it, and returns whether that run is long enough.
+    /// O(regions × log64 pages + runs in a page).
     pub(super) fn grow(&mut self, block: Run, len: usize) -> bool {
         let Some(next) = self
             .free_run_behind(block)
@@ -154,7 +164,7 @@ impl Runs {
         true
     }
 
-    /// Shortens a block, and frees its tail. . O(regions × log64 pages + runs in a page).
+    /// Shortens a block, and frees its tail. O(regions × log64 pages + runs in a page).
     pub(super) fn shrink(&mut self, block: Run, len: usize) {
         let head = Run {
             start: block.start,
@@ -195,17 +205,16 @@ impl Runs {
         })
     }
 
-    /// Finds a free run that fits one block: in the bin of the length, else in the next bins. O(bins + regions × log64
-    /// pages + runs in a page).
-    fn find(&self, demand: Demand) -> Option<Run> {
-        let from_end = demand.len <= SMALL_BLOCK;
+    /// Finds a free run that fits one block: in the bin of the length, else in the next bins.
+    fn find(&self, demand: Demand, tries: usize) -> Option<Run> {
+        let mut tries = 0..tries;
         let mut bin = bin_of(demand.len);
         loop {
             bin = self.bins.next(bin)?;
             let run = if bin < SHORT_BINS {
-                self.find_short(bin, demand, from_end)
+                (0..REGIONS_MAX).find_map(|region| self.find_short(region, bin, demand, &mut tries))
             } else {
-                self.find_long(bin, demand)
+                self.find_long(bin, demand, &mut tries)
             };
             if run.is_some() {
                 return run;
@@ -214,37 +223,45 @@ impl Runs {
         }
     }
 
-    /// Returns a run of a bin of long runs that fits one block, if one of the first [`TRIES`] does.
-    fn find_long(&self, bin: usize, demand: Demand) -> Option<Run> {
+    /// Returns a run of a bin of long runs that fits one block, if the first run or one of `tries` more does.
+    fn find_long(&self, bin: usize, demand: Demand, tries: &mut Range<usize>) -> Option<Run> {
         let mut link = self.long[bin - SHORT_BINS];
-        for _ in 0..TRIES {
+        loop {
             let run = self.tables.run(Granule::from_bits(link.checked_sub(1)?))?;
             if self.fits(run, demand) {
                 return Some(run);
             }
+            tries.next()?;
             link = self.links(link).next;
         }
-        None
     }
 
-    /// Returns a run of a bin of short runs. It comes from the last page where one begins if `from_end`, else from the
-    /// first, and is one that fits if the page has one.
-    fn find_short(&self, bin: usize, demand: Demand, from_end: bool) -> Option<Run> {
-        (0..REGIONS_MAX).find_map(|region| {
-            let page = self.tables.find(region, bin, from_end)?;
+    /// Returns a run of a region and a bin of short runs that fits one block, if one begins in the first page or in one
+    /// of `tries` more. For a small block, the search goes from the end of the region to its beginning.
+    fn find_short(
+        &self,
+        region: usize,
+        bin: usize,
+        demand: Demand,
+        tries: &mut Range<usize>,
+    ) -> Option<Run> {
+        let from_end = demand.len <= SMALL_BLOCK;
+        let mut page = self.tables.find(region, bin, from_end)?;
+        loop {
             let desc = self.tables.desc(region, page)?;
             let runs = desc.free_runs(page).filter(|(_, len)| bin_of(*len) == bin);
-            let mut runs = runs.map(|(granule, len)| Run {
+            let runs = runs.map(|(granule, len)| Run {
                 start: Granule::new(region, page * PAGE_GRANULES + granule),
                 len,
             });
-            let fits = |run: &Run| self.fits(*run, demand);
-            if from_end {
-                runs.filter(fits).last()
-            } else {
-                runs.find(fits)
+            let mut runs = runs.filter(|run| self.fits(*run, demand));
+            let run = if from_end { runs.last() } else { runs.next() };
+            if run.is_some() {
+                return run;
             }
-        })
+            tries.next()?;
+            page = self.tables.find_next(region, bin, page, from_end)?;
+        }
     }
 
     /// Returns whether a block fits into a free run. A region serves alignments up to its length, because its address
@@ -255,7 +272,7 @@ impl Runs {
         pages <= self.tables.pages(run.start.region()) && place(run, demand, demand.len).is_some()
     }
 
-    /// Puts a free run into its bin. O(log64 pages).
+    /// Inserts a free run into its bin. O(log64 pages).
     fn insert(&mut self, run: Run) {
         self.tables.set(run, true);
         self.free_counts.add(run);
@@ -274,7 +291,7 @@ impl Runs {
         self.bins.insert(bin);
     }
 
-    /// Removes a free run from its bin. O(log64 pages).
+    /// Removes a free run from its bin. O(regions × log64 pages + runs in a page).
     fn remove(&mut self, run: Run) {
         self.free_counts.remove(run);
         let bin = bin_of(run.len);
@@ -317,8 +334,8 @@ impl Runs {
     }
 }
 
-/// Returns where `len` granules for blocks of a demand lie in a free run: at its end if the blocks are small, else at its
-/// beginning. `None` if they do not fit.
+/// Returns where `len` granules for blocks of a demand lie in a free run: at its end if the blocks are small, else at
+/// its beginning. `None` if they do not fit.
 fn place(run: Run, demand: Demand, len: usize) -> Option<Granule> {
     let (first, end) = (run.start.index(), run.end());
     // The alignment is a power of two.

@@ -149,8 +149,8 @@ impl Tables {
         Some(Run { start, len })
     }
 
-    /// Returns the first granule of the run that contains a granule. The granule is in the first or the last page of the
-    /// run. O(1).
+    /// Returns the first granule of the run that contains a granule. The granule is in the first or the last page of
+    /// the run. O(1).
     #[inline]
     pub(super) fn start_of(&self, at: Granule) -> Option<Granule> {
         let desc = self.desc(at.region(), at.page())?;
@@ -199,8 +199,8 @@ impl Tables {
         }
     }
 
-    /// Removes a short free run from the matrix, and returns whether its bin is empty. O(regions × log64 pages + runs in
-    /// the page).
+    /// Removes a short free run from the matrix, and returns whether its bin is empty. O(regions × log64 pages + runs
+    /// in the page).
     pub(super) fn remove(&mut self, run: Run, bin: usize) -> bool {
         let (region, page) = (run.start.region(), run.start.page());
         let has_another = self.desc(region, page).is_some_and(|desc| {
@@ -225,6 +225,19 @@ impl Tables {
     pub(super) fn find(&self, region: usize, bin: usize, from_end: bool) -> Option<usize> {
         let table = self.0.get(region).filter(|table| table.pages != 0)?;
         table.shape.find(table.words(), bin, from_end)
+    }
+
+    /// Returns the next page of a region before `page` where a short free run of a bin begins if `from_end`, else the
+    /// next such page behind it. O(log64 pages).
+    pub(super) fn find_next(
+        &self,
+        region: usize,
+        bin: usize,
+        page: usize,
+        from_end: bool,
+    ) -> Option<usize> {
+        let table = self.0.get(region).filter(|table| table.pages != 0)?;
+        table.shape.find_next(table.words(), bin, page, from_end)
     }
 
     /// Returns the words of the matrix of a region, and their shape.

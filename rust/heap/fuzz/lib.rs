@@ -73,6 +73,12 @@ use world::{
 /// The size of the first region in bytes.
 const POOL_BYTES: usize = 256 << 10;
 
+/// The size in bytes of the first region of an engine with a depot, which has 4 magazines then.
+const DEPOT_POOL_BYTES: usize = 2 << 20;
+
+/// The size in bytes of a pool whose magazines have at most 4 blocks, so that few operations reach the depot.
+const SMALL_CACHE_POOL_BYTES: usize = 32 << 10;
+
 /// The size of an added region in bytes.
 const REGION_BYTES: usize = 64 << 10;
 
@@ -364,8 +370,18 @@ enum FinalState {
     OneBlock { overhead: usize },
 }
 
-/// Runs the operations on a new engine.
+/// Runs the operations on a new engine with a pool of [`POOL_BYTES`].
 fn fuzz<E: Engine>(engine: E, operations: &[FuzzOperation], final_state: FinalState) {
+    fuzz_in(POOL_BYTES, engine, operations, final_state);
+}
+
+/// Runs the operations on a new engine whose first region has `pool_bytes` bytes.
+fn fuzz_in<E: Engine>(
+    pool_bytes: usize,
+    engine: E,
+    operations: &[FuzzOperation],
+    final_state: FinalState,
+) {
     run_on(0);
     let mut fuzzed = FuzzedEngine {
         engine: &engine,
@@ -373,7 +389,7 @@ fn fuzz<E: Engine>(engine: E, operations: &[FuzzOperation], final_state: FinalSt
         memories: Vec::new(),
         fill: 0,
     };
-    fuzzed.add_region(POOL_BYTES);
+    fuzzed.add_region(pool_bytes);
     for operation in operations {
         fuzzed.apply(*operation);
     }
@@ -414,8 +430,8 @@ fn owners() -> HostLock<debug::State> {
     HostLock::new(debug::State::new())
 }
 
-/// Runs the operations on an engine with magazines in front of a heap: without CPUs, on several CPUs, and in debug
-/// mode. `state` constructs the state of the engine.
+/// Runs the operations on an engine with magazines in front of a heap: without CPUs, on several CPUs, with a depot, and
+/// in debug mode. `state` constructs the state of the engine.
 fn fuzz_magazines<H: InspectHeap>(state: impl Fn() -> State<H>, operations: &[FuzzOperation]) {
     let whole = FinalState::OneBlock { overhead: 0 };
     let guarded = FinalState::OneBlock {
@@ -425,6 +441,9 @@ fn fuzz_magazines<H: InspectHeap>(state: impl Fn() -> State<H>, operations: &[Fu
     let on_cpus = || MagazineEngine::new(state(), HostCpus::new(CPUS, CacheSize::FULL));
     fuzz(MagazineEngine::new(state(), NoPerCpu), operations, whole);
     fuzz(on_cpus(), operations, whole);
+    let small = HostCpus::new(CPUS, CacheSize::for_pool::<H>(SMALL_CACHE_POOL_BYTES));
+    let with_depot = MagazineEngine::new(state(), small);
+    fuzz_in(DEPOT_POOL_BYTES, with_depot, operations, whole);
     let debug = DebugMode::new(on_cpus(), owners(), Process);
     fuzz(debug, operations, guarded);
 }

@@ -14,6 +14,7 @@ use core::{
 };
 
 use super::{
+    bitmaps::Bitmaps,
     buddy::{
         Buddy,
         End,
@@ -33,7 +34,10 @@ use super::{
 };
 use crate::{
     Cost, Offset, PAGE_BYTES, PAGE_SHIFT, Path, Refusal,
-    backing_heap::BackingHeap,
+    backing_heap::{
+        BackingHeap,
+        Piece, //
+    },
     engine::BadFree,
     size_class::{
         CLASS_BYTES,
@@ -357,7 +361,7 @@ unsafe impl BackingHeap for Heap {
     const LARGE_BLOCKS_LIE_ANYWHERE: bool = false;
 
     fn metadata_bytes(pages: usize) -> usize {
-        pages * RegionTable::BYTES_PER_PAGE
+        RegionTable::bytes(pages)
     }
 
     const CLASS_BYTES: &'static [u16] = &CLASS_BYTES;
@@ -427,6 +431,26 @@ unsafe impl BackingHeap for Heap {
 
     fn would_grow(&self, layout: Layout) -> bool {
         Class::of(&layout).is_some_and(|class| !self.classes[class.index()].has_free())
+    }
+
+    #[inline]
+    fn lacks_memory(&self, layout: Layout) -> bool {
+        Class::of(&layout).is_some_and(|class| {
+            !self.classes[class.index()].has_free() && !self.buddy.metadata.has_bitmap(class)
+        })
+    }
+
+    fn pieces_bytes_max(pages: usize) -> usize {
+        Bitmaps::bytes_max(pages)
+    }
+
+    fn next_piece(&self) -> Option<Piece> {
+        self.buddy.metadata.bitmaps.next_piece()
+    }
+
+    unsafe fn add_piece(&mut self, piece: Piece, memory: NonNull<u8>) {
+        // SAFETY: The contract of `Bitmaps::add` is that of this function.
+        unsafe { self.buddy.metadata.bitmaps.add(piece, memory) };
     }
 
     /// Frees a block. O(1) for an object whose slab stays, else O(log n).

@@ -11,7 +11,7 @@
 //! 1. `page`: page descriptors, and lists of blocks.
 //! 2. `buddy`: split and coalesce.
 //! 3. [`size_class`](crate::size_class): the sizes of objects.
-//! 4. `slab`: objects in slabs, by bitmaps.
+//! 4. `slab`: objects in slabs, by bitmaps; `bitmaps`: the memory of the larger bitmaps.
 //! 5. `heap`: slabs or whole pages? Implements `BackingHeap`, the interface of the engine to a heap.
 //! 6. [`magazines`](crate::magazines): per-CPU stacks of free blocks, the lock, and the engine.
 //!
@@ -27,10 +27,12 @@
 //!    the end of a free block; or whole pages from the beginning of a free block. If the number of pages is no power of
 //!    two, adjacent free blocks are preferred to a part of a larger block. In a small pool, the cached empty slabs of
 //!    all classes are freed before a new slab is made. The magazine is refilled in the same step.
+//!    A slab of objects below 64 bytes needs a bitmap in bitmap memory. If there is none, the engine releases the lock,
+//!    gets a piece of memory from its platform, and tries again.
 //! 4. If the buddy system has no block of whole pages: the cached empty slabs are freed, and the heap tries again.
 //! 5. If the request was refused as exhausted or fragmented: the magazines of this CPU and the depot are flushed, then
 //!    the magazines of all CPUs, and the heap tries again.
-//! 6. The fallbacks: an object of a larger class, a page instead of a slab of several, or adjacent free blocks
+//! 6. The fallbacks, also if the platform has no memory for a bitmap: an object of a larger class, a page instead of a slab of several, or adjacent free blocks
 //!    instead of a block of a power of two of pages.
 //! 7. The request is refused: [`TooBig`](crate::Refusal::TooBig) if an empty pool could not serve it,
 //!    [`Exhausted`](crate::Refusal::Exhausted) if too few pages are free, else
@@ -42,6 +44,7 @@
 //! (Magazines and Vmem, 2001); the buddy system is Knuth's (TAOCP 1, 2.5); page descriptors and lists by
 //! order are those of Linux's page allocator; lists of partial slabs only are SLUB's.
 
+mod bitmaps;
 #[forbid(unsafe_code)]
 mod buddy;
 mod heap;

@@ -15,13 +15,20 @@
 
 use core::{
     alloc::Layout,
+    mem,
     ptr::NonNull,
+    slice,
     sync::atomic::{
-        AtomicU64,
+        AtomicU32,
         Ordering::Relaxed, //
     },
 };
 
+use super::bitmaps::{
+    Bitmaps,
+    Place,
+    Size, //
+};
 use crate::{Offset, PAGE_BYTES, PAGE_SHIFT, region::REGIONS_MAX, size_class::Class};
 
 /// log2 of the largest number of pages of a region.
@@ -29,9 +36,6 @@ pub(super) const REGION_PAGES_SHIFT: u32 = 20;
 
 /// The largest number of pages of a region: 4 GiB.
 pub(super) const REGION_PAGES_MAX: usize = 1 << REGION_PAGES_SHIFT;
-
-/// The bitmap of a slab: one bit for each object, which are at most 512.
-pub(super) type Bitmap = [u64; PAGE_BYTES / 8 / 64];
 
 /// A page: the number of its region, and its index in the region.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -118,12 +122,12 @@ pub(super) enum PageKind {
 /// The descriptor of a page. Zero is [`PageKind::Interior`].
 ///
 /// ```text
-///            63            32 31     16 15    8 7       0
-///  Interior │        0       │    0    │   0   │    0    │
-///  Free     │      order     │    0    │   0   │    1    │
-///  Large    │      pages     │    0    │   0   │    2    │
-///  Slab     │        0       │  used   │   0   │3 + class│
-///  SlabTail │  pages · 4096  │    0    │   0   │3 + class│   pages: pages_before > 0
+///            31        16 15 14 13    12 11   8 7       0
+///  Interior │                   0              │    0    │
+///  Free     │                 order            │    1    │
+///  Large    │                 pages            │    2    │
+///  Slab     │    used    │         0           │3 + class│
+///  SlabTail │     0      │ 0 │ pages │    0    │3 + class│   pages: pages_before > 0
 /// ```
 ///
 /// The word is atomic because a free reads it without the lock. The block that is being freed stays allocated until the
@@ -131,43 +135,54 @@ pub(super) enum PageKind {
 /// changes the word.
 #[derive(Debug, Default)]
 #[repr(transparent)]
-pub struct PageDesc(AtomicU64);
+pub struct PageDesc(AtomicU32);
 
 impl PageDesc {
-    const INTERIOR: u64 = 0;
-    const FREE: u64 = 1;
-    const LARGE: u64 = 2;
+    const INTERIOR: u32 = 0;
+    const FREE: u32 = 1;
+    const LARGE: u32 = 2;
     /// The tag of a slab of class 0. The tags of the other classes follow.
     const SLAB: u8 = 3;
+
+    /// The lowest bit of an order, and of a number of pages.
+    const VALUE_SHIFT: u32 = 8;
+    /// The lowest bit of `used`.
+    const USED_SHIFT: u32 = 16;
+    /// The bits of `pages_before`, which are those of the byte at which the page begins in its slab.
+    const BYTE_IN_SLAB: u32 = 3 << PAGE_SHIFT;
 
     /// Returns whether an object of `class` begins at this byte of the page.
     #[inline(always)]
     pub(super) fn has_object(&self, class: Class, byte_in_page: usize) -> bool {
         let bits = self.0.load(Relaxed);
-        // The page lies at this byte of its slab.
-        let page_byte = (bits >> 32) as usize;
+        let page_byte = (bits & Self::BYTE_IN_SLAB) as usize;
         bits as u8 == Self::SLAB + class.number() && class.begins(page_byte | byte_in_page)
     }
 
     /// Returns whether the page is the first one of an allocated block of `pages` pages.
     #[inline]
     pub(super) fn has_pages(&self, pages: usize) -> bool {
+        // A block has at most 2²⁰ pages. A larger number, which fits into no descriptor, is in no descriptor.
         let bits = self.0.load(Relaxed);
-        bits as u32 == Self::LARGE as u32 && (bits >> 32) as usize == pages
+        bits as u8 == Self::LARGE as u8 && (bits >> Self::VALUE_SHIFT) as usize == pages
     }
 
     /// Returns the use of the page.
     #[inline]
     pub(super) fn kind(&self) -> PageKind {
         let bits = self.0.load(Relaxed);
-        let (high, used, tag) = ((bits >> 32) as u32, (bits >> 16) as u16, bits as u8);
+        let (value, tag) = (bits >> Self::VALUE_SHIFT, bits as u8);
+        let pages_before = (bits & Self::BYTE_IN_SLAB) >> PAGE_SHIFT;
         match (tag.into(), Class::new(tag.wrapping_sub(Self::SLAB))) {
-            (Self::FREE, _) => PageKind::Free { order: high as u8 },
-            (Self::LARGE, _) => PageKind::Large { pages: high },
-            (_, Some(class)) if high == 0 => PageKind::Slab { class, used },
+            (Self::FREE, _) => PageKind::Free { order: value as u8 },
+            (Self::LARGE, _) => PageKind::Large { pages: value },
+            (_, Some(class)) if pages_before == 0 => PageKind::Slab {
+                class,
+                used: (bits >> Self::USED_SHIFT) as u16,
+            },
             (_, Some(class)) => PageKind::SlabTail {
                 class,
-                pages_before: (high >> PAGE_SHIFT) as u8,
+                pages_before: pages_before as u8,
             },
             _ => PageKind::Interior,
         }
@@ -176,16 +191,16 @@ impl PageDesc {
     /// Sets the use of the page.
     #[inline]
     fn set(&self, kind: PageKind) {
-        let slab = |class: Class| u64::from(Self::SLAB + class.number());
+        let slab = |class: Class| u32::from(Self::SLAB + class.number());
         let bits = match kind {
             PageKind::Interior => Self::INTERIOR,
-            PageKind::Free { order } => u64::from(order) << 32 | Self::FREE,
-            PageKind::Large { pages } => u64::from(pages) << 32 | Self::LARGE,
-            PageKind::Slab { class, used } => u64::from(used) << 16 | slab(class),
+            PageKind::Free { order } => u32::from(order) << Self::VALUE_SHIFT | Self::FREE,
+            PageKind::Large { pages } => pages << Self::VALUE_SHIFT | Self::LARGE,
+            PageKind::Slab { class, used } => u32::from(used) << Self::USED_SHIFT | slab(class),
             PageKind::SlabTail {
                 class,
                 pages_before,
-            } => u64::from(pages_before) << (32 + PAGE_SHIFT) | slab(class),
+            } => u32::from(pages_before) << PAGE_SHIFT | slab(class),
         };
         self.0.store(bits, Relaxed);
     }
@@ -239,11 +254,16 @@ impl List {
 }
 
 /// The metadata of a region: three arrays with an element for each page, one after the other. The table has only the
-/// address of the first array, so that the state of an engine is small.
+/// address of the last array, so that the state of an engine is small.
+///
+/// ```text
+/// words of bitmaps: 8 bytes a page │ links: 8 bytes a page │ descriptors: 4 bytes a page
+///                                                          ╰─ descs
+/// ```
 ///
 /// # Invariants
 ///
-/// `descs` points to `pages` page descriptors, which are followed by `pages` links and `pages` bitmaps. Nobody else
+/// `descs` points to `pages` page descriptors, which follow `pages` links, which follow `pages` words. Nobody else
 /// accesses the three arrays for as long as this value exists, except that other CPUs may read the descriptors, which
 /// are atomic.
 pub(super) struct RegionTable {
@@ -255,9 +275,11 @@ pub(super) struct RegionTable {
 unsafe impl Send for RegionTable {}
 
 impl RegionTable {
-    /// The bytes of metadata for a page.
-    pub(super) const BYTES_PER_PAGE: usize =
-        size_of::<PageDesc>() + size_of::<Links>() + size_of::<Bitmap>();
+    /// Returns the bytes of metadata of `pages` pages, a multiple of 8.
+    pub(super) const fn bytes(pages: usize) -> usize {
+        let page_bytes = size_of::<u64>() + size_of::<Links>() + size_of::<PageDesc>();
+        (pages * page_bytes).next_multiple_of(8)
+    }
 
     /// The metadata of a region that does not exist.
     // INVARIANT: There are no pages.
@@ -270,41 +292,46 @@ impl RegionTable {
     ///
     /// # Safety
     ///
-    /// `memory` points to `pages * BYTES_PER_PAGE` bytes, which are zero and aligned to 8, and which nobody
-    /// else accesses as long as the result is used, except for readers of the descriptors.
+    /// `memory` points to `bytes(pages)` bytes, which are zero and aligned to 8, and which nobody else accesses as long
+    /// as the result is used, except for readers of the descriptors.
     pub(super) unsafe fn new(memory: NonNull<u8>, pages: usize) -> Self {
-        // INVARIANT: The memory has room for the three arrays. They are aligned because each element is a multiple of
-        // 8 bytes, and zeros are valid elements. Nobody else accesses them, by this function's contract.
-        Self {
-            pages,
-            descs: memory.cast(),
-        }
+        let words = memory.cast::<u64>();
+        // SAFETY: `add` requires that the result is in the same allocation: the memory has 8 bytes for the word of each
+        // page, by this function's contract.
+        let links = unsafe { words.add(pages) }.cast::<Links>();
+        // SAFETY: As for the words: the memory has room for the links after the words.
+        let descs = unsafe { links.add(pages) }.cast();
+        // INVARIANT: The memory has room for the three arrays. The words are aligned to 8, and the other arrays follow a
+        // multiple of 8 bytes. Zeros are valid elements. Nobody else accesses them, by this function's contract.
+        Self { pages, descs }
     }
 
     /// Returns the links of the pages.
     #[inline]
     fn links(&self) -> NonNull<Links> {
-        // SAFETY: `add` requires that the result is in the same allocation: by the type invariant the links follow the
-        // `pages` descriptors in the same memory.
-        unsafe { self.descs.add(self.pages) }.cast()
+        // SAFETY: `sub` requires that the result is in the same allocation: by the type invariant the `pages` links lie
+        // before the descriptors in the same memory.
+        unsafe { self.descs.cast::<Links>().sub(self.pages) }
     }
 
-    /// Returns the bitmaps of the pages. The bitmap of a slab is the element of its first page.
+    /// Returns the words of the pages.
     #[inline]
-    fn bitmaps(&self) -> NonNull<Bitmap> {
-        // SAFETY: `add` requires that the result is in the same allocation: by the type invariant the bitmaps follow
-        // the `pages` links in the same memory.
-        unsafe { self.links().add(self.pages) }.cast()
+    fn words(&self) -> NonNull<u64> {
+        // SAFETY: `sub` requires that the result is in the same allocation: by the type invariant the `pages` words lie
+        // before the links in the same memory.
+        unsafe { self.links().cast::<u64>().sub(self.pages) }
     }
 }
 
-/// The metadata of all pages: descriptors, links, and bitmaps.
+/// The metadata of all pages: descriptors, links, and bitmaps. A bitmap is the word of a slab's first page, or lies in
+/// bitmap memory.
 ///
 /// The methods tolerate pages that do not exist, because a damaged link may name one, and the check must not panic.
 /// The buddy system trusts the metadata, and overflow checks stop the kernel if it is damaged. Slabs and heap refuse a
 /// request or a free where a damaged descriptor or bitmap is visible.
 pub(super) struct PageMetadata {
     tables: [RegionTable; REGIONS_MAX],
+    pub(super) bitmaps: Bitmaps,
 }
 
 impl PageMetadata {
@@ -312,6 +339,7 @@ impl PageMetadata {
     pub(super) const fn new() -> Self {
         Self {
             tables: [RegionTable::NONE; REGIONS_MAX],
+            bitmaps: Bitmaps::new(),
         }
     }
 
@@ -356,13 +384,53 @@ impl PageMetadata {
         }
     }
 
-    /// Returns the bitmap of the slab that begins at a page, if there is such a page.
+    /// Returns the word of a page, if there is such a page.
     #[inline]
-    pub(super) fn bitmap(&mut self, page: Page) -> Option<&mut Bitmap> {
+    pub(super) fn word(&mut self, page: Page) -> Option<&mut u64> {
         let table = self.table(page)?;
         // SAFETY: `table` returned the region's table only if the index is below `pages`, so by the type
         // invariant the element exists, and nobody else accesses it. The result borrows `self` mutably.
-        Some(unsafe { table.bitmaps().add(page.index()).as_mut() })
+        Some(unsafe { table.words().add(page.index()).as_mut() })
+    }
+
+    /// Returns the bitmap of the slab of `class` that begins at a page, or `None` if there is no such page or its word
+    /// is damaged.
+    #[inline]
+    pub(super) fn bitmap(&mut self, page: Page, class: Class) -> Option<&mut [u64]> {
+        match Size::of(class) {
+            None => Some(slice::from_mut(self.word(page)?)),
+            Some(size) => {
+                let place = Place(*self.word(page)?);
+                self.bitmaps.get(place, size)
+            }
+        }
+    }
+
+    /// Returns whether a new slab of `class` can have a bitmap.
+    #[inline]
+    pub(super) fn has_bitmap(&self, class: Class) -> bool {
+        Size::of(class).is_none_or(|size| self.bitmaps.has(size))
+    }
+
+    /// Gives the slab of `class` that begins at a page a bitmap whose bits are clear. O(1).
+    pub(super) fn allocate_bitmap(&mut self, page: Page, class: Class) -> Option<()> {
+        let place = match Size::of(class) {
+            None => Place::NONE,
+            Some(size) => self.bitmaps.allocate(size)?,
+        };
+        *self.word(page)? = place.0;
+        Some(())
+    }
+
+    /// Frees the bitmap of the slab of `class` that begins at a page. O(1).
+    pub(super) fn free_bitmap(&mut self, page: Page, class: Class) {
+        let Some(word) = self.word(page) else {
+            return;
+        };
+        let place = Place(mem::take(word));
+        if let Some(size) = Size::of(class) {
+            self.bitmaps.free(place, size);
+        }
     }
 
     /// Returns the neighbours of a block in its list, if there is such a page.

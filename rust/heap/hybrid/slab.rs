@@ -7,7 +7,7 @@
 //!  bitmap     1          1          0           …          1: allocated: live, or in a magazine
 //! ```
 //!
-//! The bitmap lies outside of the pool and no metadata is in the objects. A program that writes to a freed
+//! The bitmap lies outside of the pool (see `page` and `bitmaps`), and no metadata is in the objects. A program that writes to a freed
 //! object or past its end therefore damages no metadata, and a double free that reaches the slab is found.
 //!
 //! Objects come from the slab that became partial most recently. An empty slab returns its pages to the
@@ -107,7 +107,7 @@ impl Slabs {
     /// Allocates up to `objects.len()` objects of one slab, lowest first; returns how many, and whether a new
     /// slab was needed ([`Path::Growth`]) or not ([`Path::Slab`]).
     ///
-    /// `None` if no slab has free objects and the buddy system has no pages for a new one. O(1), because a bitmap has
+    /// `None` if no slab has free objects, and there are no pages or no bitmap for a new one. O(1), because a bitmap has
     /// at most 8 words; O(log n) for a new slab.
     #[inline]
     pub(super) fn allocate(
@@ -122,7 +122,7 @@ impl Slabs {
         let (class, first) = (self.class, slab.offset(0));
         let mut rest = objects.iter_mut();
         let mut taken = 0;
-        for (number, word) in buddy.metadata.bitmap(slab)?.iter_mut().enumerate() {
+        for (number, word) in buddy.metadata.bitmap(slab, class)?.iter_mut().enumerate() {
             let mut free = !*word & object_bits(class, number);
             while free != 0 {
                 let Some(object) = rest.next() else {
@@ -151,9 +151,12 @@ impl Slabs {
         let class = self.class;
         let (first, rest) = objects.split_first().ok_or(BadFree::Foreign)?;
         let (slab, number) = find(buddy, class, *first)?;
-        let bitmap = buddy.metadata.bitmap(slab).ok_or(BadFree::Foreign)?;
+        let bitmap = (buddy.metadata.bitmap(slab, class)).ok_or(BadFree::Foreign)?;
         let mut clear = |number: usize| {
-            let (word, bit) = (&mut bitmap[number / 64], 1 << (number % 64));
+            let Some(word) = bitmap.get_mut(number / 64) else {
+                return false;
+            };
+            let bit = 1 << (number % 64);
             let was_allocated = *word & bit != 0;
             *word &= !bit;
             was_allocated
@@ -207,10 +210,18 @@ impl Slabs {
         Some(after)
     }
 
-    /// Makes a slab of pages from the buddy system. O(log n).
+    /// Makes a slab of pages from the buddy system. `None` if it has no pages, or if there is no bitmap. O(log n).
     fn grow(&mut self, buddy: &mut Buddy) -> Option<Page> {
         let class = self.class;
+        if !buddy.metadata.has_bitmap(class) {
+            return None;
+        }
         let slab = buddy.allocate(class.pages(), 0, End::Back)?;
+        if buddy.metadata.allocate_bitmap(slab, class).is_none() {
+            // The list of free bitmaps is damaged. A check reports the damage.
+            buddy.free(slab, class.pages());
+            return None;
+        }
         for pages_before in 1..class.pages() {
             let tail = PageKind::SlabTail {
                 class,
@@ -218,7 +229,6 @@ impl Slabs {
             };
             buddy.metadata.set_kind(slab.after(pages_before), tail);
         }
-        buddy.metadata.bitmap(slab)?.fill(0);
         // INVARIANT: The slab is empty, and the caller allocates an object of it at once.
         buddy
             .metadata
@@ -230,6 +240,7 @@ impl Slabs {
 
     /// Returns the pages of an empty slab to the buddy system. O(log n).
     fn free_slab(&mut self, buddy: &mut Buddy, slab: Page) {
+        buddy.metadata.free_bitmap(slab, self.class);
         for page in 0..self.class.pages() {
             buddy
                 .metadata

@@ -3,7 +3,7 @@
 //! The memory layout of a CPU's cache, whose size depends on the size of the pool.
 //!
 //! A small pool has small magazines, and the kernel allocates a cache with only the slots that the magazines
-//! need: 2 KiB for each CPU in a pool of 32 KiB, and 18 KiB in a pool of 864 KiB or more.
+//! need: 1,344 bytes for each CPU of `hybrid` in a pool of 32 KiB, and 18 KiB in a pool of 2 MiB or more.
 
 use core::ptr::{
     self,
@@ -17,7 +17,10 @@ use core::sync::atomic::{
     AtomicU64, //
 };
 
-use super::capacity::FIRST_CAPACITY;
+use super::capacity::{
+    BUDGET_SHARE,
+    FIRST_CAPACITY, //
+};
 #[cfg(test)]
 use crate::testing::atomic::{
     AtomicPtr,
@@ -40,7 +43,7 @@ use crate::{
     stats::CLASSES_MAX,
 };
 
-/// The largest number of bytes of a magazine.
+/// The largest number of bytes of the blocks in a magazine.
 const BYTES_MAX: usize = 128 << 10;
 
 /// The sizes of the magazines of a pool, which determine the memory that a CPU's cache takes.
@@ -48,7 +51,10 @@ const BYTES_MAX: usize = 128 << 10;
 pub struct CacheSize {
     /// The bytes of a block of each size class.
     class_bytes: &'static [u16],
+    /// The largest number of blocks in a magazine.
     blocks_max: usize,
+    /// The largest number of bytes of the blocks in a magazine.
+    bytes_max: usize,
 }
 
 impl CacheSize {
@@ -56,6 +62,7 @@ impl CacheSize {
     pub const FULL: Self = Self {
         class_bytes: &[1; CLASSES_MAX],
         blocks_max: BLOCKS_MAX,
+        bytes_max: BYTES_MAX,
     };
 
     /// The number of slots of a cache of the size [`CacheSize::FULL`].
@@ -67,11 +74,16 @@ impl CacheSize {
         Self {
             class_bytes: H::CLASS_BYTES,
             blocks_max: BLOCKS_MAX,
+            bytes_max: BYTES_MAX,
         }
     }
 
-    /// Returns the cache size for a pool of a heap whose first region has `bytes` bytes. The limit of a magazine is a
-    /// third of the number of pages of this region, but at least 4 and at most 72 blocks.
+    /// Returns the cache size for a pool of a heap whose first region has `bytes` bytes.
+    ///
+    /// The limit of a magazine is a third of the number of pages of this region, but at least 4 and at most 72 blocks.
+    /// No magazine has slots for more bytes than the budget of all magazines, because the budget would never let the
+    /// magazine use them. Therefore a block of more than 1/16 of the first region has no magazine, also if the pool
+    /// gets more regions later.
     #[must_use]
     pub const fn for_pool<H: BackingHeap>(bytes: usize) -> Self {
         let blocks_max = match bytes / PAGE_BYTES / 3 {
@@ -79,9 +91,14 @@ impl CacheSize {
             blocks @ FIRST_CAPACITY..BLOCKS_MAX => blocks,
             _ => BLOCKS_MAX,
         };
+        let bytes_max = match bytes / BUDGET_SHARE {
+            bytes @ 0..BYTES_MAX => bytes,
+            _ => BYTES_MAX,
+        };
         Self {
             class_bytes: H::CLASS_BYTES,
             blocks_max,
+            bytes_max,
         }
     }
 
@@ -95,7 +112,7 @@ impl CacheSize {
             None => return 0,
         };
         // `Option` stands in for a panic: no size is 0.
-        let blocks = match BYTES_MAX.checked_div(bytes) {
+        let blocks = match self.bytes_max.checked_div(bytes) {
             Some(blocks) => blocks,
             None => 0,
         };

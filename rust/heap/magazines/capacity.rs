@@ -24,7 +24,7 @@ pub(crate) const FIRST_CAPACITY: usize = 4;
 
 /// The magazines of all CPUs and the depot together hold at most 1/`BUDGET_SHARE` of the pool: the *budget* of
 /// magazines.
-const BUDGET_SHARE: usize = 16;
+pub(crate) const BUDGET_SHARE: usize = 16;
 
 impl<H: BackingHeap> State<H> {
     /// Returns whether a caller is flushing all magazines.

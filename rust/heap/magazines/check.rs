@@ -9,7 +9,8 @@
 //! again.
 
 use crate::{
-    Block, Offset,
+    Block,
+    Offset,
     backing_heap::InspectHeap,
     check::{
         Broken,
@@ -23,14 +24,17 @@ use crate::{
     magazines::{
         depot,
         engine::MagazineEngine,
-        magazine::{BLOCKS_MAX, CpuCache},
-        state::State,
+        magazine::{
+            BLOCKS_MAX,
+            CpuCache, //
+        },
+        state::State, //
     },
     per_cpu::PerCpu,
     size_class::{
         MAGAZINE_KINDS as KINDS,
         MagazineKind, //
-    },
+    }, //
 };
 
 /// The part of a [`Walk`] that checks the magazines, after all parts of the heap's check.

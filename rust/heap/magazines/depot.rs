@@ -13,8 +13,8 @@
 //!           empty ─▶ │ · · · · … │ ─▶ …                   a list of empty ones
 //! ```
 //!
-//! Their CPUs exchange the arrays themselves. Here a CPU's magazines are parts of one array, so that the fast paths
-//! need no pointer to a magazine. An exchange copies up to [`STORED_MAX`] addresses instead.
+//! In the paper, a CPU and the depot exchange whole magazines. Here a CPU's magazines are parts of one array, so that the
+//! fast paths need no pointer to a magazine, and an exchange copies up to [`STORED_MAX`] addresses.
 //!
 //! The memory of the depot is a part of the metadata of a region: a magazine for each [`BYTES_PER_MAGAZINE`] bytes of
 //! the region, which is 0.1 %. The blocks in the depot are a part of the budget of magazines (see `capacity`).
@@ -72,7 +72,7 @@ pub(crate) struct StoredMagazine {
     slots: [Slot; STORED_MAX],
 }
 
-/// A list of magazines, the last one first.
+/// A list of magazines. The magazine that was inserted last is the first one.
 type MagazineList = Option<&'static mut StoredMagazine>;
 
 impl StoredMagazine {
@@ -192,7 +192,8 @@ impl Depot {
         }
     }
 
-    /// Returns whether each magazine is in a list that suits its number of blocks. O(magazines).
+    /// Returns whether the lists have all magazines, those of the kinds only magazines with blocks, and the list of
+    /// empty magazines only empty ones. O(magazines).
     pub(crate) fn is_sound(&self) -> bool {
         let full = self.full.iter().flat_map(magazines);
         let count = full.clone().count() + magazines(&self.empty).count();

@@ -94,7 +94,7 @@ impl Slot {
         self.0.store(block.start.as_ptr(), Relaxed);
     }
 
-    /// Copies slots, as many as both slices have, and returns how many.
+    /// Copies the blocks of `from` to the slots of `to`, up to the length of the shorter slice, and returns how many.
     #[inline(always)]
     pub(crate) fn copy(from: &[Self], to: &[Self]) -> usize {
         for (from, to) in from.iter().zip(to) {
@@ -289,6 +289,18 @@ impl Exclusive<'_, CpuCache> {
         let slots = slots.get(..self.len(kind)).unwrap_or_default();
         let (_, newest) = slots.split_at(slots.len().saturating_sub(count));
         newest
+    }
+
+    /// Removes the block that was freed before the `newer` newest ones, and returns it. O(newer).
+    pub(crate) fn remove_below(&self, kind: MagazineKind, newer: usize) -> Option<Block> {
+        let slots = self.newest(kind, newer + 1);
+        let (first, rest) = slots.split_first()?;
+        let removed = first.get();
+        Slot::copy(rest, slots);
+        // INVARIANT: The newer blocks moved down by one slot, so the last slot has no block of its own.
+        let top = &self.magazine(kind).top;
+        top.store(top.load(Relaxed).wrapping_sub(1), Relaxed);
+        removed
     }
 
     /// Removes the `count` blocks that were freed last, which the caller has moved elsewhere.

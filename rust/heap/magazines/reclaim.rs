@@ -11,12 +11,11 @@
 //! Before a request is refused as exhausted or fragmented, all magazines and the depot are empty, so that the heap alone
 //! determines the result, independent of the operations of other tasks and of preemption:
 //!
-//! 1. The caller increments [`State::reclaimers`]. While `reclaimers` is not 0, no magazine grows, no
-//!    block is prefetched, and the depot takes no blocks, so a magazine without capacity and an empty depot stay empty.
-//! 2. The caller takes the blocks and the capacity from every magazine of every CPU. The caller takes the
-//!    lock once for each magazine, and so moves at most [`BLOCKS_MAX`]
-//!    blocks at a time. [`PerCpu::with_remote`] interrupts another CPU to use its cache, and never waits for
-//!    its scheduler.
+//! 1. The caller increments [`State::reclaimers`]. While `reclaimers` is not 0, no magazine grows, no block is
+//!    prefetched, and the depot takes no blocks, so a magazine without capacity and an empty depot stay empty.
+//! 2. The caller takes the blocks and the capacity from every magazine of every CPU. The caller takes the lock once for
+//!    each magazine, and so moves at most [`BLOCKS_MAX`] blocks at a time. [`PerCpu::with_remote`] interrupts another
+//!    CPU to use its cache, and never waits for its scheduler.
 //! 3. The caller takes the blocks from the depot, also one magazine at a time.
 //! 4. The caller takes the lock and tries once more. Now all magazines are empty. Because blocks move only
 //!    under the lock, each block is in the heap or live, and the heap alone determines the result.
@@ -32,18 +31,25 @@ use core::{
 };
 
 use crate::{
-    Block, Cost, Offset, Refusal,
+    Block,
+    Cost,
+    Offset,
+    Refusal,
     backing_heap::BackingHeap,
     engine::Shrink,
     lock::Lock,
     magazines::{
         depot,
         engine::MagazineEngine,
-        magazine::{BLOCKS_MAX, CpuCache, Slot},
+        magazine::{
+            BLOCKS_MAX,
+            CpuCache,
+            Slot, //
+        },
         state::{
             FlushBatch,
             State, //
-        },
+        }, //
     },
     per_cpu::{
         Exclusive,
@@ -52,7 +58,7 @@ use crate::{
     size_class::{
         MAGAZINE_KINDS,
         MagazineKind, //
-    },
+    }, //
 };
 
 /// The maximum number of pauses to wait for a CPU that cannot be reached. A pause takes at most a
@@ -139,12 +145,7 @@ where
     ) -> Result<Offset, Refusal> {
         if !matches!(refusal, Refusal::Exhausted | Refusal::Fragmented) {
             // The blocks in magazines would not help.
-            let fallback = self.state.with(|state| {
-                let block = state.allocate_fallback(layout)?;
-                *cost = *state.heap.cost();
-                Some(block)
-            });
-            return fallback.ok_or(refusal);
+            return self.allocate_by_fallback(layout, refusal, cost);
         }
         let mut flushed = self.flush_cpu(CpuChoice::Current);
         flushed.add(self.flush_depot());
@@ -172,6 +173,20 @@ where
             });
             *cost = *state.heap.cost();
             allocated
+        })
+    }
+
+    /// Allocates a block by the fallbacks of the heap alone, after the heap refused the request with `refusal`.
+    pub(crate) fn allocate_by_fallback(
+        &self,
+        layout: Layout,
+        refusal: Refusal,
+        cost: &mut Cost,
+    ) -> Result<Offset, Refusal> {
+        self.state.with(|state| {
+            let block = state.allocate_fallback(layout).ok_or(refusal)?;
+            *cost = *state.heap.cost();
+            Ok(block)
         })
     }
 
@@ -280,7 +295,7 @@ where
 
     /// Calls `resize` again after it could not resize a block in place to the layout `new`. If the pool has enough
     /// free memory for a copy, returns `None`. Otherwise flushes the current CPU's magazines and the depot, and frees
-    /// the empty slabs, before the call.
+    /// the cached memory of the heap, before the call.
     #[cold]
     pub(crate) fn resize_under_pressure(
         &self,
@@ -305,7 +320,7 @@ where
     L: Lock<State<H>> + Sync,
     P: PerCpu<CpuCache>,
 {
-    /// Flushes all magazines and the depot, and returns the empty slabs to the buddy system.
+    /// Flushes all magazines and the depot, and frees the cached memory of the heap.
     fn shrink(&self) -> usize {
         let flushed = self.flush_all().free_bytes;
         flushed + self.state.with(|state| state.heap.shrink())

@@ -10,7 +10,7 @@
 //! CPU that was least active since the last redistribution are reduced instead, so an idle CPU does not keep a part of
 //! the budget.
 //!
-//! One block, because each may coalesce with many, and the work of one operation has a bound.
+//! Only one block moves at a time, because its free may coalesce many blocks, and the time of an operation is bounded.
 
 use core::sync::atomic::Ordering::Relaxed;
 
@@ -20,7 +20,10 @@ use crate::{
     lock::Lock,
     magazines::{
         engine::MagazineEngine,
-        magazine::{CpuCache, Slot},
+        magazine::{
+            CpuCache,
+            Slot, //
+        },
         state::{
             FlushBatch,
             State, //

@@ -2,8 +2,8 @@
 
 //! The state behind the engine's lock: the heap, and the counters of the operations under the lock.
 //!
-//! Each [`CpuCache`] counts the operations that its magazines serve. The statistics are the sums of
-//! both.
+//! Each [`CpuCache`] counts the operations that its magazines serve. The statistics add these counters to those of the
+//! state.
 
 use core::alloc::Layout;
 
@@ -108,8 +108,8 @@ impl<H: BackingHeap> State<H> {
         Ok(())
     }
 
-    /// Frees blocks that were in a magazine, in at most `steps` steps: see [`BackingHeap::free_flushed`]. Returns how
-    /// many of them, the first ones. Their frees were counted when they were freed.
+    /// Frees the first of the blocks that were in a magazine, in at most `steps` calls of [`BackingHeap::free_flushed`],
+    /// and returns how many blocks. Their frees were counted when the magazine accepted them.
     pub(crate) fn free_flushed(
         &mut self,
         kind: MagazineKind,
@@ -146,7 +146,7 @@ impl<H: BackingHeap> State<H> {
     }
 }
 
-/// Up to `BLOCKS` blocks on their way from a magazine to the heap.
+/// Up to `BLOCKS` blocks that move from a magazine to the heap, as offsets.
 pub(crate) struct FlushBatch<const BLOCKS: usize> {
     offsets: [Offset; BLOCKS],
     len: usize,

@@ -19,7 +19,10 @@ use std::{
 
 use crate::{
     Block, Cost, Engine, Offset, Path, Refusal,
-    backing_heap::BackingHeap,
+    backing_heap::{
+        BackingHeap,
+        Piece, //
+    },
     engine::BadFree,
     lock::Lock,
     magazines::{
@@ -63,7 +66,7 @@ unsafe impl<T> Lock<T> for CountingMutex<T> {
 
 /// Simulated CPUs that record which CPUs were reached from another CPU.
 pub(crate) struct ObservedCpus {
-    host: Host,
+    pub(crate) host: Host,
     /// The CPUs that have no cache.
     without: Range<usize>,
     reached: Mutex<Vec<usize>>,
@@ -101,6 +104,10 @@ unsafe impl PerCpu<CpuCache> for ObservedCpus {
         }
         self.reached.lock().unwrap().push(cpu);
         self.host.with_remote(cpu, f)
+    }
+
+    fn metadata(&self, piece: Piece) -> Option<NonNull<u8>> {
+        self.host.metadata(piece)
     }
 
     fn pause(&self) -> bool {

@@ -10,6 +10,7 @@ use std::{
 
 use super::{
     Host,
+    NoCpus,
     TestEngine,
     blocks::ShadowMap, //
 };
@@ -19,7 +20,6 @@ use crate::{
         MagazineEngine,
         State, //
     },
-    per_cpu::NoPerCpu,
 };
 
 /// A heap behind magazines that tests can construct.
@@ -43,7 +43,7 @@ pub(crate) trait TestHeap: InspectHeap + Sized + 'static {
 pub(crate) type OnHost<H> = MagazineEngine<H, Mutex<State<H>>, Host>;
 
 /// An engine without magazines: every request takes the lock.
-pub(crate) type Locked<H> = MagazineEngine<H, Mutex<State<H>>, NoPerCpu>;
+pub(crate) type Locked<H> = MagazineEngine<H, Mutex<State<H>>, NoCpus>;
 
 impl<H: TestHeap> TestEngine for OnHost<H> {
     fn empty() -> Self {
@@ -53,7 +53,7 @@ impl<H: TestHeap> TestEngine for OnHost<H> {
 
 impl<H: TestHeap> TestEngine for Locked<H> {
     fn empty() -> Self {
-        Self::new(Mutex::new(H::state()), NoPerCpu)
+        Self::new(Mutex::new(H::state()), NoCpus::default())
     }
 }
 

@@ -49,7 +49,11 @@ pub(crate) mod prelude {
 
 use core::{
     alloc::Layout,
-    ptr::NonNull, //
+    ptr::NonNull,
+    sync::atomic::{
+        AtomicBool,
+        Ordering::Relaxed, //
+    },
 };
 use std::{
     alloc::{
@@ -68,7 +72,10 @@ use std::{
 
 use crate::{
     Engine,
-    backing_heap::BackingHeap,
+    backing_heap::{
+        BackingHeap,
+        Piece, //
+    },
     check::{
         self,
         Broken,
@@ -109,6 +116,7 @@ unsafe impl<T> Lock<T> for Mutex<T> {
 pub(crate) struct Host {
     turns: Vec<Mutex<()>>,
     caches: Vec<Box<CpuCache>>,
+    pub(crate) pieces: HostPieces,
 }
 
 std::thread_local! {
@@ -129,6 +137,7 @@ impl Host {
             caches: (0..cpus)
                 .map(|_| host_cache(CacheSize::full::<H>()))
                 .collect(),
+            pieces: HostPieces::default(),
         }
     }
 
@@ -142,7 +151,7 @@ impl Host {
 
 // SAFETY: A closure holds the mutex of the CPU whose cache it gets, so two closures never run on one cache at
 // the same time, and the writes of one closure are visible to the next. The cache of a CPU never changes, and
-// tests create each `Host` for one engine.
+// tests create each `Host` for one engine. `pieces` owns the metadata.
 unsafe impl PerCpu<CpuCache> for Host {
     fn cpus(&self) -> usize {
         self.caches.len()
@@ -166,6 +175,73 @@ unsafe impl PerCpu<CpuCache> for Host {
         f: impl FnOnce(&Exclusive<'_, CpuCache>) -> R + Send,
     ) -> Option<R> {
         self.with(cpu, f)
+    }
+
+    fn metadata(&self, piece: Piece) -> Option<NonNull<u8>> {
+        self.pieces.get(piece)
+    }
+}
+
+/// The further metadata of an engine, by the number of the piece.
+#[derive(Default)]
+pub(crate) struct HostPieces {
+    pieces: Mutex<Vec<Zeros>>,
+    /// Whether the platform has no memory for further pieces.
+    pub(crate) refuses: AtomicBool,
+}
+
+impl HostPieces {
+    /// Returns the memory of a piece, which is allocated at the first call.
+    pub(crate) fn get(&self, piece: Piece) -> Option<NonNull<u8>> {
+        let mut pieces = self.pieces.lock().unwrap();
+        if piece.number == pieces.len() && !self.refuses.load(Relaxed) {
+            pieces.push(Zeros::new(piece.bytes, 8));
+        }
+        pieces.get(piece.number).map(|zeros| zeros.start)
+    }
+
+    /// Returns the bytes of all pieces.
+    pub(crate) fn bytes(&self) -> usize {
+        let pieces = self.pieces.lock().unwrap();
+        pieces.iter().map(|zeros| zeros.layout.size()).sum()
+    }
+}
+
+/// No CPUs: every request takes the lock. Unlike [`NoPerCpu`](crate::per_cpu::NoPerCpu), this platform has memory for
+/// metadata.
+#[derive(Default)]
+pub(crate) struct NoCpus {
+    pub(crate) pieces: HostPieces,
+}
+
+// SAFETY: No CPU has a value, so no closure ever runs. `pieces` owns the metadata.
+unsafe impl PerCpu<CpuCache> for NoCpus {
+    fn cpus(&self) -> usize {
+        0
+    }
+
+    fn get(&self, _cpu: usize) -> Option<&CpuCache> {
+        None
+    }
+
+    fn with_local<R>(&self, _f: impl FnOnce(&Exclusive<'_, CpuCache>) -> R) -> Option<R> {
+        None
+    }
+
+    fn try_with_local<R>(&self, _f: impl FnOnce(&Exclusive<'_, CpuCache>) -> R) -> Option<R> {
+        None
+    }
+
+    fn with_remote<R: Send>(
+        &self,
+        _cpu: usize,
+        _f: impl FnOnce(&Exclusive<'_, CpuCache>) -> R + Send,
+    ) -> Option<R> {
+        None
+    }
+
+    fn metadata(&self, piece: Piece) -> Option<NonNull<u8>> {
+        self.pieces.get(piece)
     }
 }
 
@@ -229,6 +305,9 @@ impl Zeros {
         Self { start, layout }
     }
 }
+
+// SAFETY: The value owns the allocation, which any thread may free.
+unsafe impl Send for Zeros {}
 
 impl Drop for Zeros {
     fn drop(&mut self) {

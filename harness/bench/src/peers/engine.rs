@@ -5,7 +5,8 @@
 
 use std::{
     alloc::Layout,
-    ptr::NonNull, //
+    ptr::NonNull,
+    sync::Arc, //
 };
 
 use slab_heap::{
@@ -15,6 +16,8 @@ use slab_heap::{
         BadFree, //
     },
 };
+
+use slab_host::HostPieces;
 
 use crate::{
     heap::{
@@ -27,6 +30,8 @@ use crate::{
 /// An engine with one region and its metadata.
 pub(super) struct EngineHeap<E> {
     engine: E,
+    /// The metadata that the engine requested later.
+    pieces: Arc<HostPieces>,
     /// The size of the cache of one CPU, in bytes.
     cache_bytes: usize,
     /// The metadata of the region. Fields are dropped in order, so the table outlives the engine.
@@ -34,12 +39,18 @@ pub(super) struct EngineHeap<E> {
 }
 
 impl<E: Engine + AddRegion> EngineHeap<E> {
-    /// Adds `memory` to an engine that has no region yet. A CPU has a cache of `cache_bytes` bytes.
+    /// Adds `memory` to an engine that has no region yet. `pieces` is the metadata that the engine requests
+    /// later. A CPU has a cache of `cache_bytes` bytes.
     ///
     /// # Safety
     ///
     /// The memory is valid for reads and writes, and nobody else accesses it, until the engine is dropped.
-    pub(super) unsafe fn new(engine: E, cache_bytes: usize, memory: MemoryRange) -> Self {
+    pub(super) unsafe fn new(
+        engine: E,
+        pieces: Arc<HostPieces>,
+        cache_bytes: usize,
+        memory: MemoryRange,
+    ) -> Self {
         let mut table =
             vec![0_u64; engine.table_bytes(memory.bytes).div_ceil(8)].into_boxed_slice();
         // The table is written here, so that no page fault happens during a measurement.
@@ -52,6 +63,7 @@ impl<E: Engine + AddRegion> EngineHeap<E> {
         assert_eq!(region, Ok(0), "the engine refused its pool");
         Self {
             engine,
+            pieces,
             cache_bytes,
             table,
         }
@@ -104,7 +116,7 @@ impl<E: Engine> BenchHeap for EngineHeap<E> {
     }
 
     fn metadata_bytes(&self) -> usize {
-        size_of::<E>() + size_of_val(&*self.table)
+        size_of::<E>() + size_of_val(&*self.table) + self.pieces.bytes()
     }
 
     fn cache_bytes(&self) -> usize {

@@ -2,9 +2,16 @@
 
 //! The engine `extent` of slablab, with magazines per thread.
 
-use slab_heap::extent::{
-    ExtentEngine,
-    State, //
+use slab_heap::{
+    extent::{
+        ExtentEngine,
+        Heap,
+        State, //
+    },
+    magazines::{
+        CacheSize,
+        CpuCache, //
+    },
 };
 
 use super::engine::EngineHeap;
@@ -21,7 +28,10 @@ use crate::{
 ///
 /// The memory is valid for reads and writes, and nobody else accesses it, until the heap is dropped.
 pub(super) unsafe fn new<L: NewLock<State> + 'static>(memory: MemoryRange) -> Box<dyn BenchHeap> {
-    let engine = ExtentEngine::new(L::new(State::new()), Threads::new());
+    let size = CacheSize::for_pool::<Heap>(memory.bytes);
+    let threads = Threads::new(size);
+    let pieces = threads.pieces();
+    let engine = ExtentEngine::new(L::new(State::new()), threads);
     // SAFETY: Both functions have the same contract.
-    Box::new(unsafe { EngineHeap::new(engine, Threads::CACHE_BYTES, memory) })
+    Box::new(unsafe { EngineHeap::new(engine, pieces, CpuCache::bytes(size), memory) })
 }

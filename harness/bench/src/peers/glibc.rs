@@ -12,7 +12,10 @@ use std::{
 
 use slab_heap::Block;
 
-use crate::heap::{BenchHeap, reallocate_by_copy};
+use crate::heap::{
+    BenchHeap,
+    reallocate_by_copy, //
+};
 
 /// The alignment in bytes that `malloc` guarantees.
 const ALIGN: usize = 16;

@@ -2,6 +2,8 @@
 
 //! The engine `seed` of slablab.
 
+use std::sync::Arc;
+
 use slab_heap::seed::{
     Seed,
     State, //
@@ -22,5 +24,5 @@ use crate::{
 pub(super) unsafe fn new<L: NewLock<State> + 'static>(memory: MemoryRange) -> Box<dyn BenchHeap> {
     let engine = Seed::new(L::new(State::new()));
     // SAFETY: Both functions have the same contract.
-    Box::new(unsafe { EngineHeap::new(engine, 0, memory) })
+    Box::new(unsafe { EngineHeap::new(engine, Arc::default(), 0, memory) })
 }

@@ -13,7 +13,12 @@ use std::{
 };
 
 use slab_heap::{
-    Block, Cost, Engine, Offset, Path, Refusal,
+    Block,
+    Cost,
+    Engine,
+    Offset,
+    Path,
+    Refusal,
     engine::{
         AddRegion,
         BadFree,
@@ -26,7 +31,7 @@ use slab_heap::{
         Statistics,
         Totals,
         Visitor, //
-    },
+    }, //
 };
 use slab_host::HostLock;
 use slablab_peers::{

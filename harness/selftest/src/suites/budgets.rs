@@ -249,10 +249,10 @@ fn a_bench_is_charged_completely() -> TestResult {
                     "the charge ({charge} bytes) covers the decrease of free memory ({less} bytes)"
                 ),
             )?;
-            // The charge covers two arrays of slots and, for hybrid, 80 bytes of metadata per page of the
+            // The charge covers two arrays of slots and, for hybrid, 20 bytes of metadata per page of the
             // pool.
             let table = match subject {
-                BenchSubject::Hybrid => bench.pool_bytes / 4096 * 80,
+                BenchSubject::Hybrid => bench.pool_bytes / 4096 * 20,
                 _ => 0,
             };
             let slots = 2 * 16 * u64::from(bench.slots);

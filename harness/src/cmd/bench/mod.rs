@@ -9,6 +9,7 @@ mod run;
 mod standing;
 mod suite;
 mod targets;
+mod verdicts;
 
 use std::{
     path::PathBuf,

@@ -13,7 +13,7 @@ use super::{
         Standing, //
     },
     suite::Group,
-    targets::{
+    verdicts::{
         Verdict,
         verdicts, //
     },

@@ -20,7 +20,8 @@ use rustix::thread::{
 };
 
 use super::{
-    BenchArgs, calls,
+    BenchArgs,
+    calls,
     document::{
         BenchDocument,
         BenchRow,
@@ -30,7 +31,7 @@ use super::{
         BenchJob,
         Group,
         jobs, //
-    },
+    }, //
 };
 use crate::{
     clock::Clock,

@@ -112,7 +112,7 @@ pub(super) static COMMANDS: [FuzzCommand; 18] = [
     SUBMIT,
     command!(SLABLAB_NR_INFO, slablab_info:),
     command!(SLABLAB_NR_BIND, slablab_bind:
-        engine 4 UpTo(4), flags 4 UpTo(3), pool_bytes 8 Pool),
+        engine 4 UpTo(6), flags 4 UpTo(3), pool_bytes 8 Pool),
     command!(SLABLAB_NR_STATS, slablab_stats:),
     command!(SLABLAB_NR_EXTEND, slablab_extend: bytes 8 Pool),
     command!(SLABLAB_NR_MAP, slablab_map:
@@ -133,7 +133,7 @@ pub(super) static COMMANDS: [FuzzCommand; 18] = [
     command!(SLABLAB_NR_SHRINK, slablab_shrink:),
     command!(SLABLAB_NR_CHECK, slablab_check:),
     command!(SLABLAB_NR_BENCH, slablab_bench:
-        subject 4 UpTo(5), pattern 4 UpTo(5), flags 4 Rarely(1), threads 4 From1(1),
+        subject 4 UpTo(7), pattern 4 UpTo(7), flags 4 Rarely(1), threads 4 From1(1),
         pool_bytes 8 Pool, size 8 From1(4096), size_min 8 Rarely(64), count 8 From1(200),
         seed 8 UpTo(9), slots 4 From1(64)),
 ];
@@ -235,6 +235,11 @@ impl Field {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::uapi::{
+        BenchPattern,
+        BenchSubject,
+        Engine, //
+    };
 
     #[test]
     fn long_calls_are_shortened_and_refused_calls_are_unchanged() {
@@ -257,6 +262,37 @@ mod tests {
             assert_eq!(threads.read(&argument), Some(left));
         }
         bound(bench.number, &mut [0; 3]);
+    }
+
+    /// Panics unless structured calls of a command have each of these values in a field, and one value more.
+    #[track_caller]
+    fn covers(command: u32, at: usize, values: impl Iterator<Item = u32>) {
+        let command = COMMANDS.iter().find(|other| other.number == command);
+        let field = command.unwrap().fields.iter().find(|field| field.at == at);
+        let most = u64::from(values.max().unwrap()) + 1;
+        assert_eq!(field.unwrap().meaning, UpTo(most));
+    }
+
+    #[test]
+    fn calls_name_every_engine_subject_and_pattern_and_one_that_does_not_exist() {
+        let engines = Engine::ALL.iter().map(|engine| engine.raw());
+        covers(
+            uapi::SLABLAB_NR_BIND,
+            offset_of!(slablab_bind, engine),
+            engines,
+        );
+        let subjects = BenchSubject::ALL.iter().map(|subject| subject.raw());
+        covers(
+            uapi::SLABLAB_NR_BENCH,
+            offset_of!(slablab_bench, subject),
+            subjects,
+        );
+        let patterns = BenchPattern::ALL.iter().map(|pattern| pattern.raw());
+        covers(
+            uapi::SLABLAB_NR_BENCH,
+            offset_of!(slablab_bench, pattern),
+            patterns,
+        );
     }
 
     #[test]

@@ -159,7 +159,7 @@ impl Heap {
         sums.free_granules += run.len;
         sums.long_runs += usize::from(run.len >= LONG);
         if run.len < PAGE_GRANULES {
-            sums.short_granules += run.len;
+            sums.sub_page_granules += run.len;
         }
         if let Some(runs) = sums.free_runs.get_mut(run.len.ilog2() as usize) {
             *runs += 1;
@@ -175,7 +175,7 @@ impl Heap {
         }
         let free = &self.runs.free_counts;
         let runs = free.runs.iter().zip(&sums.free_runs);
-        if (free.granules, free.short_granules) != (sums.free_granules, sums.short_granules)
+        if (free.granules, free.sub_page_granules) != (sums.free_granules, sums.sub_page_granules)
             || !runs
                 .map(|(counted, found)| (*counted, *found as usize))
                 .all(|(a, b)| a == b)

@@ -83,7 +83,7 @@ impl Heap {
         }
         visitor.short_runs(&ShortRunStats {
             runs: free.runs[..PAGE_LOG].iter().sum::<usize>() as u64,
-            bytes: bytes(free.short_granules) as u64,
+            bytes: bytes(free.sub_page_granules) as u64,
         });
     }
 }

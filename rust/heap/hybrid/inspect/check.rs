@@ -5,10 +5,15 @@
 //! First the check visits the pages of each region: the blocks must cover the region without gaps, and the
 //! bitmap of each slab must agree with its page descriptor. Then the check visits the lists: each entry must
 //! belong to its list, and the lists together must have as many entries as there are free blocks and partial
-//! slabs, so that no block or slab is missing. Last, the check compares the counters with the sums over the
+//! slabs, so that no block or slab is missing. The lists of free bitmaps are visited in the same way. Last, the check compares the counters with the sums over the
 //! visited pages and lists.
 
 use crate::hybrid::{
+    bitmaps::{
+        Place,
+        SIZES,
+        Size, //
+    },
     buddy::{
         Buddy,
         ORDERS,
@@ -33,6 +38,7 @@ use crate::{
         Progress,
         Rule,
         STEP,
+        Sums,
         Walk, //
     },
     region::REGIONS_MAX,
@@ -48,8 +54,11 @@ const ORDER_PARTS: usize = REGIONS_MAX;
 /// The first part that visits a list of partial slabs.
 const SLAB_PARTS: usize = ORDER_PARTS + ORDERS;
 
+/// The first part that visits a list of free bitmaps.
+const BITMAP_PARTS: usize = SLAB_PARTS + CLASSES;
+
 /// The last part, which compares counters.
-const COUNTERS: usize = SLAB_PARTS + CLASSES;
+const COUNTERS: usize = BITMAP_PARTS + SIZES;
 
 /// Returns an error with a broken rule, a class and the offset of a page.
 fn broken<T>(rule: Rule, class: Option<Class>, page: Option<Page>) -> Result<T, Broken> {
@@ -71,7 +80,7 @@ impl Heap {
                 let member = |kind| kind == PageKind::Free { order: order as u8 };
                 self.check_list(walk, &list, None, member)?;
             }
-            SLAB_PARTS..COUNTERS => {
+            SLAB_PARTS..BITMAP_PARTS => {
                 let number = walk.part - SLAB_PARTS;
                 let list = self.classes[number].partial;
                 let class = Class::new(number as u8);
@@ -82,6 +91,11 @@ impl Heap {
                     _ => false,
                 };
                 self.check_list(walk, &list, class, member)?;
+            }
+            BITMAP_PARTS..COUNTERS => {
+                if let Some(size) = Size::all().nth(walk.part - BITMAP_PARTS) {
+                    self.check_free_bitmaps(walk, size)?;
+                }
             }
             _ => {
                 self.check_counters(walk)?;
@@ -201,6 +215,11 @@ impl Heap {
         if used > class.objects() || self.allocated_objects(class, page) != Some(used) {
             return broken(Rule::Bitmap, Some(class), Some(page));
         }
+        if let Some(size) = Size::of(class) {
+            let place = self.buddy.metadata.word(page).map_or(0, |word| *word);
+            walk.sums.bitmaps[size.index()] += 1;
+            walk.sums.bitmap_places = walk.sums.bitmap_places.wrapping_add(place);
+        }
         walk.sums.slabs[number] += 1;
         walk.sums.objects[number] += used as u64;
         walk.sums.partial += usize::from(is_partial(class, used));
@@ -255,6 +274,44 @@ impl Heap {
         Ok(())
     }
 
+    /// Checks the list of free bitmaps of a size. `walk.seen` is the number of visited bitmaps, `walk.place` the place of
+    /// the next one, and `walk.sums.free_places` the sum of their places.
+    fn check_free_bitmaps(&mut self, walk: &mut Walk, size: Size) -> Result<(), Broken> {
+        let bitmaps = &mut self.buddy.metadata.bitmaps;
+        let list = bitmaps.free[size.index()];
+        let mut next = match walk.seen {
+            0 => list.first,
+            _ => Place(walk.place as u64),
+        };
+        for _ in 0..STEP {
+            if walk.seen == list.len as usize {
+                if next != Place::NONE || walk.sums.free_places != list.places {
+                    return broken(Rule::Bitmap, None, None);
+                }
+                walk.sums.free_places = 0;
+                walk.next_part();
+                return Ok(());
+            }
+            let Some(bitmap) = bitmaps.get(next, size) else {
+                return broken(Rule::Bitmap, None, None);
+            };
+            walk.sums.free_places = walk.sums.free_places.wrapping_add(next.0);
+            next = Place(bitmap[0]);
+            walk.seen += 1;
+            walk.walked += 1;
+            walk.place = next.0 as usize;
+        }
+        Ok(())
+    }
+
+    /// Returns whether each bitmap in bitmap memory is in use by one slab, or free. If two slabs had the same bitmap, the
+    /// sum of the places would be another one.
+    fn agrees_with_bitmaps(&self, sums: &Sums) -> bool {
+        let bitmaps = &self.buddy.metadata.bitmaps;
+        (bitmaps.used, bitmaps.places) == (sums.bitmaps, sums.bitmap_places)
+            && bitmaps.agrees_with_cells()
+    }
+
     /// Compares the counters with the sums over the visited pages and lists.
     fn check_counters(&self, walk: &Walk) -> Result<(), Broken> {
         let sums = &walk.sums;
@@ -263,6 +320,9 @@ impl Heap {
         }
         if !self.buddy.agrees_with_lists() || self.buddy.free_pages != sums.free_pages {
             return broken(Rule::BuddyCounters, None, None);
+        }
+        if !self.agrees_with_bitmaps(sums) {
+            return broken(Rule::Bitmap, None, None);
         }
         for class in Class::all() {
             let number = class.index();
@@ -296,7 +356,7 @@ impl Heap {
     /// is set.
     fn allocated_objects(&mut self, class: Class, slab: Page) -> Option<usize> {
         let mut live = 0;
-        for (number, word) in self.buddy.metadata.bitmap(slab)?.iter().enumerate() {
+        for (number, word) in self.buddy.metadata.bitmap(slab, class)?.iter().enumerate() {
             if word & !object_bits(class, number) != 0 {
                 return None;
             }

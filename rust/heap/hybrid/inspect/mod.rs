@@ -64,8 +64,9 @@ impl InspectHeap for Heap {
         let Ok((slab, number)) = slab::find(&self.buddy, class, block) else {
             return false;
         };
-        let bitmap = self.buddy.metadata.bitmap(slab);
-        bitmap.is_some_and(|bitmap| bitmap[number / 64] >> (number % 64) & 1 != 0)
+        let bitmap = self.buddy.metadata.bitmap(slab, class);
+        let word = bitmap.and_then(|bitmap| bitmap.get(number / 64));
+        word.is_some_and(|word| word >> (number % 64) & 1 != 0)
     }
 
     fn map(&mut self, region: usize, page: u32, out: &mut [Extent]) -> Result<Mapped, NoMap> {

@@ -3,6 +3,9 @@
 //! Fallbacks before a request is refused: an object of a larger class, a page instead of a slab of several
 //! pages, or adjacent free blocks instead of a block of a power of two of pages.
 //!
+//! If the platform has no memory for a bitmap of a slab of small objects, a larger class serves the request, if necessary
+//! with a new slab.
+//!
 //! The fallbacks run after the heap refused the request. If the cause was exhaustion or fragmentation, the
 //! magazines of all CPUs that could be reached were flushed before. The fallbacks use memory that the
 //! ordinary paths do not use. The fallbacks waste more memory than the ordinary paths, which is better than a
@@ -46,16 +49,18 @@ impl Heap {
     }
 
     /// Allocates an object of the smallest larger class that has a partial slab and objects with the
-    /// alignment of the layout.
+    /// alignment of the layout. If there is no bitmap for a slab of `class`, the larger class may also get a new slab.
     fn borrow(&mut self, class: Class, layout: &Layout) -> Option<Offset> {
+        let may_grow = !self.buddy.metadata.has_bitmap(class);
         let larger = Class::all().skip(class.index() + 1);
         let mut larger = larger.filter(|donor| donor.bytes() % layout.align() == 0);
-        let donor = larger.find(|donor| self.classes[donor.index()].has_partial())?;
         let mut object = [Offset::NOWHERE];
-        // If the bitmap of the slab is damaged, no object is allocated. A check reports the damage.
-        let (1, _) = self.classes[donor.index()].allocate(&mut self.buddy, &mut object)? else {
-            return None;
-        };
+        let donor = larger.find(|donor| {
+            let slabs = &mut self.classes[donor.index()];
+            // If the bitmap of the slab is damaged, no object is allocated. A check reports the damage.
+            (may_grow || slabs.has_partial())
+                && matches!(slabs.allocate(&mut self.buddy, &mut object), Some((1, _)))
+        })?;
         self.borrowed[class.index()] += 1;
         self.set_cost(Path::Slab, Some(donor), None);
         Some(object[0])

@@ -5,8 +5,8 @@
 //! The documentation of each file names the advantage of the refinement.
 //!
 //! Figures are utilisations, the means of the eleven classic and the sixteen newer traces of
-//! `make bench-host BENCH='--heap hybrid --pattern space'`, measured on 2026-11-30 with the refinement (89.5 % and
-//! 86.2 %) and without it.
+//! `make bench-host BENCH='--heap hybrid --pattern space'`, at alignment 8. They were measured on commit b286119, with
+//! the refinement (89.5 % and 86.2 %) and without it. `docs/benchmarks.md` has the figures of the current version.
 
 #[forbid(unsafe_code)]
 mod fallback;

@@ -301,8 +301,8 @@ fn wrong_counters_of_free_memory_are_found() {
         |heap| heap.runs.free_counts.runs[4] -= 1,
         |heap| heap.runs.free_counts.granules += 1,
         |heap| heap.runs.free_counts.granules -= 1,
-        |heap| heap.runs.free_counts.short_granules += 1,
-        |heap| heap.runs.free_counts.short_granules -= 1,
+        |heap| heap.runs.free_counts.sub_page_granules += 1,
+        |heap| heap.runs.free_counts.sub_page_granules -= 1,
     ];
     for damage in damages {
         assert_eq!(rule(damage), Rule::FreeCounters);

@@ -8,7 +8,8 @@ use super::{
     with_prepared, //
 };
 use crate::{
-    Cost, Engine as _,
+    Cost,
+    Engine as _,
     backing_heap::InspectHeap as _,
     check::STEP,
     map::{
@@ -22,7 +23,7 @@ use crate::{
         HostMemory,
         layout,
         map::read, //
-    },
+    }, //
 };
 
 /// Returns a mixed page, of granules.

@@ -19,18 +19,19 @@ use crate::{
         Walk, //
     },
     extent::{
-        ExtentEngine, State,
+        ExtentEngine,
+        State,
         heap::Heap,
         place::{
             Demand,
             Granule,
             PAGE_GRANULES,
             Run, //
-        },
+        }, //
     },
     lock::Lock as _,
     per_cpu::NoPerCpu,
-    testing::HostMemory,
+    testing::HostMemory, //
 };
 
 /// `extent` without magazines: every request takes the lock.
@@ -99,7 +100,7 @@ pub(super) fn with_prepared<R>(f: impl FnOnce(&mut Heap) -> R) -> R {
                 len: whole.len,
                 align: 1,
             };
-            assert_eq!(heap.runs.allocate(demand, 1), Some(whole));
+            assert_eq!(heap.runs.allocate(demand, 1, 0), Some(whole));
             // All runs are blocks first.
             let blocks = runs.iter().enumerate().map(|(number, (len, is_free))| {
                 let block = Run {

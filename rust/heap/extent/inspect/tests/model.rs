@@ -17,7 +17,10 @@ use super::{
     empty, //
 };
 use crate::{
-    Block, Cost, Engine, PAGE_BYTES,
+    Block,
+    Cost,
+    Engine,
+    PAGE_BYTES,
     extent::{
         ExtentEngine,
         State, //
@@ -41,7 +44,7 @@ use crate::{
             regions, //
         },
         sound, //
-    },
+    }, //
 };
 
 /// The owner of each granule of a region: the number of a live block plus 1, or 0.

@@ -4,11 +4,12 @@
 
 use super::BareHeap;
 use crate::{
-    PAGE_BYTES, Refusal,
+    PAGE_BYTES,
+    Refusal,
     testing::{
         layout,
         numbers::Numbers, //
-    },
+    }, //
 };
 
 /// Returns a size from 1 byte to `most` bytes. Small sizes are as frequent as large ones, and every second large size

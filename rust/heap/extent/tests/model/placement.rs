@@ -24,6 +24,7 @@ use crate::extent::{
     },
     runs::{
         Runs,
+        TRIES,
         Work, //
     },
     table::RegionTable,
@@ -55,9 +56,8 @@ impl Reference {
 
     /// Returns the index of the run from which a block is taken, and the place of the block.
     ///
-    /// The bin of the block is the first candidate, then the next bins. In a bin, only the last page in which a run of
-    /// the bin begins is a candidate for a short block, and the first such page for a long block. There, the last run
-    /// that fits is taken for a short block, and the first one for a long block.
+    /// The bin of the block is the first candidate, then the next bins. In a bin, the last run that fits is taken for a
+    /// short block, and the first one for a long block.
     fn find(&self, len: usize, align: usize) -> Option<(usize, usize)> {
         let mut bins: Vec<_> = self.free().map(|(_, run)| Self::bin(run.1)).collect();
         bins.sort_unstable();
@@ -65,12 +65,9 @@ impl Reference {
         bins.into_iter()
             .filter(|bin| *bin >= Self::bin(len))
             .find_map(|bin| {
-                let in_bin = || self.free().filter(move |(_, run)| Self::bin(run.1) == bin);
-                let pages = in_bin().map(|(_, run)| run.0 / PAGE_GRANULES);
-                let page = if len <= 64 { pages.max() } else { pages.min() };
-                let in_page = in_bin().filter(|(_, run)| Some(run.0 / PAGE_GRANULES) == page);
+                let in_bin = self.free().filter(|(_, run)| Self::bin(run.1) == bin);
                 let mut fitting =
-                    in_page.filter_map(|(nth, run)| Some((nth, Self::place(run, len, align)?)));
+                    in_bin.filter_map(|(nth, run)| Some((nth, Self::place(run, len, align)?)));
                 if len <= 64 {
                     fitting.last()
                 } else {
@@ -184,7 +181,7 @@ impl TinyPool {
         };
         match operation {
             Operation::Allocate(len, align) => {
-                let block = self.runs.allocate(Demand { len, align }, 1);
+                let block = self.runs.allocate(Demand { len, align }, 1, TRIES);
                 let start = block.map(|block| block.start.index());
                 assert_eq!(start, self.reference.allocate(len, align), "{operation:?}");
             }

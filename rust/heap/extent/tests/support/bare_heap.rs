@@ -16,7 +16,10 @@ use std::{
 };
 
 use crate::{
-    Cost, Offset, PAGE_BYTES, Refusal,
+    Cost,
+    Offset,
+    PAGE_BYTES,
+    Refusal,
     backing_heap::BackingHeap,
     engine::BadFree,
     extent::{
@@ -24,7 +27,7 @@ use crate::{
         place::Granule,
         runs::Runs, //
     },
-    testing::layout,
+    testing::layout, //
 };
 
 /// The bytes of a granule.
@@ -37,8 +40,8 @@ const ADDRESS: usize = 1 << 40;
 /// A heap without a pool, and the shadow of its blocks.
 pub(crate) struct BareHeap {
     pub(crate) heap: Heap,
-    /// The bytes of the regions.
-    regions: Vec<usize>,
+    /// The addresses and the bytes of the regions.
+    regions: Vec<(usize, usize)>,
     /// The allocated blocks with their layouts.
     pub(crate) blocks: BTreeMap<Offset, Layout>,
 }
@@ -63,20 +66,36 @@ impl BareHeap {
         heap
     }
 
-    /// Adds a region.
+    /// Adds a region at an address that is a multiple of its size.
     pub(crate) fn add_region(&mut self, pages: usize) {
+        self.add_region_at(pages, 0);
+    }
+
+    /// Adds a region at an address that is `skew` pages past a multiple of its size.
+    pub(crate) fn add_region_at(&mut self, pages: usize, skew: usize) {
         let number = self.regions.len();
         let memory = metadata(Heap::metadata_bytes(pages));
+        let address = ADDRESS + (number << 32) + skew * PAGE_BYTES;
         // SAFETY: `add_region` requires a new number below `REGIONS_MAX`, at most `REGION_PAGES_MAX` pages, and zeroed,
         // aligned bytes that nobody else uses: tests add few regions of few pages, and the memory is leaked. No memory
         // is at the address, but the heap only computes with it.
-        unsafe { (self.heap).add_region(number, ADDRESS + (number << 32), pages, memory) };
-        self.regions.push(pages * PAGE_BYTES);
+        unsafe { (self.heap).add_region(number, address, pages, memory) };
+        self.regions.push((address, pages * PAGE_BYTES));
+    }
+
+    /// Returns the addresses and the bytes of the regions.
+    pub(crate) fn regions(&self) -> &[(usize, usize)] {
+        &self.regions
+    }
+
+    /// Returns the bytes of a region.
+    fn bytes(&self, region: usize) -> usize {
+        self.regions[region].1
     }
 
     /// Returns the bytes of all regions.
     pub(crate) fn pool_bytes(&self) -> usize {
-        self.regions.iter().sum()
+        self.regions.iter().map(|(_, bytes)| bytes).sum()
     }
 
     /// Allocates a block, and checks that it is aligned and lies in a gap between the blocks.
@@ -123,9 +142,10 @@ impl BareHeap {
         let bytes = usable(layout);
         let byte = block.byte() as usize;
         let end = byte + bytes;
-        assert_eq!(byte % layout.align().max(GRANULE), 0, "misaligned");
+        let address = self.regions[usize::from(block.region())].0 + byte;
+        assert_eq!(address % layout.align().max(GRANULE), 0, "misaligned");
         assert!(bytes % PAGE_BYTES != 0 || byte % PAGE_BYTES == 0, "pages");
-        assert!(end <= self.regions[usize::from(block.region())], "region");
+        assert!(end <= self.bytes(usize::from(block.region())), "region");
         if let Some((before, layout)) = self.blocks.range(..=block).next_back() {
             assert!(before.plus(usable(*layout)) <= block, "overlap");
         }
@@ -140,6 +160,12 @@ impl BareHeap {
         let layout = self.blocks.remove(&block).expect("the block is allocated");
         assert_eq!(self.heap.free(block, layout), Ok(()));
         *self.heap.cost()
+    }
+
+    /// Frees an allocated block with another layout, and returns the heap's result.
+    pub(crate) fn free_as(&mut self, block: Offset, layout: Layout) -> Result<(), BadFree> {
+        self.blocks.remove(&block);
+        self.heap.free(block, layout)
     }
 
     /// Makes a bad free, and returns its cause. Panics if the free changes anything.
@@ -171,7 +197,7 @@ impl BareHeap {
         let end = block.plus(usable(self.blocks[&block]));
         let next = self.blocks.range(end..).next();
         let next = next.and_then(|(next, _)| next.after(end));
-        next.unwrap_or(self.regions[usize::from(block.region())] - end.byte() as usize)
+        next.unwrap_or(self.bytes(usize::from(block.region())) - end.byte() as usize)
     }
 
     /// Returns the runs of a region as the shadow knows them: the offset, the bytes, and whether the run is free.
@@ -187,8 +213,8 @@ impl BareHeap {
             runs.push((byte, usable(*layout), false));
             end = byte + usable(*layout);
         }
-        if end < self.regions[region] {
-            runs.push((end, self.regions[region] - end, true));
+        if end < self.bytes(region) {
+            runs.push((end, self.bytes(region) - end, true));
         }
         runs
     }
@@ -207,7 +233,7 @@ impl BareHeap {
         for region in 0..self.regions.len() {
             let expected = self.expected_runs(region);
             free_runs += expected.iter().filter(|(.., is_free)| *is_free).count();
-            let found = runs(&self.heap.runs, region, self.regions[region]);
+            let found = runs(&self.heap.runs, region, self.bytes(region));
             assert_eq!(found, expected, "region {region}");
         }
         let used = self.used_bytes();
@@ -228,7 +254,7 @@ impl BareHeap {
             self.free(*block);
         }
         self.check();
-        let mut regions = self.regions.clone();
+        let mut regions: Vec<_> = self.regions.iter().map(|(_, bytes)| *bytes).collect();
         regions.sort_unstable_by(|first, second| second.cmp(first));
         for bytes in regions {
             self.allocate(layout(bytes, PAGE_BYTES)).unwrap();

@@ -2,7 +2,10 @@
 
 //! The heap of `extent` in the tests that run on each heap.
 
-use core::alloc::Layout;
+use core::{
+    alloc::Layout,
+    ops::Range, //
+};
 use std::vec::Vec;
 
 use crate::{
@@ -21,26 +24,23 @@ impl TestHeap for Heap {
         State::<Self>::new()
     }
 
-    /// Returns whether a gap between the live blocks is longer by an eighth than size and alignment need: each run of
-    /// the bins behind that of the request is long enough.
+    /// Returns whether the block fits into a gap between the live blocks. If there are few gaps, the fallback examines
+    /// all of them.
     fn must_serve(blocks: &ShadowMap, pages: usize, layout: Layout) -> bool {
         let bytes = Self::usable_size(layout);
         let align = match bytes % PAGE_BYTES {
-            0 => PAGE_BYTES,
+            0 => layout.align().max(PAGE_BYTES),
             _ => layout.align().max(16),
         };
-        let mut needed = bytes + align - 16;
-        if needed >= 16 * 16 {
-            needed += needed / 8 + 16;
-        }
-        let (mut end, mut gaps) = (0, Vec::new());
+        let (mut end, mut gaps) = (0_usize, Vec::new());
         for live in blocks.iter() {
             let start = live.offset().byte() as usize;
-            gaps.push(start - end);
+            gaps.push(end..start);
             end = start + Self::usable_size(live.layout);
         }
-        gaps.push(pages * PAGE_BYTES - end);
-        gaps.into_iter().any(|gap| gap >= needed)
+        gaps.push(end..pages * PAGE_BYTES);
+        let fits = |gap: &Range<usize>| gap.start.next_multiple_of(align) + bytes <= gap.end;
+        gaps.len() <= 256 && gaps.iter().any(fits)
     }
 
     /// A region is one block.

@@ -8,7 +8,11 @@ use super::{
     at, //
 };
 use crate::{
-    Block, Cost, Engine, Offset, PAGE_BYTES,
+    Block,
+    Cost,
+    Engine,
+    Offset,
+    PAGE_BYTES,
     engine::BadFree,
     extent::Heap,
     lock::Lock,
@@ -24,7 +28,7 @@ use crate::{
         prelude::*,
         sound,
         totals, //
-    },
+    }, //
 };
 
 /// A heap of 16 pages, and live blocks in it. Between `small` and `other` is a free run of 64 bytes, and another block

@@ -4,7 +4,9 @@
 
 use super::BareHeap;
 use crate::{
-    Offset, PAGE_BYTES, Refusal,
+    Offset,
+    PAGE_BYTES,
+    Refusal,
     engine::Engine,
     extent::place::REGION_PAGES_MAX,
     region::RegionError,
@@ -15,7 +17,7 @@ use crate::{
         layout,
         numbers::Numbers,
         prelude::*, //
-    },
+    }, //
 };
 
 /// The bytes of the largest region.

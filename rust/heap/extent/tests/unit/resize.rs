@@ -4,7 +4,11 @@
 
 use super::BareHeap;
 use crate::{
-    Cost, Engine, Offset, PAGE_BYTES, Path,
+    Cost,
+    Engine,
+    Offset,
+    PAGE_BYTES,
+    Path,
     backing_heap::BackingHeap,
     testing::{
         HostMemory,
@@ -14,7 +18,7 @@ use crate::{
         layout,
         shrink,
         totals, //
-    },
+    }, //
 };
 
 /// The size of the blocks in [`three`].

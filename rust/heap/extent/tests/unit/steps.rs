@@ -9,14 +9,15 @@ use std::vec::Vec;
 
 use super::BareHeap;
 use crate::{
-    Offset, PAGE_BYTES,
+    Offset,
+    PAGE_BYTES,
     extent::Heap,
     testing::{
         atomic::count_accesses,
         checked_machine::Machine,
         layout,
         numbers::Numbers, //
-    },
+    }, //
 };
 
 /// The most accesses of an operation. A page has up to 128 free runs, and the search for one of a bin visits all of them.

@@ -5,12 +5,13 @@
 
 use super::BareHeap;
 use crate::{
-    PAGE_BYTES, Path,
+    PAGE_BYTES,
+    Path,
     extent::Heap,
     testing::{
         checked_machine::Machine,
         layout, //
-    },
+    }, //
 };
 
 /// Allocates a block of `size` bytes in a heap whose free runs begin and end inside of pages, and returns its offset.

@@ -55,6 +55,7 @@ use crate::{
 on_each_heap! {
     two_threads_share_a_pool_that_is_too_small_for_both,
     three_threads_share_a_pool_with_magazines_of_pages,
+    three_threads_exchange_blocks_through_the_depot,
     a_walk_during_a_free_that_grows_a_magazine_finds_nothing_broken,
     a_walk_while_an_empty_magazine_loses_its_capacity_finds_nothing_broken,
     a_walk_during_a_flush_finds_nothing_broken,
@@ -73,6 +74,7 @@ const SMALL: Scenario = Scenario {
     pages: 8,
     sizes: &[64, 1024, 4096, 2 * PAGE_BYTES],
     operations: 6,
+    small_magazines: false,
     checks: false,
     exclusive: true,
 };
@@ -128,6 +130,20 @@ fn three_threads_share_a_pool_with_magazines_of_pages<H: TestHeap>() {
         ..SMALL
     };
     explore_both::<H>(1600, scenario);
+}
+
+fn three_threads_exchange_blocks_through_the_depot<H: TestHeap>() {
+    // A depot has two magazines in a pool of 1 MiB. The last size fits only if the other blocks are in the heap.
+    let scenario = Scenario {
+        threads: 3,
+        pages: 256,
+        sizes: &[64, 64, 64, 2 * PAGE_BYTES, 2 * PAGE_BYTES, 200 * PAGE_BYTES],
+        operations: 12,
+        small_magazines: true,
+        checks: true,
+        ..SMALL
+    };
+    explore_both::<H>(400, scenario);
 }
 
 /// Runs `before`, and then both `threads` under [`Relay`]: the second thread begins in the middle of the

@@ -170,3 +170,21 @@ fn random_operations_take_the_lock_once_in_hundreds() {
     at_most(1, random(&[8, 64, 200, 512], 1000));
     at_most(2, random(&[64, 1024, 4096], 1000));
 }
+
+#[test]
+fn adjacent_blocks_of_pages_are_flushed_together_behind_scattered_ones() {
+    let machine = Machine::new(1, 16 << 20);
+    let blocks: Vec<_> = (0..1000).map(|_| allocate(&machine, 8192)).collect();
+    // The magazine and the depot fill with blocks that do not lie side by side.
+    for block in blocks[..600].iter().step_by(2) {
+        machine.free_unchecked(*block);
+    }
+    let locks = machine.locks(|| {
+        for block in &blocks[600..900] {
+            machine.free_unchecked(*block);
+        }
+    });
+    machine.check();
+    // 45: a few scattered blocks are flushed one by one, then eight blocks at a time.
+    assert!(locks <= 50, "{locks}");
+}

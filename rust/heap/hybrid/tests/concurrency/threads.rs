@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Threads of the host on a smaller number of simulated CPUs. The threads allocate and free blocks, send
+//! Threads of the host on a smaller number of simulated CPUs. The threads allocate, resize and free blocks, send
 //! blocks to each other and migrate, while another thread checks the engine.
 
 use core::sync::atomic::{
@@ -92,7 +92,8 @@ impl<H: TestHeap> WorkerThread<'_, H> {
                 5 if self.numbers.below(100) == 0 => {
                     self.engine.shrink();
                 }
-                5..11 => self.allocate(),
+                5..10 => self.allocate(),
+                10 => self.resize(),
                 _ => self.free(),
             }
         }
@@ -117,6 +118,22 @@ impl<H: TestHeap> WorkerThread<'_, H> {
             blocks.insert(self.engine, block, layout, cost.class(), fill);
             self.own.push(self.engine.offset(block.start).unwrap());
         }
+    }
+
+    /// Resizes a block in place, if that is possible, while other threads free the blocks beside it.
+    fn resize(&mut self) {
+        let Some(offset) = self.own.last().copied() else {
+            return;
+        };
+        let live = self.blocks.lock().unwrap().remove(offset);
+        let new = layout(self.numbers.below(20_000), 8);
+        let mut cost = Cost::default();
+        // SAFETY: The block is live with this layout and belongs to this thread. The new layout has the same alignment.
+        let is_resized = unsafe { (self.engine).resize(live.block, live.layout, new, &mut cost) };
+        let now = if is_resized { new } else { live.layout };
+        let fill = self.numbers.below(256) as u8;
+        let mut blocks = self.blocks.lock().unwrap();
+        blocks.insert(self.engine, live.block, now, live.class, fill);
     }
 
     fn free(&mut self) {

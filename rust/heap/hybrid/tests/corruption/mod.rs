@@ -4,6 +4,7 @@
 //! the broken rule. `bad_frees` makes bad frees, and the engine must refuse each of them.
 
 mod bad_frees;
+mod bitmaps;
 mod counters;
 mod magazines;
 mod pages_and_lists;

@@ -198,15 +198,18 @@ fn a_bitmap_and_a_count_that_disagree_are_found() {
         );
     }
     for bit in [0, 2, 3, 50, 51, 63] {
-        let flipped =
-            rule(|heap, at| heap.buddy.metadata.bitmap(at.partial).unwrap()[0] ^= 1 << bit);
+        let flipped = rule(|heap, at| {
+            heap.buddy.metadata.bitmap(at.partial, class(80)).unwrap()[0] ^= 1 << bit
+        });
         assert_eq!(flipped, Rule::Bitmap, "bit {bit}");
     }
 }
 
 #[test]
 fn a_bit_without_an_object_is_found_even_if_the_count_of_bits_is_right() {
-    let moved = rule(|heap, at| heap.buddy.metadata.bitmap(at.partial).unwrap()[0] ^= 1 << 51 | 1);
+    let moved = rule(|heap, at| {
+        heap.buddy.metadata.bitmap(at.partial, class(80)).unwrap()[0] ^= 1 << 51 | 1
+    });
     assert_eq!(moved, Rule::Bitmap);
 }
 
@@ -220,7 +223,12 @@ fn a_slab_in_the_list_of_another_class_is_found() {
 #[test]
 fn an_object_that_was_never_allocated_is_found() {
     let wrong = broken(|state, at| {
-        state.heap.buddy.metadata.bitmap(at.partial).unwrap()[0] |= 1 << 3;
+        state
+            .heap
+            .buddy
+            .metadata
+            .bitmap(at.partial, class(80))
+            .unwrap()[0] |= 1 << 3;
         let (class, used) = (class(80), 4);
         state
             .heap

@@ -42,11 +42,19 @@ use crate::{
 
 /// Returns the metadata of a region of `pages` pages. The memory of the metadata is leaked.
 pub(crate) fn table(pages: usize) -> RegionTable {
-    let words = pages * RegionTable::BYTES_PER_PAGE / 8;
+    let words = RegionTable::bytes(pages) / 8;
     let memory: &mut [u64] = vec![0; words].leak();
-    // SAFETY: The memory has `BYTES_PER_PAGE` zeroed bytes for each page, is aligned to 8 and never freed,
+    // SAFETY: The memory has `bytes(pages)` zeroed bytes, is aligned to 8 and never freed,
     // and nobody else uses it.
     unsafe { RegionTable::new(NonNull::from(memory).cast(), pages) }
+}
+
+/// Adds the next piece of bitmap memory, which is leaked.
+pub(crate) fn add_piece(heap: &mut Heap) {
+    let piece = heap.next_piece().unwrap();
+    let memory: &mut [u64] = vec![0; piece.bytes / 8].leak();
+    // SAFETY: The memory has the bytes of the piece, is zeroed, aligned to 8 and never freed, and nobody else uses it.
+    unsafe { heap.add_piece(piece, NonNull::from(memory).cast()) };
 }
 
 /// Returns the page descriptors of regions of these numbers of pages.
@@ -95,6 +103,15 @@ pub(crate) struct BareHeap(pub(crate) Heap);
 impl BareHeap {
     /// Constructs a heap over regions of these numbers of pages, all of them free.
     pub(crate) fn new(regions: &[usize]) -> Self {
+        let mut heap = Self::without_bitmaps(regions);
+        while heap.0.buddy.metadata.bitmaps.cells() < heap.0.pages {
+            add_piece(&mut heap.0);
+        }
+        heap
+    }
+
+    /// Constructs a heap without bitmap memory over regions of these numbers of pages, all of them free.
+    pub(crate) fn without_bitmaps(regions: &[usize]) -> Self {
         let mut heap = Heap::new();
         for (region, pages) in regions.iter().enumerate() {
             heap.add(region, *pages, table(*pages), u32::MAX);

@@ -5,6 +5,7 @@
 
 use core::{
     alloc::Layout,
+    ptr::NonNull,
     sync::atomic::{
         AtomicBool,
         Ordering::Relaxed, //
@@ -23,6 +24,7 @@ use shuttle::rand::{
 
 use crate::{
     Cost, Engine, PAGE_BYTES, Refusal,
+    backing_heap::Piece,
     check::{
         self,
         Progress,
@@ -42,6 +44,7 @@ use crate::{
     },
     testing::{
         HostMemory,
+        HostPieces,
         blocks::{
             ReportedStatistics,
             ShadowMap, //
@@ -77,6 +80,7 @@ pub(crate) struct MigratingCpus {
     exclusive: bool,
     /// Whether two closures overlapped on a CPU.
     overlapped: AtomicBool,
+    pieces: HostPieces,
 }
 
 /// The panic message of a run in which two closures overlapped on a CPU.
@@ -100,7 +104,7 @@ impl MigratingCpus {
 
 // SAFETY: A closure holds the mutex of the CPU whose cache it gets, so two closures never run on one cache at
 // the same time, and the writes of one closure are visible to the next. The cache of a CPU never changes, and
-// `World::new` creates the caches for one engine.
+// `World::new` creates the caches for one engine. `pieces` owns the metadata.
 unsafe impl PerCpu<CpuCache> for MigratingCpus {
     fn cpus(&self) -> usize {
         self.turns.len()
@@ -127,6 +131,10 @@ unsafe impl PerCpu<CpuCache> for MigratingCpus {
     ) -> Option<R> {
         self.with(cpu, f)
     }
+
+    fn metadata(&self, piece: Piece) -> Option<NonNull<u8>> {
+        self.pieces.get(piece)
+    }
 }
 
 /// An engine under the model checker.
@@ -143,6 +151,8 @@ pub(crate) struct Scenario {
     pub(crate) sizes: &'static [usize],
     /// The number of operations of each thread. An operation allocates or frees up to five blocks.
     pub(crate) operations: usize,
+    /// Whether magazines have at most 4 blocks, so that few operations reach the depot.
+    pub(crate) small_magazines: bool,
     /// Whether another thread checks the engine at the same time.
     pub(crate) checks: bool,
     /// Whether CPUs exclude a second closure while a closure runs, as [`MigratingCpus`] describes.
@@ -175,13 +185,16 @@ impl<H: TestHeap> World<H> {
     /// Constructs an engine with one region.
     pub(crate) fn new(scenario: Scenario) -> Self {
         let turns = (0..scenario.cpus).map(|_| shuttle::sync::Mutex::new(()));
+        let size = match scenario.small_magazines {
+            true => CacheSize::for_pool::<H>(8 * PAGE_BYTES),
+            false => CacheSize::full::<H>(),
+        };
         let per_cpu = MigratingCpus {
             turns: turns.collect(),
-            caches: (0..scenario.caches)
-                .map(|_| host_cache(CacheSize::full::<H>()))
-                .collect(),
+            caches: (0..scenario.caches).map(|_| host_cache(size)).collect(),
             exclusive: scenario.exclusive,
             overlapped: AtomicBool::new(false),
+            pieces: HostPieces::default(),
         };
         let state = ModelMutex(shuttle::sync::Mutex::new(H::state()));
         let engine = MagazineEngine::new(state, per_cpu);

@@ -18,6 +18,7 @@ mod test_heap;
 
 pub(crate) use bare_heap::{
     BareHeap,
+    add_piece,
     at,
     buddy,
     descs,

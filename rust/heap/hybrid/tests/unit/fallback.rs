@@ -214,7 +214,8 @@ fn an_object_of_a_larger_class_is_borrowed_before_a_page_is_allocated() {
 fn a_slab_with_a_damaged_bitmap_is_no_donor() {
     let mut heap = donors(&[128]);
     let slab = heap.0.classes[class(128).index()].partial.first();
-    heap.0.buddy.metadata.bitmap(slab.unwrap()).unwrap()[0] = u64::MAX;
+    let bitmap = heap.0.buddy.metadata.bitmap(slab.unwrap(), class(128));
+    bitmap.unwrap()[0] = u64::MAX;
     assert_eq!(heap.allocate(layout(100, 8)), Err(Refusal::Exhausted));
     assert_eq!(borrowed(&heap), 0);
     let mut walk = crate::check::Walk::new();

@@ -4,17 +4,18 @@
 
 use super::{
     Machine,
-    at, //
+    at,
+    kind, //
 };
 use crate::{
     Offset, PAGE_BYTES, Path,
     backing_heap::BackingHeap,
     hybrid::Heap,
-    magazines::magazine::BLOCKS_MAX,
     magazines::{
         CacheSize,
         CpuCache,
-        Slot, //
+        Slot,
+        magazine::BLOCKS_MAX, //
     },
     size_class::MagazineKind,
     testing::{
@@ -311,12 +312,25 @@ fn a_cpu_without_magazines_uses_the_heap() {
 #[test]
 fn the_caches_of_small_pools_are_small() {
     let bytes = |pool: usize| CpuCache::bytes(CacheSize::for_pool::<Heap>(pool));
-    assert_eq!(bytes(32 << 10), 1984);
-    assert_eq!(bytes(256 << 10), 6528);
-    for pool in [1 << 20, 64 << 20, 4 << 30] {
+    assert_eq!(bytes(32 << 10), 1344);
+    assert_eq!(bytes(64 << 10), 1664);
+    for pool in [2 << 20, 64 << 20, 4 << 30] {
         assert_eq!(CacheSize::for_pool::<Heap>(pool), CacheSize::full::<Heap>());
     }
     assert_eq!(CpuCache::bytes(CacheSize::full::<Heap>()), 18_496);
+}
+
+#[test]
+fn no_magazine_has_slots_that_the_budget_does_not_allow() {
+    for pool in [32 << 10, 100 << 10, 1 << 20, 64 << 20] {
+        let size = CacheSize::for_pool::<Heap>(pool);
+        for kind in MagazineKind::all() {
+            assert!(size.limit(kind) * Heap::block_bytes(kind) <= pool / 16);
+        }
+    }
+    // Two blocks of 1 KiB take the budget of a pool of 32 KiB, and no block of 4 KiB fits.
+    let limit = |bytes| CacheSize::for_pool::<Heap>(32 << 10).limit(kind::<Heap>(bytes));
+    assert_eq!([64, 512, 1024, 2048, 4096].map(limit), [4, 4, 2, 1, 0]);
 }
 
 #[test]

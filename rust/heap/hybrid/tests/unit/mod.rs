@@ -5,10 +5,11 @@
 //! | component | modules |
 //! |---|---|
 //! | buddy system | `page`, `buddy`, `placement` |
-//! | slabs and the heap | `slab`, `heap`, `fallback`, `refusal_causes`, `growth`, `largest_region` |
+//! | slabs and the heap | `slab`, `bitmaps`, `heap`, `fallback`, `refusal_causes`, `growth`, `largest_region` |
 //! | magazines | `magazine` |
 //! | the whole engine, in the experiments that show the weaknesses of `seed` | `weaknesses` |
 
+mod bitmaps;
 mod buddy;
 mod depot;
 mod fallback;
@@ -25,9 +26,12 @@ mod weaknesses;
 use super::support::{
     BareHeap,
     Machine,
+    add_piece,
     at,
     buddy,
+    class,
     descs,
+    is_whole,
     kind,
     page,
     table, //

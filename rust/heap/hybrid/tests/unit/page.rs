@@ -3,20 +3,22 @@
 //! Examples of page descriptors and lists.
 
 use super::{
+    class,
     descs,
     page, //
 };
 use crate::{
     Offset,
     hybrid::page::{
-        Bitmap,
         Link,
+        Links,
         List,
         Page,
         PageKind,
         PageMetadata,
         REGION_PAGES_MAX, //
     },
+    size_class::Class,
 };
 use std::vec::Vec;
 
@@ -84,22 +86,68 @@ fn a_missing_page_is_interior_and_has_no_bitmap() {
     for page in [page(4), Page::new(1, 0), page(REGION_PAGES_MAX - 1), wild] {
         descs.set_kind(page, PageKind::Large { pages: 1 });
         assert_eq!(descs.kind(page), PageKind::Interior);
-        assert!(descs.get(page).is_none() && descs.bitmap(page).is_none());
+        assert!(descs.get(page).is_none() && descs.bitmap(page, class(64)).is_none());
         assert_eq!((descs.next(page), descs.prev(page)), (None, None));
     }
     assert_eq!((descs.pages(0), descs.pages(1)), (4, 0));
 }
 
 #[test]
-fn every_page_has_a_bitmap_of_its_own() {
+fn every_page_has_metadata_of_its_own() {
     let mut descs = descs(&[3, 2]);
     let pages = [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1)].map(|(r, i)| Page::new(r, i));
-    for (number, page) in pages.into_iter().enumerate() {
-        descs.bitmap(page).unwrap().fill(number as u64);
+    let links = |number: u32| Links {
+        prev: Link(number),
+        next: Link(!number),
+    };
+    let kind = |number: u32| PageKind::Large { pages: number + 1 };
+    for (number, page) in (0..).zip(pages) {
+        *descs.word(page).unwrap() = u64::from(number) | 7 << 40;
+        descs.damage(page, |of_page| *of_page = links(number));
+        descs.set_kind(page, kind(number));
     }
-    for (number, page) in pages.into_iter().enumerate() {
-        let expected: Bitmap = [number as u64; 8];
-        assert_eq!(*descs.bitmap(page).unwrap(), expected);
+    for (number, page) in (0..).zip(pages) {
+        assert_eq!(*descs.word(page).unwrap(), u64::from(number) | 7 << 40);
+        let of_page = descs.links(page).unwrap();
+        assert_eq!((of_page.prev, of_page.next), (Link(number), Link(!number)));
+        assert_eq!(descs.kind(page), kind(number));
+    }
+}
+
+#[test]
+fn a_descriptor_keeps_the_extremes_of_each_use() {
+    let mut descs = descs(&[1]);
+    let pages = REGION_PAGES_MAX as u32;
+    let slabs = Class::all().flat_map(|class| {
+        let used = class.objects() as u16;
+        let tails = (1..class.pages() as u8).map(move |pages_before| PageKind::SlabTail {
+            class,
+            pages_before,
+        });
+        [0, 1, used]
+            .map(|used| PageKind::Slab { class, used })
+            .into_iter()
+            .chain(tails)
+    });
+    let others = [
+        PageKind::Interior,
+        PageKind::Free { order: 0 },
+        PageKind::Free { order: 20 },
+        PageKind::Large { pages: 1 },
+        PageKind::Large { pages },
+    ];
+    for kind in slabs.chain(others) {
+        descs.set_kind(page(0), kind);
+        assert_eq!(descs.kind(page(0)), kind);
+        let large = matches!(kind, PageKind::Large { .. });
+        let desc = descs.get(page(0)).unwrap();
+        for pages in [1, REGION_PAGES_MAX, 1 << 24, (1 << 24) + 1] {
+            let same = kind
+                == PageKind::Large {
+                    pages: pages as u32,
+                };
+            assert_eq!(desc.has_pages(pages), large && same);
+        }
     }
 }
 
