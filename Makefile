@@ -41,18 +41,21 @@ flavour := lab$(if $(DEBUG_KERNEL),+debug)
 EXERCISE ?= 2
 TIMEOUT  ?= 600
 
-# The build directory of the module.
-MO ?= $(CURDIR)/build/module$(variant)
+# The build directory of the module. `make doctor` also works in a path that a target cannot have, such as one with a colon.
+MO ?= $(if $(filter doctor,$(MAKECMDGOALS)),,$(CURDIR)/)build/module$(variant)
 
 Q := $(if $(V),,@)
 
 # make refuses bad arguments, and checkouts in which it cannot work, before it installs or builds anything.
 quote     = '$(subst ','\'',$(1))'
-variables := ACCEL BENCH DEBUG_KERNEL DESTDIR DIR ENGINE EXERCISE KDIR KERNEL_SRC MO OUT RECORD SEED SIM SLABLAB_CACHE STRESS SYMBOLS TIMEOUT TRACE \
+variables := ACCEL BENCH BINDGEN DEBUG_KERNEL DESTDIR DIR ENGINE EXERCISE KDIR KERNEL_SRC MO OUT RECORD RUSTC SEED SIM SLABLAB_CACHE STRESS SYMBOLS TIMEOUT TRACE \
 	$(folders)
 complaint := $(shell $(foreach name,$(variables),$(name)=$(call quote,$($(name)))) \
 	scripts/arguments.sh $(MAKECMDGOALS) 2>&1 | sed 's/^error: //')
-$(if $(complaint),$(error $(complaint)))
+# `make doctor` shows some of them with the other requirements.
+ifneq ($(MAKECMDGOALS),doctor)
+$(if $(complaint),$(error $(complaint)$(if $(filter run,$(MAKECMDGOALS)),. $(shell scripts/doctor.sh --hint))))
+endif
 
 command := build/target/release/slablab
 module  := $(MO)/slablab.ko
@@ -71,17 +74,18 @@ grading := build/grade.cpio
 host_tests := $(addprefix test-,host heap class buddy slab seed hybrid extent debug-mode doc student session trace lab command rest)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup kernel run shell debug sim course course-selftest grade test $(host_tests) test-debug test-foreign test-report bench bench-host replay \
+.PHONY: help doctor setup kernel run boot shell debug sim course course-selftest grade test $(host_tests) test-debug test-foreign test-report bench bench-host replay \
 	report record modules modules_install command install uninstall initramfs uapi rust-analyzer clean distclean FORCE
 
 help:
 	@printf '%s\n' \
 	'Start here:' \
 	'* help            - this list' \
+	'  sim             - stress every engine except slub in a host process; needs only cargo' \
 	'  run             - boot the lab kernel and stress every engine through /dev/slablab' \
+	'  doctor          - show which requirements of run this machine lacks, and what to type; installs nothing' \
 	'  shell           - boot the lab kernel with the module loaded and open a prompt' \
 	'  debug           - as shell, but the machine waits for gdb (docs/debugging.md)' \
-	'  sim             - stress every engine except slub in a host process; needs only cargo' \
 	'  course          - list the exercises of the course, in which you write an allocator; needs only cargo' \
 	'  grade           - grade the submission in the folder DIR= in a virtual machine; writes to build/out/grade/' \
 	'  replay          - replay traces on every engine and compare them; writes to build/out/' \
@@ -157,8 +161,15 @@ $(Q)$(MAKE) initramfs
 endef
 
 run:
+	$(Q)hinted=yes $(MAKE) boot || { scripts/doctor.sh --hint >&2; exit 1; }
+
+# The steps of run.
+boot:
 	$(call booted,$(command) --check-arguments $(STRESS))
 	$(Q)$(vm) slablab $(STRESS)
+
+doctor:
+	$(Q)scripts/doctor.sh
 
 shell: initramfs
 	$(Q)$(vm)
@@ -253,7 +264,8 @@ $(vendor): Cargo.lock
 # The command is linked statically, because the lab machine has no shared libraries.
 $(command): FORCE
 	$(Q)[ -e $@ ] || echo "compiling the command slablab with cargo; the first time takes 2 to 5 minutes and 300 MB in build/" >&2
-	$(Q)cargo rustc --release --locked -p slablab --bin slablab -- -C target-feature=+crt-static
+	$(Q)cargo rustc --release --locked -p slablab --bin slablab -- -C target-feature=+crt-static || \
+		{ scripts/doctor.sh --crates; exit 1; }
 
 # The command is built only if there is none, because `sudo make install` often has no cargo.
 install: $(if $(wildcard $(command)),,$(command))

@@ -70,6 +70,15 @@ boots() {
 # switch NAME: dies unless the variable NAME is empty or 1
 switch() { case ${!1:-} in '' | 1) ;; *) die "$1=${!1} is not a switch: use $1=1, or omit it" ;; esac; }
 
+# compiles GOAL...: succeeds if one of the goals needs cargo and a linker, and installs nothing
+compiles() {
+	local goal
+	for goal; do
+		case $goal in sim | course | course-selftest | command | bench-host) return 0 ;; esac
+	done
+	return 1
+}
+
 [[ " $* " != *' shell '* ]] || [ -t 0 ] || die "make shell needs a terminal: make run STRESS= runs a command without one"
 [[ " $* " != *' debug '* ]] || [ -t 0 ] ||
 	die "make debug needs a terminal: scripts/vm.sh -g COMMAND runs a command without one"
@@ -79,16 +88,11 @@ switch SYMBOLS
 	die "DEBUG_KERNEL=1 and KDIR= both select the kernel: omit one of them"
 case " $* " in *' install '* | *' uninstall '*) "$top/scripts/install.sh" check ;; esac
 [ -z "${MO:-}" ] || require_plain MO "$(realpath -m "$MO")"
-require_accelerator
+require check_accelerator
 # kernel.sh checks KDIR= and KERNEL_SRC=.
 "$top/scripts/kernel.sh" check
-if [ -n "${KDIR:-}" ] && boots "$@"; then
-	[ -e "$KDIR/arch/x86/boot/bzImage" ] ||
-		die "KDIR=$KDIR has no bzImage to boot: build it there with 'make bzImage', or omit KDIR= for the lab kernel"
-fi
-if [ -z "${KDIR:-}" ] && [ -n "${SLABLAB_CACHE:-}" ] && [ ! -d "$SLABLAB_CACHE" ] && boots "$@"; then
-	die "SLABLAB_CACHE=$SLABLAB_CACHE is not a directory: correct it, or build the kernel there with" \
-		"'make kernel SLABLAB_CACHE=$SLABLAB_CACHE'"
+if boots "$@"; then
+	if [ -n "${KDIR:-}" ]; then require check_image "$KDIR"; else require check_cache; fi
 fi
 if [[ " $* " == *' grade '* ]]; then "$top/scripts/grade.sh" -n "${DIR:-}" "$EXERCISE" "${SEED:-}" "${OUT:-}"; fi
 for name in ENGINE TRACE STRESS SIM RECORD; do not_empty "$name"; done
@@ -98,3 +102,4 @@ one_of ENGINE "$ENGINE" all $(engines)
 traces $TRACE
 # shellcheck disable=SC2086
 bench_host ${BENCH:-}
+if compiles "$@"; then require check_command; fi

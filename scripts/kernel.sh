@@ -22,14 +22,13 @@ set -eu
 . "$(dirname "$0")/lib.sh"
 
 kernel_minimum=7.3
-suite=trixie-backports
 
 usage() { sed -n '/^# *kernel\.sh/s/^# *//p' "$0" >&2; exit 2; }
 
 # require_supported VERSION: dies if the kernel version is too old
 require_supported() {
 	at_least "$kernel_minimum" "$1" || die "Linux $1 is too old: before $kernel_minimum the Rust MiscDevice" \
-		"vtable sets no owner, so nothing pins the module while its device is open and rmmod is a use-after-free"
+		"vtable sets no owner, so nothing pins the module while its device is open and rmmod is a use-after-free. Use a newer kernel, or the lab kernel"
 }
 
 # lock FILE WHAT: acquires a lock until this process and its children have ended. While it waits, it reports
@@ -62,10 +61,7 @@ private_apt() {
 # newest_package: prints the newest linux-source package of the suite
 newest_package() {
 	local site
-	# shellcheck disable=SC2016 # apt expands the format
-	site=$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' | grep -m 1 '/debian/*$') ||
-		die "apt has no Debian mirror: add one to /etc/apt/sources.list and run 'apt-get update'," \
-			"or set KERNEL_SRC= to a kernel source tree"
+	site=$(debian_mirror) || require check_mirror
 	mkdir -p "$cache/apt/lists/partial"
 	echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $site $suite main" \
 		>"$cache/apt/sources.list"
@@ -98,6 +94,7 @@ fetch() {
 	tree=$cache/$package
 	if [ -e "$tree" ]; then return; fi
 	rm -f "$cache/$package"_*.deb
+	require check_space "$cache" "$kernel_mib"
 	step "downloading $package (170 MB)" "$logs/kernel-fetch.log" download "$package"
 	step "unpacking $package" "$logs/kernel-unpack.log" unpack "$(echo "$cache/$package"_*.deb)" "$tree"
 	rm -f "$cache/$package"_*.deb
@@ -117,7 +114,8 @@ newest_cached() { printf '%s\n' "$cache"/linux-source-*[0-9] | sort -V | tail -n
 # given_source: prints KERNEL_SRC, or dies if the lab kernel cannot be built from it
 given_source() {
 	require_plain KERNEL_SRC "$(realpath -m "$KERNEL_SRC")"
-	[ -e "$KERNEL_SRC/rust/Makefile" ] || die "KERNEL_SRC=$KERNEL_SRC is not a kernel source tree with Rust"
+	[ -e "$KERNEL_SRC/rust/Makefile" ] || die "KERNEL_SRC=$KERNEL_SRC is not a kernel source tree with Rust:" \
+		"correct it, or omit it for Debian's source"
 	require_supported "$(kernel_version "$KERNEL_SRC")"
 	realpath "$KERNEL_SRC"
 }
@@ -222,15 +220,25 @@ lacking() {
 given_tree() {
 	local release lacks option
 	require_plain KDIR "$(realpath -m "$KDIR")"
-	[ -e "$KDIR/include/config/kernel.release" ] || die "KDIR=$KDIR is not a built kernel tree"
+	[ -e "$KDIR/include/config/kernel.release" ] || die "KDIR=$KDIR is not a built kernel tree: correct it, or omit it for the lab kernel"
 	release=$(cat "$KDIR/include/config/kernel.release")
 	require_supported "${release%%-*}"
 	for option in CONFIG_RUST CONFIG_MODULES CONFIG_SMP; do
-		grep -qx "$option=y" "$KDIR/include/config/auto.conf" || die "KDIR=$KDIR was built without $option"
+		[ "$(value "$KDIR" "$option")" = y ] || die "KDIR=$KDIR was built without $option: configure" \
+			"and build that kernel with it, or omit KDIR= for the lab kernel"
 	done
 	lacks=$(lacking "$KDIR")
-	[ -z "$lacks" ] || die "KDIR=$KDIR lacks ${lacks//$'\n'/, }: run 'make bzImage modules' in" \
-		"that tree, because kernel headers alone are not enough for a Rust module"
+	[ -z "$lacks" ] || case $(realpath "$KDIR") in
+	*/linux-headers-* | */usr/src/kernels/* | */lib/modules/*)
+		die "KDIR=$KDIR is an installed package of kernel headers, which lacks ${lacks//$'\n'/, }:" \
+			"build the kernel from its source and name that tree, or omit KDIR= for the lab kernel"
+		;;
+	*)
+		die "KDIR=$KDIR lacks ${lacks//$'\n'/, }: run 'make bzImage modules' in" \
+			"that tree, because kernel headers alone are not enough for a Rust module"
+		;;
+	esac
+	require check_compiler_of "$KDIR"
 	realpath "$KDIR"
 }
 
@@ -251,6 +259,7 @@ for fragment in $(fragments); do
 	[ -e "$fragment" ] || die "no flavour '$flavour': there is no $fragment"
 done
 
+case ${1:-} in fetch | build | path | make-args) name_doctor ;; esac
 case ${1:-} in
 fetch) fetch ;;
 build) build_tree >/dev/null ;;

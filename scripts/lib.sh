@@ -1,36 +1,32 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash disable=SC2034 # most variables are used by the scripts that source this file
 #
-# Common code of the scripts: paths, progress messages, and the toolchain. This file is sourced, not run.
+# Common code of the scripts: error and progress messages, and the toolchain. This file is sourced, not run.
 
 shopt -s inherit_errexit
 
-top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P) # without symbolic links, as in make
-build=$top/build
-logs=$build/log
-cache=${SLABLAB_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/slablab}
+# shellcheck source=scripts/requirements.sh
+. "$(dirname "${BASH_SOURCE[0]}")/requirements.sh"
 
 say() { printf '%s\n' "$*" >&2; }
 die() { say "error: $*"; exit 1; }
 
-# require_plain WHAT PATH: dies if the path has a character that breaks the build. Make splits paths at
-# spaces and ends a target at a colon, and the kernel's build refuses both; the other characters are special
-# to make or to the shell.
-require_plain() {
-	[[ $2 != *[[:space:]:\;\#%\$\&\|\<\>\(\)\[\]\{\}\*\?\'\"\`\\]* ]] ||
-		die "$1 $2 contains a space, a colon or another special character, which make and the kernel's build" \
-			"cannot handle: move it to a path without such characters"
-}
+# require CHECK...: dies unless the check of requirements.sh succeeds
+require() { "$@" || die "$problem: $remedy"; }
+
+require_plain() { require check_path "$@"; }
 require_plain "the checkout" "$top"
 require_plain "the cache (SLABLAB_CACHE=)" "$(realpath -m "$cache")"
 
-# require_accelerator: checks ACCEL=
-require_accelerator() {
-	case ${ACCEL:-} in
-	'' | tcg) ;;
-	kvm) [ -w /dev/kvm ] || die "ACCEL=kvm needs write access to /dev/kvm: use ACCEL=tcg" ;;
-	*) die "ACCEL=$ACCEL is not an accelerator: use kvm or tcg" ;;
-	esac
+# name_doctor: lets a failure of this script end with a line that names `make doctor`. `make run` prints this line
+# itself, and sets hinted=yes.
+name_doctor() { [ -n "${hinted:-}" ] || trap finish_with_hint EXIT; }
+
+# shellcheck disable=SC2317 # the trap calls it
+finish_with_hint() {
+	local status=$?
+	[ "$status" -eq 0 ] || say "$doctor_hint"
+	exit "$status"
 }
 
 # require_cache WHY COMMAND: dies if the cache cannot be written. WHY ("has no ...") names a missing part of the
@@ -46,9 +42,6 @@ require_number() { [[ $2 =~ ^[1-9][0-9]{0,8}$ ]] || die "$1: '$2' is not a posit
 
 # require_program FILE: dies unless the program exists
 require_program() { [[ -f $1 && -x $1 ]] || die "the program $1 does not exist: 'make command' builds build/target/release/slablab"; }
-
-# at_least MINIMUM VERSION: succeeds if the version is not older
-at_least() { printf '%s\n%s\n' "$1" "$2" | sort -VC; }
 
 # elapsed SINCE: prints the minutes and seconds since $SECONDS was SINCE
 elapsed() { printf '%d:%02d' $(((SECONDS - $1) / 60)) $(((SECONDS - $1) % 60)); }
@@ -116,49 +109,12 @@ debug_vm() {
 	KDIR=$tree INITRAMFS=$image CONSOLE=$console "$top/scripts/vm.sh" -d "$@"
 }
 
-# The module needs a rustc with the sources of core, and the clang of the same LLVM version.
-
-rustc_minimum=1.85.0
-bindgen_minimum=0.71.1
-
-# rust_version PROGRAM: prints the version of rustc, cargo or bindgen
-rust_version() { "$1" --version 2>/dev/null | sed -n 's/^[a-z]* \([0-9.]*\).*/\1/p'; }
-
-# kernel_rustc: prints the first rustc that can build a kernel, or fails
-kernel_rustc() {
-	local rustc
-	for rustc in ${RUSTC:-} "$(type -P rustc)" /usr/bin/rustc; do
-		if [ -e "$("$rustc" --print sysroot 2>/dev/null)/lib/rustlib/src/rust/library/core/src/lib.rs" ] &&
-			at_least "$rustc_minimum" "$(rust_version "$rustc")"; then
-			echo "$rustc"
-			return
-		fi
-	done
-	return 1
-}
-
-# llvm_major RUSTC: prints the major version of rustc's LLVM
-llvm_major() { "$1" -vV | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p'; }
-
-# bindgen_program: prints the first bindgen that is new enough, or fails
-bindgen_program() {
-	local bindgen
-	for bindgen in ${BINDGEN:-} "$(type -P bindgen)" "$cache/tools/bin/bindgen"; do
-		if at_least "$bindgen_minimum" "$(rust_version "$bindgen")"; then
-			echo "$bindgen"
-			return
-		fi
-	done
-	return 1
-}
-
 # shellcheck disable=SC2120 # most callers need bindgen
 # find_toolchain [--no-bindgen]: sets rustc, bindgen and llvm, and exports LIBCLANG_PATH. With --no-bindgen, a
 # missing bindgen is no error, and $bindgen is empty: a module for a built kernel tree does not need bindgen.
 find_toolchain() {
-	rustc=$(kernel_rustc) || die "no rustc >= $rustc_minimum with its library sources: run 'make setup'"
-	bindgen=$(bindgen_program) || [ "${1:-}" = --no-bindgen ] || die "no bindgen >= $bindgen_minimum: run 'make setup'"
-	llvm=$(llvm_major "$rustc")
-	type -P "clang-$llvm" >/dev/null || die "no clang-$llvm, the clang of $rustc's LLVM: run 'make setup'"
+	require check_rustc
+	bindgen=$(bindgen_program) || [ "${1:-}" = --no-bindgen ] || require check_bindgen
+	require check_clang
 	export LIBCLANG_PATH=${LIBCLANG_PATH:-/usr/lib/llvm-$llvm/lib}
 }

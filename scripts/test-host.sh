@@ -103,6 +103,7 @@ for layer; do
 done
 [ ${#wanted[@]} -gt 0 ] || wanted=("${layers[@]}")
 
+require check_command
 export RUST_BACKTRACE=${BACKTRACE:-0}
 broken=()
 for layer in "${wanted[@]}"; do

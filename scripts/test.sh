@@ -116,6 +116,7 @@ stage "KTAP parser" once scripts/tests/ktap.sh
 stage "parser of kernel reports" once scripts/tests/reports.sh
 stage "set-up without privileges" once scripts/tests/setup.sh
 stage "locks and checks of the kernel build" once scripts/tests/kernel.sh
+stage "requirements of make run" once scripts/tests/doctor.sh
 stage "arguments of make" once scripts/tests/arguments.sh build/target/debug/slablab
 stage "kernels refused by Kbuild" once scripts/tests/kbuild.sh
 stage "recipes of docs/extending.md" once scripts/tests/recipes.py

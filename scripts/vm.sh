@@ -62,15 +62,15 @@ memory=${memory:-$([ -n "$variant" ] && echo 2048 || echo 1024)}
 # gdb finds the kernel at the addresses of vmlinux, and can read the module's code also while a program runs.
 [ -z "$waiting" ] || words="nokaslr nopti $words"
 
-require_accelerator
+require check_accelerator
 INITRAMFS=${INITRAMFS:-$build/initramfs${waiting:+-symbols}$variant.cpio}
 CONSOLE=${CONSOLE:-$logs/console.log}
 KDIR=${KDIR:-$("$top/scripts/kernel.sh" path "$flavour")}
 kernel=$KDIR/arch/x86/boot/bzImage
-[ -e "$kernel" ] || die "$KDIR has no bzImage: build it there with 'make bzImage', or omit KDIR= for the lab kernel"
+require check_image "$KDIR"
 [ -e "$INITRAMFS" ] ||
 	die "no $INITRAMFS: run 'make initramfs${waiting:+ SYMBOLS=1}${variant:+ DEBUG_KERNEL=1}'"
-type -P qemu-system-x86_64 >/dev/null || die "no qemu-system-x86_64: run 'make setup'"
+require check_qemu
 
 # accelerator: prints kvm if a guest boots with KVM, else tcg. An existing /dev/kvm may not work, so the first
 # call makes a probe boot. The result is stored in the cache, or in the checkout if the cache is read-only.
@@ -78,7 +78,7 @@ accelerator() {
 	local answer
 	answer=accelerator-$(uname -n)-$(uname -r)
 	if [ -w "$cache" ] || [ -e "$cache/$answer" ]; then answer=$cache/$answer; else answer=$build/$answer; fi
-	if [ ! -w /dev/kvm ]; then
+	if [ ! -w "$kvm_device" ]; then
 		echo tcg
 		return
 	fi

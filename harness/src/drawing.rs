@@ -137,10 +137,10 @@ impl<'t> Drawing<'t> {
     /// Applies new events to the model. The caller must call this before recorded events are
     /// overwritten, and after each extension of the pool.
     pub(crate) fn follow(&mut self) {
-        if let Source::SeedModel(follower) = &mut self.source
-            && let Err(why) = follower.follow(self.target)
-        {
-            self.source = Source::Nothing(why);
+        if let Source::SeedModel(follower) = &mut self.source {
+            if let Err(why) = follower.follow(self.target) {
+                self.source = Source::Nothing(why);
+            }
         }
     }
 

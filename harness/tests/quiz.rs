@@ -312,10 +312,10 @@ fn shell(arguments: &str, engine: &str) -> Vec<ShellStep> {
                     step.answer = line.to_owned();
                 }
                 is_table |= line.starts_with("block size");
-                if let ([size, unit, count, ..], true) = (&words[..], is_table)
-                    && let Ok(count) = count.parse()
-                {
-                    step.free.insert(format!("{size}{}", &unit[..1]), count);
+                if let ([size, unit, count, ..], true) = (&words[..], is_table) {
+                    if let Ok(count) = count.parse() {
+                        step.free.insert(format!("{size}{}", &unit[..1]), count);
+                    }
                 }
             }
         }

@@ -322,8 +322,10 @@ impl<A: Allocator> Loop<A> for RandomReplace {
         index: usize,
         second_pass: bool,
     ) {
-        if !second_pass && let Some(layout) = self.layout() {
-            slots.fill::<CHECKED>(index, layout);
+        if !second_pass {
+            if let Some(layout) = self.layout() {
+                slots.fill::<CHECKED>(index, layout);
+            }
         }
     }
 

@@ -70,9 +70,10 @@ impl OpenFile {
         );
         let mut writer = array.writer();
         reports.count = 0;
-        while reports.count < room
-            && let Some(report) = guard.report(reports.number)
-        {
+        while reports.count < room {
+            let Some(report) = guard.report(reports.number) else {
+                break;
+            };
             writer.write(&slablab_report::from(report))?;
             reports.number = report.number + 1;
             reports.count += 1;

@@ -126,11 +126,11 @@ impl HandleEntry {
 
     /// Removes a pin that [`HandleEntry::pin`] added.
     pub(crate) fn unpin(&mut self) {
-        if let EntryState::Pinned(pins) = self.state
-            && pins != NonZeroU32::MAX
-        {
-            self.state =
-                NonZeroU32::new(pins.get() - 1).map_or(EntryState::Idle, EntryState::Pinned);
+        if let EntryState::Pinned(pins) = self.state {
+            if pins != NonZeroU32::MAX {
+                self.state =
+                    NonZeroU32::new(pins.get() - 1).map_or(EntryState::Idle, EntryState::Pinned);
+            }
         }
     }
 

@@ -290,11 +290,11 @@ impl<M: DerefMut<Target = [Event]>> EventLog<M> {
     /// Sets the cost of a pending event, unless the event was overwritten.
     pub(crate) fn finish(&mut self, id: EventId, cost: Cost) {
         let number = id.0.get() - 1;
-        if number >= self.oldest()
-            && let Some(event) = self.slot_mut(number)
-        {
-            event.cost = cost;
-            event.outcome = EventOutcome::Served;
+        if number >= self.oldest() {
+            if let Some(event) = self.slot_mut(number) {
+                event.cost = cost;
+                event.outcome = EventOutcome::Served;
+            }
         }
     }
 

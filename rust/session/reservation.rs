@@ -150,11 +150,11 @@ impl<C: DerefMut<Target = [HandleEntry]>> QuotaTable<C> {
 
     /// Releases a reserved handle, which can name the next block, and its charge.
     pub(crate) fn abort(&mut self, handle: Handle, charge: usize) {
-        if let Ok(occupied) = self.table.occupied(handle)
-            && occupied.entry.state == EntryState::Reserved
-        {
-            occupied.cancel();
-            self.left.uncharge_block(charge);
+        if let Ok(occupied) = self.table.occupied(handle) {
+            if occupied.entry.state == EntryState::Reserved {
+                occupied.cancel();
+                self.left.uncharge_block(charge);
+            }
         }
     }
 

@@ -18,10 +18,12 @@ unset ACCEL BENCH DEBUG_KERNEL DESTDIR DIR ENGINE EXERCISE KDIR KERNEL_SRC MO OU
 	PREFIX bindir mandir bashcompdir zshcompdir fishcompdir MAKEFLAGS MAKELEVEL
 failed=0
 
-# The fake programs write their arguments to a file, and succeed.
+# The fake programs write their arguments to a file, and succeed. cargo and rustc print a version that builds the command.
 mkdir "$work/bin"
 for program in apt-get cargo sudo qemu-system-x86_64 clang rustc; do
-	printf '#!/bin/sh\necho "%s $*" >>"%s/called"\n' "$program" "$work" >"$work/bin/$program"
+	# shellcheck disable=SC2016 # the fake programs expand $1
+	printf '#!/bin/sh\n[ "$1" != --version ] || exec echo "%s 1.85.0"\necho "%s $*" >>"%s/called"\n' \
+		"$program" "$program" "$work" >"$work/bin/$program"
 done
 chmod +x "$work"/bin/*
 

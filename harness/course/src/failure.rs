@@ -229,14 +229,14 @@ fn live_block_at(history: &History, offset: u64) -> Option<JournalBlock> {
 impl Breach {
     fn explanation(&self, history: &History, pool_bytes: u64) -> Explanation {
         let mut explanation = self.broken_rule(history, pool_bytes);
-        if let Some((Request::Realloc { size, .. }, _)) = history.last
-            && AllocatorFunction::from_raw(self.function) == Some(AllocatorFunction::Allocate)
-        {
-            let _ = write!(
-                explanation.fact,
-                " Your `resize` returned false, so `allocate` was called for {} bytes.",
-                rounded(size)
-            );
+        if let Some((Request::Realloc { size, .. }, _)) = history.last {
+            if AllocatorFunction::from_raw(self.function) == Some(AllocatorFunction::Allocate) {
+                let _ = write!(
+                    explanation.fact,
+                    " Your `resize` returned false, so `allocate` was called for {} bytes.",
+                    rounded(size)
+                );
+            }
         }
         explanation
     }

@@ -128,14 +128,14 @@ fn watched(
         let advanced = run.advance(operation + 1);
         advanced.map_err(|failure| (operation, failure.violation))?;
         let answer = run.answers().last();
-        if let Some(OpOutcome::Refused(cause)) = answer.map(|answer| answer.outcome)
-            && report.breaks.is_empty()
-        {
-            report.breaks.push(Break {
-                rule: Rule::NoMemoryLost,
-                operation: operation as u64 + 1,
-                sentence: format!("{}: refused ({cause})", what(trace, operation)),
-            });
+        if let Some(OpOutcome::Refused(cause)) = answer.map(|answer| answer.outcome) {
+            if report.breaks.is_empty() {
+                report.breaks.push(Break {
+                    rule: Rule::NoMemoryLost,
+                    operation: operation as u64 + 1,
+                    sentence: format!("{}: refused ({cause})", what(trace, operation)),
+                });
+            }
         }
     }
     run.end().map_err(|failure| (count, failure.violation))?;

@@ -172,10 +172,10 @@ impl Tables {
                 desc.set_end(run.end());
             }
         }
-        if last > first
-            && let Some(desc) = self.desc(region, last)
-        {
-            desc.set_head(run.start.index());
+        if last > first {
+            if let Some(desc) = self.desc(region, last) {
+                desc.set_head(run.start.index());
+            }
         }
     }
 

@@ -408,10 +408,10 @@ fn fuzz_in<E: Engine>(
 pub fn run(bytes: &[u8]) {
     let mut bytes = Unstructured::new(bytes);
     let mut operations = Vec::new();
-    while operations.len() < OPERATIONS
-        && !bytes.is_empty()
-        && let Ok(operation) = bytes.arbitrary()
-    {
+    while operations.len() < OPERATIONS && !bytes.is_empty() {
+        let Ok(operation) = bytes.arbitrary() else {
+            break;
+        };
         operations.push(operation);
     }
     let seed = || Seed::new(HostLock::new(seed::State::new()));

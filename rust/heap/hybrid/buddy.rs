@@ -138,11 +138,10 @@ impl Buddy {
     pub(super) fn allocate(&mut self, pages: usize, align_order: u32, end: End) -> Option<Page> {
         let order = order_of(pages).max(align_order);
         let is_worth_a_search = end == End::Front || self.free_pages < FEW_PAGES;
-        if is_worth_a_search
-            && !pages.is_power_of_two()
-            && let Some(page) = self.allocate_joined(pages, align_order)
-        {
-            return Some(page);
+        if is_worth_a_search && !pages.is_power_of_two() {
+            if let Some(page) = self.allocate_joined(pages, align_order) {
+                return Some(page);
+            }
         }
         let mut found = self.smallest_order(order)?;
         let mut page = self.outermost(found, end)?;

@@ -41,11 +41,11 @@ where
     /// Allocates a block of whole pages from the CPU's magazine, or any block under the lock.
     #[inline(never)]
     pub(super) fn allocate_slow(&self, layout: Layout, cost: &mut Cost) -> Result<Block, Refusal> {
-        if let Some(kind) = H::whole_pages(&layout)
-            && let Some(block) = self.pop(kind, layout)
-        {
-            *cost = magazine_cost(kind);
-            return Ok(block);
+        if let Some(kind) = H::whole_pages(&layout) {
+            if let Some(block) = self.pop(kind, layout) {
+                *cost = magazine_cost(kind);
+                return Ok(block);
+            }
         }
         self.allocate_from_heap(layout, cost)
     }

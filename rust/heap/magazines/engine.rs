@@ -202,11 +202,11 @@ where
 
     #[inline]
     fn allocate(&self, layout: Layout, cost: &mut Cost) -> Result<Block, Refusal> {
-        if let Some(kind) = Self::class(&layout)
-            && let Some(block) = self.pop(kind, layout)
-        {
-            *cost = magazine_cost(kind);
-            return Ok(block);
+        if let Some(kind) = Self::class(&layout) {
+            if let Some(block) = self.pop(kind, layout) {
+                *cost = magazine_cost(kind);
+                return Ok(block);
+            }
         }
         self.allocate_slow(layout, cost)
     }
@@ -224,12 +224,12 @@ where
 
     #[inline]
     unsafe fn free(&self, block: Block, layout: Layout, cost: &mut Cost) -> Result<(), BadFree> {
-        if let Some(kind) = Self::class(&layout)
+        if let Some(kind) = Self::class(&layout) {
             // SAFETY: The contract of `push_if_in_first_region` is that of this function.
-            && unsafe { self.push_if_in_first_region(kind, block, layout) }
-        {
-            *cost = magazine_cost(kind);
-            return Ok(());
+            if unsafe { self.push_if_in_first_region(kind, block, layout) } {
+                *cost = magazine_cost(kind);
+                return Ok(());
+            }
         }
         // SAFETY: The contract of `free_slow` is that of this function.
         unsafe { self.free_slow(block, layout, cost) }

@@ -71,12 +71,12 @@ where
         layout: Layout,
         cost: &mut Cost,
     ) -> Result<(), BadFree> {
-        if let Some(kind) = H::whole_pages(&layout)
+        if let Some(kind) = H::whole_pages(&layout) {
             // SAFETY: The contract of `push_if_in_first_region` is that of this function.
-            && unsafe { self.push_if_in_first_region(kind, block, layout) }
-        {
-            *cost = magazine_cost(kind);
-            return Ok(());
+            if unsafe { self.push_if_in_first_region(kind, block, layout) } {
+                *cost = magazine_cost(kind);
+                return Ok(());
+            }
         }
         // SAFETY: The contract of `free_in_any_region` is that of this function.
         unsafe { self.free_in_any_region(block, layout, cost) }
@@ -96,13 +96,13 @@ where
     ) -> Result<(), BadFree> {
         let found = self.index.find(block.start);
         let kind = H::kind(&layout).filter(|kind| Self::begins_block(found, *kind));
-        if let Some(kind) = kind
+        if let Some(kind) = kind {
             // SAFETY: `push` requires a live block of the kind that nobody uses: a block of this kind begins there,
             // and the rest is this function's contract.
-            && unsafe { self.push(kind, block, layout) }
-        {
-            *cost = magazine_cost(kind);
-            return Ok(());
+            if unsafe { self.push(kind, block, layout) } {
+                *cost = magazine_cost(kind);
+                return Ok(());
+            }
         }
         // SAFETY: The contract of `free_locked` is that of this function, and a block of the kind begins there.
         unsafe { self.free_locked(kind, block, layout, cost) }
@@ -124,12 +124,12 @@ where
     ) -> Result<(), BadFree> {
         let offset = self.index.offset(block.start).ok_or(BadFree::Foreign)?;
         self.state.with(|state| {
-            if let Some(kind) = kind
+            if let Some(kind) = kind {
                 // SAFETY: The contract of `push_locked` is that of this function.
-                && let Some(path) = unsafe { self.push_locked(state, kind, block, layout) }
-            {
-                *cost = engine::cost(path, kind);
-                return Ok(());
+                if let Some(path) = unsafe { self.push_locked(state, kind, block, layout) } {
+                    *cost = engine::cost(path, kind);
+                    return Ok(());
+                }
             }
             // No magazine takes the block: no kind of magazine serves its size and alignment, this CPU has no cache, the
             // heap allocated the block by a fallback, or no room could be made. The heap frees the block, or refuses a

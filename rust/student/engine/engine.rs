@@ -248,11 +248,11 @@ impl<A: Allocator> State<A> {
             self.memory.violate(Rule::BlockInPool, block, None);
             return false;
         }
-        if self.memory.is_supervised()
-            && let Some(offset) = self.memory.live.first_live(end, new_end)
-        {
-            self.memory.violate(Rule::BlockDisjoint, offset, None);
-            return false;
+        if self.memory.is_supervised() {
+            if let Some(offset) = self.memory.live.first_live(end, new_end) {
+                self.memory.violate(Rule::BlockDisjoint, offset, None);
+                return false;
+            }
         }
         self.memory.live.mark(end.min(new_end), new_end, true);
         self.live_bytes = self.live_bytes - size as u64 + new_size as u64;

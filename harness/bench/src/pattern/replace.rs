@@ -53,8 +53,10 @@ impl<const USED: bool> ReplacePattern<USED> {
         let filled = (0..slots).map(|_| {
             let size = log_uniform(&mut rng, largest);
             let block = heap.alloc(size as usize, ALIGN);
-            if USED && let Some(block) = block {
-                mark(block, size);
+            if USED {
+                if let Some(block) = block {
+                    mark(block, size);
+                }
             }
             ReplaceSlot { block, size }
         });
@@ -115,8 +117,10 @@ impl<const USED: bool> RunningPattern for ReplacePattern<USED> {
                 unsafe { heap.free(block, slot.size as usize, ALIGN) };
             }
             let block = allocate(heap, step.size as usize, &mut tally);
-            if USED && let Some(block) = block {
-                mark(block, step.size);
+            if USED {
+                if let Some(block) = block {
+                    mark(block, step.size);
+                }
             }
             *slot = ReplaceSlot {
                 block,

@@ -275,10 +275,10 @@ impl<'a> Figures<'a> {
         traces: &[String],
         figures: Option<&'a Vec<Figure>>,
     ) -> Result<Self, String> {
-        if let Some(figures) = figures
-            && !figures.iter().map(|figure| &figure.trace).eq(traces)
-        {
-            return Err("the program printed the figures of other traces".to_owned());
+        if let Some(figures) = figures {
+            if !figures.iter().map(|figure| &figure.trace).eq(traces) {
+                return Err("the program printed the figures of other traces".to_owned());
+            }
         }
         Ok(Self {
             name,

@@ -197,7 +197,7 @@ pub(super) fn events(
     let mut child = command
         .stdout(Stdio::piped())
         .spawn()
-        .with_context(|| format!("cannot run {}", command.get_program().display()))?;
+        .with_context(|| format!("cannot run {}", Path::new(command.get_program()).display()))?;
     if let Some(output) = child.stdout.take() {
         for line in BufReader::new(output).split(b'\n') {
             // A line that is cut off by the end of the machine is no event.

@@ -225,10 +225,10 @@ pub fn run<T: Serialize + DeserializeOwned>(
             drop(writer);
             let child = Pid::from_raw(child).context("fork returned an invalid process ID")?;
             let (result, status, end) = attend(child, &page, File::from(reader), patience)?;
-            if status.is_some_and(|status| status.exit_status() == Some(0))
-                && let Ok(result) = serde_json::from_slice(&result)
-            {
-                return Ok(Ok(result));
+            if status.is_some_and(|status| status.exit_status() == Some(0)) {
+                if let Ok(result) = serde_json::from_slice(&result) {
+                    return Ok(Ok(result));
+                }
             }
             Ok(Err(Death {
                 end: end.unwrap_or_else(|| EndReason::of(&page, status)),
@@ -412,12 +412,12 @@ fn attend(
             Patience::Request(limit) if page.is_in_a_request() => Some(limit),
             Patience::Request(_) => None,
         };
-        if let Some(limit) = limit
-            && idle > limit
-        {
-            end = Some(EndReason::Endless(limit));
-            let _ = kill_process(child, Signal::KILL);
-            break;
+        if let Some(limit) = limit {
+            if idle > limit {
+                end = Some(EndReason::Endless(limit));
+                let _ = kill_process(child, Signal::KILL);
+                break;
+            }
         }
     }
     let status = match end {

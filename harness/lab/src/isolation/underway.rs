@@ -85,10 +85,10 @@ pub(super) fn here() -> Option<(&'static SharedPage, usize)> {
 /// Records that this thread dies. Async-signal-safe: the function does not assign a slot to a thread without
 /// one.
 pub(super) fn accuse() {
-    if let Some(page) = PAGE.get()
-        && SLOT.get() != usize::MAX
-    {
-        page.accuse(SLOT.get());
+    if let Some(page) = PAGE.get() {
+        if SLOT.get() != usize::MAX {
+            page.accuse(SLOT.get());
+        }
     }
 }
 

@@ -299,8 +299,10 @@ unsafe impl<E: Engine> Engine for Wrong<E> {
             EngineFault::NeverServes | EngineFault::InjectsEveryRefusal => true,
             _ => number >= FIRST && !fault.is_of_frees(),
         };
-        if is_wrong && let Some(answer) = self.allocate_wrongly(fault, layout) {
-            return answer;
+        if is_wrong {
+            if let Some(answer) = self.allocate_wrongly(fault, layout) {
+                return answer;
+            }
         }
         let block = self.engine.allocate(layout, cost)?;
         lock(&self.live).push((block, layout));

@@ -302,14 +302,14 @@ fn expected_extents(pages: u32, blocks: &[(u64, u64)]) -> Vec<Extent> {
         let whole = owners.iter().all(|owner| *owner == owners[0]);
         let is_same = whole && last == Some(owners[0]);
         last = whole.then_some(owners[0]);
-        let runs = owners.chunk_by(|one, other| one == other);
-        let free = runs.clone().filter(|run| run[0] == 0).map(<[usize]>::len);
+        let runs = || owners.chunk_by(|one, other| one == other);
+        let free = runs().filter(|run| run[0] == 0).map(<[usize]>::len);
         let what = match last {
             Some(0) => Use::Free,
             Some(_) => Use::Large,
             None => Use::Mixed {
                 // The first run of the page may have begun before.
-                blocks: runs
+                blocks: runs()
                     .enumerate()
                     .filter(|(number, run)| run[0] != 0 && (*number > 0 || run[0] != before))
                     .count() as u16,

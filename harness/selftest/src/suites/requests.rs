@@ -189,7 +189,7 @@ fn an_alignment_above_a_page_is_satisfied_or_eopnotsupp(engine: Engine) -> TestR
     let device = session(engine)?;
     for (size, align) in [(1, 8192), (64, 65536), (4096, 8192), (8192, 1 << 20)] {
         let answer = device.alloc(size, align);
-        let about = format_args!("{size} bytes aligned to {align}");
+        let about = format!("{size} bytes aligned to {align}");
         if engine == Engine::Seed {
             refused_because(answer, Errno::OPNOTSUPP, &[uapi::SLABLAB_CAUSE_UNSUPPORTED])
                 .about(about)?;

@@ -153,10 +153,12 @@ fn print(verdict: &Verdict, exercises: &[Exercise], exercise: &Exercise, test: O
             "\nExercise {number} is done: {} of {} points.",
             verdict.points, verdict.points_max
         );
-        if let Ok(rubric) = exercise.rubric()
-            && let Some((points, names)) = rubric.measured()
-        {
-            println!("The other {points} points are for {names}: slablab course grade {number}");
+        if let Ok(rubric) = exercise.rubric() {
+            if let Some((points, names)) = rubric.measured() {
+                println!(
+                    "The other {points} points are for {names}: slablab course grade {number}"
+                );
+            }
         }
         println!("Answers to the questions of the page: slablab course hint {number} --answers");
         if let Some(next) = exercises.iter().find(|next| next.number > number) {

@@ -196,12 +196,13 @@ pub(super) fn grade(
             format => io::stdout().write_all(text(&grade, format)?.as_bytes())?,
         }
     }
-    if let Some(file) = &args.file
-        && args.runner.is_none()
-        && grade.texts().any(|text| text.contains(FILE))
-        && !file.ends_with(FILE)
-    {
-        eprintln!("{} was graded: messages name it {FILE}", file.display());
+    if let Some(file) = &args.file {
+        if args.runner.is_none()
+            && grade.texts().any(|text| text.contains(FILE))
+            && !file.ends_with(FILE)
+        {
+            eprintln!("{} was graded: messages name it {FILE}", file.display());
+        }
     }
     match broken {
         None => Ok(ExitCode::SUCCESS),

@@ -206,11 +206,12 @@ const BOUNDS: [(u32, Field, u64, u64); 7] = {
 /// Reduces the fields of an argument to their [`BOUNDS`], so that the call takes a bounded time.
 pub(super) fn bound(number: u32, argument: &mut [u8]) {
     for (of, field, bound, most) in BOUNDS {
-        if number == of
-            && let Some(value) = field.read(argument)
-            && (bound + 1..=most).contains(&value)
-        {
-            field.write(argument, bound);
+        if number == of {
+            if let Some(value) = field.read(argument) {
+                if (bound + 1..=most).contains(&value) {
+                    field.write(argument, bound);
+                }
+            }
         }
     }
 }

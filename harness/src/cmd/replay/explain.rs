@@ -422,7 +422,7 @@ impl Explanation<'_> {
             _ => return None,
         };
         // The first object of a new slab serves the request.
-        let is_aligned = answer.offset.is_multiple_of(power_of_two);
+        let is_aligned = answer.offset % power_of_two == 0;
         let splits = power_of_two.ilog2().saturating_sub(all.trailing_zeros());
         (!is_aligned || u32::from(cost.splits) < splits).then_some(all)
     }

@@ -100,9 +100,10 @@ impl Buddy {
             first = before;
         }
         let (region, mut end) = (block.region(), block.index() + (1 << order));
-        while end < self.metadata.pages(region)
-            && let PageKind::Free { order } = self.metadata.kind(Page::new(region, end))
-        {
+        while end < self.metadata.pages(region) {
+            let PageKind::Free { order } = self.metadata.kind(Page::new(region, end)) else {
+                break;
+            };
             end += 1 << order;
         }
         Run {

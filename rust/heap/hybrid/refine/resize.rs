@@ -89,10 +89,11 @@ impl Buddy {
             past += 1 << order;
         }
         let mut index = first;
-        while index < past
-            && let block = Page::new(region, index)
-            && let PageKind::Free { order } = self.metadata.kind(block)
-        {
+        while index < past {
+            let block = Page::new(region, index);
+            let PageKind::Free { order } = self.metadata.kind(block) else {
+                break;
+            };
             self.remove(block, order.into());
             index += 1 << order;
         }

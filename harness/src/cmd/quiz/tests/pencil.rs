@@ -353,11 +353,10 @@ impl Pencil {
                 if self.mistake != Some(Mistake::CapacityStays) {
                     class.capacity = 0;
                 }
-                if self.mistake != Some(Mistake::SlabsStay)
-                    && class.allocated.is_empty()
-                    && let Some(slab) = class.slab.take()
-                {
-                    self.buddy.give(slab, 4 * KIB);
+                if self.mistake != Some(Mistake::SlabsStay) && class.allocated.is_empty() {
+                    if let Some(slab) = class.slab.take() {
+                        self.buddy.give(slab, 4 * KIB);
+                    }
                 }
             }
             offset = self.buddy.take(bytes, Half::Lower);
