@@ -69,7 +69,7 @@ fn the_command_itself() {
 /// Runs the command with engines that have a fault.
 fn slablab(fault: Option<EngineFault>, arguments: &str) -> Output {
     // The lines for the shell; other commands do not read them.
-    let (reader, writer) = rustix::pipe::pipe().unwrap();
+    let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
     let mut writer = std::fs::File::from(writer);
     writer
         .write_all("alloc 200\nalloc 8k\n".repeat(400).as_bytes())
@@ -284,7 +284,7 @@ fn commands_other_than_stress_say_how_an_engine_died() {
 
 #[test]
 fn a_shell_may_wait_for_its_user() {
-    let (reader, writer) = rustix::pipe::pipe().unwrap();
+    let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
     let mut writer = std::fs::File::from(writer);
     let shell = command(None, "shell --target sim")
         .stdin(reader)

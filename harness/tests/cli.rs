@@ -424,7 +424,8 @@ fn an_output_that_is_closed_ends_a_command_quietly() {
         "shell --target sim --pool 1",
     ] {
         let closed = || {
-            let (reader, writer) = rustix::pipe::pipe().unwrap();
+            let (reader, writer) =
+                rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
             drop(reader);
             Stdio::from(writer)
         };

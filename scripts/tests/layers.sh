@@ -29,6 +29,7 @@ expect() {
 mkdir "$work/bin"
 cat >"$work/bin/cargo" <<END
 #!/bin/sh
+case \$1 in -V | --version) exec "$(type -P cargo)" "\$@" ;; esac
 echo "\$*" >>"$work/called"
 if [ -n "\$LISTING" ]; then exec "$(type -P cargo)" "\$@" --list; fi
 echo "backtraces: \$RUST_BACKTRACE"
