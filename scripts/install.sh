@@ -17,8 +17,8 @@ set -eu
 umask 022
 folders=(PREFIX bindir mandir bashcompdir zshcompdir fishcompdir)
 
-# check_path NAME: dies unless the variable NAME is the absolute path of a folder, which need not exist
-check_path() {
+# check_folder NAME: dies unless the variable NAME is the absolute path of a folder, which need not exist
+check_folder() {
 	local name=$1 path=${!1}
 	[ -n "$path" ] || die "$name= is empty: omit it for the default, which 'make help' shows"
 	[[ $path == /* ]] || die "$name=$path is not an absolute path: use $name=$(realpath -m "$path")"
@@ -28,9 +28,9 @@ check_path() {
 # check: dies if a variable is wrong. DESTDIR= may be empty.
 check() {
 	local name
-	[ -z "${DESTDIR:-}" ] || check_path DESTDIR
+	[ -z "${DESTDIR:-}" ] || check_folder DESTDIR
 	for name in "${folders[@]}"; do
-		check_path "$name"
+		check_folder "$name"
 		[ ! -e "${DESTDIR:-}${!name}" ] || [ -d "${DESTDIR:-}${!name}" ] ||
 			die "$name=${!name} cannot be used: ${DESTDIR:-}${!name} is not a folder"
 	done
