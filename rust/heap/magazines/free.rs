@@ -210,9 +210,9 @@ where
     /// Moves the block that was freed before the `newer` newest ones to the heap, and returns 1. The newest ones lie side
     /// by side, and this block lies apart from them.
     ///
-    /// Without this block, blocks that are freed one after the other and lie side by side come together in the
-    /// magazine, so the heap can free them in one step. Otherwise the block would remain in the magazine, and each of the
-    /// following blocks would be freed alone.
+    /// The blocks that are freed next may lie beside the newest ones. When enough of them have come together in the
+    /// magazine, the heap frees them in one step. A block that lies apart would prevent this if it stayed in the
+    /// magazine: each of the following blocks would be freed alone.
     fn flush_below(
         &self,
         state: &mut State<H>,

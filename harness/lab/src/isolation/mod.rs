@@ -283,8 +283,7 @@ fn child<T: Serialize>(page: &'static SharedPage, mut writer: File, work: impl F
     let _ = setrlimit(Resource::Core, none);
     underway::watch(page);
     catch_signals();
-    panic::set_hook(Box::new(move |info| {
-        underway::accuse();
+    panic::set_hook(Box::new(|info| {
         let text = match info.payload().downcast_ref::<BlockViolation>() {
             Some(BlockViolation(text)) => format!("{VIOLATION_MARK}{text}"),
             None => {
@@ -298,7 +297,9 @@ fn child<T: Serialize>(page: &'static SharedPage, mut writer: File, work: impl F
                 }
             }
         };
-        page.set_text(&text);
+        if !underway::record_panic(&text) {
+            wait_for_first();
+        }
         // Unwinding would drop blocks, and so call the faulty engine again.
         leave(PANICKED)
     }));
@@ -317,11 +318,24 @@ fn leave(status: i32) -> ! {
     unsafe { libc::_exit(status) }
 }
 
+/// Waits until the first thread that died has ended the process. A thread that ended the process earlier would
+/// cut off the text that the first thread records. Async-signal-safe.
+fn wait_for_first() -> ! {
+    loop {
+        // SAFETY: `pause` has no requirement, and is async-signal-safe.
+        unsafe { libc::pause() };
+    }
+}
+
 /// Records the thread that receives a signal, and raises the signal again with its default action.
 extern "C" fn note(signal: libc::c_int) {
-    underway::accuse();
-    // SAFETY: `raise` is async-signal-safe. The signal is blocked until the handler returns. At that point it
-    // has its default action, because of `SA_RESETHAND`.
+    if !underway::accuse() {
+        wait_for_first();
+    }
+    // SAFETY: `signal` is async-signal-safe, and the default action needs no handler.
+    unsafe { libc::signal(signal, libc::SIG_DFL) };
+    // SAFETY: `raise` is async-signal-safe. The signal is blocked until the handler returns, and then has its
+    // default action.
     unsafe { libc::raise(signal) };
 }
 
@@ -340,10 +354,10 @@ fn catch_signals() {
         action.sa_sigaction = note as extern "C" fn(libc::c_int) as libc::sighandler_t;
         // The handler runs on the signal stack of the standard library, because the thread's own stack may be
         // used up.
-        action.sa_flags = libc::SA_ONSTACK | libc::SA_RESETHAND;
+        action.sa_flags = libc::SA_ONSTACK;
         // SAFETY: `action` is initialised, and a null pointer for the old action is allowed. The handler is
         // async-signal-safe: it reads thread-local memory without destructors, writes atomics, and calls
-        // `raise`.
+        // `pause`, `signal` and `raise`.
         unsafe { libc::sigaction(signal, &action, std::ptr::null_mut()) };
     }
 }

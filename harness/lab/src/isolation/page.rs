@@ -270,9 +270,25 @@ impl SharedPage {
         self.moves.fetch_add(1, Relaxed);
     }
 
-    /// Records the slot of the thread that dies. Only the first call has an effect. Async-signal-safe.
-    pub(super) fn accuse(&self, slot: usize) {
-        let _ = (self.culprit).compare_exchange(0, slot as u32 + 1, Relaxed, Relaxed);
+    /// Records the slot of the thread that dies, and returns whether this thread is the first. A thread without
+    /// a slot passes an index that no slot has. Async-signal-safe.
+    pub(super) fn accuse(&self, slot: usize) -> bool {
+        let culprit = u32::try_from(slot).map_or(u32::MAX, |slot| slot + 1);
+        match (self.culprit).compare_exchange(0, culprit, Relaxed, Relaxed) {
+            Ok(_) => true,
+            // The first thread may die a second time: its panic hook can crash.
+            Err(first) => first == culprit,
+        }
+    }
+
+    /// Records the slot of a thread that panics and the text of the panic, and returns whether this thread is
+    /// the first that dies. Of another thread nothing is recorded, so that the text and the slot belong together.
+    pub(super) fn record_panic(&self, slot: usize, text: &str) -> bool {
+        let is_first = self.accuse(slot);
+        if is_first {
+            self.set_text(text);
+        }
+        is_first
     }
 
     pub(super) fn set_pool_bytes(&self, bytes: u64) {
@@ -283,18 +299,16 @@ impl SharedPage {
         self.pool_bytes.load(Relaxed)
     }
 
-    /// Stores the text of the first panic.
-    pub(super) fn set_text(&self, text: &str) {
+    /// Stores the text of the first panic. Only one thread calls this function.
+    fn set_text(&self, text: &str) {
         let mut end = text.len().min(TEXT_BYTES);
         while !text.is_char_boundary(end) {
             end -= 1;
         }
-        if self.text_bytes.load(Relaxed) == 0 {
-            for (to, from) in self.text.iter().zip(&text.as_bytes()[..end]) {
-                to.store(*from, Relaxed);
-            }
-            self.text_bytes.store(end as u32 + 1, Relaxed);
+        for (to, from) in self.text.iter().zip(&text.as_bytes()[..end]) {
+            to.store(*from, Relaxed);
         }
+        self.text_bytes.store(end as u32 + 1, Relaxed);
     }
 
     /// Returns the text of the first panic.
@@ -395,6 +409,11 @@ impl Drop for SharedPageMapping {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        sync::Barrier,
+        thread, //
+    };
+
     use super::*;
 
     #[test]
@@ -410,8 +429,9 @@ mod tests {
         page.begin(0, TargetCall::Free, [5, 0, 0]);
         page.begin_within(1, 4, TargetCall::Alloc, [100, 8, 0]);
         assert_eq!(page.slot_at_end().read().operation, 7);
-        page.accuse(1);
-        page.accuse(0);
+        assert!(page.accuse(1));
+        assert!(!page.accuse(0));
+        assert!(page.accuse(1), "the first thread may die a second time");
         let request = "SUBMIT of 20 operations, operation 5: ALLOC of 100 bytes aligned to 8";
         let expected = Underway {
             operation: 9,
@@ -430,8 +450,32 @@ mod tests {
     fn the_text_of_the_first_panic_is_kept_whole() {
         let page = SharedPageMapping::new().unwrap();
         assert_eq!(page.text(), None);
-        page.set_text(&"ä".repeat(TEXT_BYTES));
-        page.set_text("second");
+        assert!(page.record_panic(0, &"ä".repeat(TEXT_BYTES)));
+        assert!(!page.record_panic(1, "second"));
+        assert!(!page.record_panic(usize::MAX, "of a thread without a slot"));
         assert_eq!(page.text(), Some("ä".repeat(TEXT_BYTES / 2)));
+    }
+
+    #[test]
+    fn of_threads_that_panic_together_one_text_is_kept_with_its_thread() {
+        const THREADS: usize = 4;
+        for _ in 0..200 {
+            let page = SharedPageMapping::new().unwrap();
+            let (page, together) = (&*page, Barrier::new(THREADS));
+            thread::scope(|scope| {
+                for thread in 0..THREADS {
+                    let together = &together;
+                    scope.spawn(move || {
+                        page.slot(thread).set_thread(thread);
+                        let text = thread.to_string().repeat(TEXT_BYTES);
+                        together.wait();
+                        page.record_panic(thread, &text);
+                    });
+                }
+            });
+            let thread = page.slot_at_end().thread().unwrap();
+            let whole = thread.to_string().repeat(TEXT_BYTES);
+            assert_eq!(page.text(), Some(whole));
+        }
     }
 }

@@ -82,14 +82,17 @@ pub(super) fn here() -> Option<(&'static SharedPage, usize)> {
     Some((page, index))
 }
 
-/// Records that this thread dies. Async-signal-safe: the function does not assign a slot to a thread without
-/// one.
-pub(super) fn accuse() {
-    if let Some(page) = PAGE.get() {
-        if SLOT.get() != usize::MAX {
-            page.accuse(SLOT.get());
-        }
-    }
+/// Records that this thread dies, and returns whether it is the first of its process. Async-signal-safe: the
+/// function does not assign a slot to a thread without one.
+pub(super) fn accuse() -> bool {
+    PAGE.get().is_none_or(|page| page.accuse(SLOT.get()))
+}
+
+/// Records that this thread panics with a text, and returns whether it is the first thread of its process that
+/// dies. If it is not, nothing is recorded.
+pub(super) fn record_panic(text: &str) -> bool {
+    PAGE.get()
+        .is_none_or(|page| page.record_panic(SLOT.get(), text))
 }
 
 fn slot() -> Option<&'static ThreadSlot> {
