@@ -151,12 +151,10 @@ help:
 	'  BRIEF=1         - run bench and test-debug briefly' \
 	'  V=1             - show the commands'
 
-# booted COMMAND ARGUMENT...: builds the command slablab and checks its arguments with it, before bindgen, a
-# kernel or a module is built. Then builds the initramfs. With KDIR=, make installs no packages.
+# booted COMMAND ARGUMENT...: prepares a start of the lab machine, and builds the initramfs. The command checks the
+# arguments as soon as slablab is built.
 define booted
-$(if $(KDIR),,$(Q)scripts/setup.sh --packages)
-$(Q)$(MAKE) command
-$(Q)$(1)
+$(Q)scripts/prepare.sh $(flavour) $(1)
 $(Q)$(MAKE) initramfs
 endef
 
@@ -167,11 +165,14 @@ run:
 boot:
 	$(call booted,$(command) --check-arguments $(STRESS))
 	$(Q)$(vm) slablab $(STRESS)
+	$(Q)scripts/prepare.sh --summary
 
 doctor:
 	$(Q)scripts/doctor.sh
 
-shell: initramfs
+shell:
+	$(call booted,true)
+	$(Q)scripts/prepare.sh --summary
 	$(Q)$(vm)
 
 debug: initramfs
@@ -230,10 +231,12 @@ bench: initramfs
 replay:
 	$(call booted,scripts/replay.sh -n $(command) $(ENGINE) $(TRACE))
 	$(Q)scripts/replay.sh $(command) $(ENGINE) $(TRACE)
+	$(Q)scripts/prepare.sh --summary
 
 report:
 	$(call booted,scripts/replay.sh -n -p $(command) $(ENGINE) $(TRACE))
 	$(Q)scripts/replay.sh -p $(command) $(ENGINE) $(TRACE)
+	$(Q)scripts/prepare.sh --summary
 
 record: initramfs
 	$(Q)scripts/record.sh $(command) $(RECORD)

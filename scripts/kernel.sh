@@ -127,14 +127,14 @@ fragments() { printf "$top/scripts/kernel/%s.config\n" ${flavour//+/ }; }
 # settings: prints the settings of the fragments, one line "CONFIG_...=..." each; "=n" means not set
 settings() { xargs cat <<<"$(fragments)" | sed -n 's/^# \(CONFIG_.*\) is not set$/\1=n/p; /^CONFIG_/p'; }
 
-# tree_key SOURCE: prints a hash of everything that a built tree depends on: version, settings, the way
-# in which they are applied, toolchain
+# tree_key SOURCE: prints a hash of everything that a built tree depends on: version, settings, the way in which
+# configure applies them, toolchain
 tree_key() {
 	{
 		realpath "$1"
 		head -n 6 "$1/Makefile"
 		settings
-		declare -f configure kernel_make
+		echo KCONFIG_ALLCONFIG
 		"$rustc" -vV
 		"clang-$llvm" --version
 		"$bindgen" --version
@@ -263,7 +263,7 @@ for fragment in $(fragments); do
 	[ -e "$fragment" ] || die "no flavour '$flavour': there is no $fragment"
 done
 
-case ${1:-} in fetch | build | path | make-args) name_doctor ;; esac
+case ${1:-} in fetch | source | build | path | make-args) name_doctor ;; esac
 case ${1:-} in
 fetch) fetch ;;
 source) source_tree >/dev/null ;;

@@ -8,7 +8,11 @@ shopt -s inherit_errexit
 # shellcheck source=scripts/requirements.sh
 . "$(dirname "${BASH_SOURCE[0]}")/requirements.sh"
 
-say() { printf '%s\n' "$*" >&2; }
+# say WORD...: prints a line on stderr. In together, another step may show its progress in the terminal's last line.
+say() {
+	[ -z "${side_by_side:-}" ] || [ ! -t 2 ] || printf '\r\033[K' >&2
+	printf '%s\n' "$*" >&2
+}
 die() { say "error: $*"; exit 1; }
 
 # require CHECK...: dies unless the check of requirements.sh succeeds
@@ -25,7 +29,7 @@ name_doctor() { [ -n "${hinted:-}" ] || trap finish_with_hint EXIT; }
 # shellcheck disable=SC2317 # the trap calls it
 finish_with_hint() {
 	local status=$?
-	[ "$status" -eq 0 ] || say "$doctor_hint"
+	case $status in 0 | 130) ;; *) say "$doctor_hint" ;; esac # 130 after an interrupt
 	exit "$status"
 }
 
@@ -49,29 +53,35 @@ elapsed() { printf '%d:%02d' $(((SECONDS - $1) / 60)) $(((SECONDS - $1) % 60)); 
 # slow_test LOG: prints the name of a slow test, if the last line of the log is libtest's message about it
 slow_test() { tail -n 1 "$1" | sed -n 's/^test \(.*\) has been running for over .*/: the test \1 has not ended/p'; }
 
+# shows_progress: succeeds if the current step shows its progress in the terminal's last line. Of steps that run at the
+# same time, one at a time does; it holds a lock on $side_by_side.
+shows_progress() { [ -t 2 ] && { [ -z "${side_by_side:-}" ] || flock --nonblock "$line_fd"; }; }
+
 # watch TITLE LOG COMMAND...: runs a long command with its output in LOG, shows progress (on a terminal one line
 # that is rewritten, otherwise a line every 30 seconds) and sets $status. The function does not return the status:
 # a caller would have to test the function, and bash then ignores set -e in the command, too. If $limit is set, the
-# command is killed after $limit seconds.
+# command is killed after $limit seconds. If $step_times is set, the duration is added to this file.
 watch() {
-	local title=$1 log=$2 started=$SECONDS reported=$SECONDS width=0 job
+	local title=$1 log=$2 started=$SECONDS reported=$SECONDS width=0 job line_fd
 	status=0
 	shift 2
 	[ ! -t 2 ] || width=$(($(stty size <&2 | cut -d ' ' -f 2) - 1))
 	mkdir -p "$(dirname "$log")"
 	[ -z "${V:-}" ] || say "+ $*"
-	[ -t 2 ] || say "$title (log: ${log#"$top/"})"
+	if [ ! -t 2 ] || [ -n "${side_by_side:-}" ]; then say "$title (log: ${log#"$top/"})"; fi
 
-	set -m # the job gets its own process group, so that an interrupt ends all its processes
+	# An interrupt ends all processes of the job, which gets its own process group.
+	trap 'kill -- "-$!" 2>/dev/null; say; say "interrupted: $title"; exit 130' INT TERM HUP
+	set -m
 	"$@" >"$log" 2>&1 </dev/null &
 	job=$!
 	set +m
-	trap 'kill -- "-$job" 2>/dev/null; say; say "interrupted: $title"; exit 130' INT TERM HUP
+	[ -z "${side_by_side:-}" ] || exec {line_fd}>"$side_by_side"
 	while kill -0 "$job" 2>/dev/null; do
-		if [ -t 2 ]; then
+		if shows_progress; then
 			printf '\r\033[K%.*s' "$width" \
 				"$title  $(elapsed "$started")  $(tail -n 1 "$log" | tr -d '\r' | tr '\t' ' ')" >&2
-		elif [ $((SECONDS - reported)) -ge 30 ]; then
+		elif [ ! -t 2 ] && [ $((SECONDS - reported)) -ge 30 ]; then
 			reported=$SECONDS
 			say "$title: running for $(elapsed "$started")$(slow_test "$log")"
 		fi
@@ -86,6 +96,8 @@ watch() {
 	trap - INT TERM HUP
 
 	[ ! -t 2 ] || printf '\r\033[K' >&2
+	[ -z "${side_by_side:-}" ] || exec {line_fd}>&-
+	[ -z "${step_times:-}" ] || echo "$((SECONDS - started)) $title" >>"$step_times"
 	if [ "$status" -eq 0 ]; then
 		say "$title: done in $(elapsed "$started")"
 	else
@@ -100,6 +112,32 @@ step() {
 		tail -n 30 "$2" >&2
 		exit 1
 	fi
+}
+
+# together FUNCTION...: runs functions at the same time, each in a subshell. When one of them fails, the others are
+# stopped, and the script exits. Calls can be nested.
+together() {
+	local function jobs=()
+	local -x side_by_side=$logs/progress.lock
+	mkdir -p "$logs"
+	# Each function gets its own process group, so that all its processes can be stopped.
+	trap 'stop "${jobs[@]}"; exit 130' INT TERM HUP
+	set -m
+	for function; do
+		"$function" </dev/null &
+		jobs+=("$!")
+	done
+	set +m
+	for function; do
+		wait -n || { stop "${jobs[@]}"; exit 1; }
+	done
+	trap - INT TERM HUP
+}
+
+# stop JOB...: stops the process groups of jobs, and waits for the jobs
+stop() {
+	[ $# -eq 0 ] || kill -- "${@/#/-}" 2>/dev/null || true
+	wait || true
 }
 
 # debug_vm TREE IMAGE CONSOLE ARGUMENT...: runs vm.sh with a debug kernel that is built

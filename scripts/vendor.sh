@@ -18,7 +18,8 @@ manifest=$(cargo metadata --locked --offline --format-version 1 | tr ',' '\n' |
 	sed -n "s|^\"manifest_path\":\"\(.*/$crate-[0-9][^/]*/Cargo.toml\)\".*|\1|p")
 [ -e "$manifest" ] || die "Cargo.lock has no crate $crate"
 
-rm -rf "$to"
-mkdir -p "$to"
-cp -R "$(dirname "$manifest")/." "$to/"
-find "$to" -exec touch {} + # newer than Cargo.lock, so that make does not copy it again
+rm -rf "$to" "$to.part"
+mkdir -p "$to.part"
+cp -R "$(dirname "$manifest")/." "$to.part/"
+find "$to.part" -exec touch {} + # newer than Cargo.lock, so that make does not copy it again
+mv "$to.part" "$to" # last, so that an interrupted copy is never used
