@@ -71,7 +71,7 @@ watch() {
 	if [ ! -t 2 ] || [ -n "${side_by_side:-}" ]; then say "$title (log: ${log#"$top/"})"; fi
 
 	# An interrupt ends all processes of the job, which gets its own process group.
-	trap 'kill -- "-$!" 2>/dev/null; say; say "interrupted: $title"; exit 130' INT TERM HUP
+	trap 'kill -- "-$!" 2>/dev/null || true; wait "$!" || true; say; say "interrupted: $title"; exit 130' INT TERM HUP
 	set -m
 	"$@" >"$log" 2>&1 </dev/null &
 	job=$!
@@ -90,7 +90,7 @@ watch() {
 			kill -- "-$job"
 			limit=''
 		fi
-		sleep 0.2
+		(trap '' TERM && exec sleep 0.2) # bash would report that stop terminated it
 	done
 	wait "$job" || status=$?
 	trap - INT TERM HUP
@@ -115,7 +115,8 @@ step() {
 }
 
 # together FUNCTION...: runs functions at the same time, each in a subshell. When one of them fails, the others are
-# stopped, and the script exits. Calls can be nested.
+# stopped, and the script exits. Calls can be nested. A function that ends with a script runs it with exec, because
+# stop does not wait for the children of a subshell.
 together() {
 	local function jobs=()
 	local -x side_by_side=$logs/progress.lock

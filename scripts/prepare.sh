@@ -30,13 +30,13 @@ summary() {
 	rm -f "$times"
 }
 
-build_bindgen() { scripts/setup.sh; }
-fetch_source() { scripts/kernel.sh source; }
+build_bindgen() { exec scripts/setup.sh; }
+fetch_source() { exec scripts/kernel.sh source; }
 
 # build_kernel: builds the kernel after bindgen and the source, which it needs
 build_kernel() {
 	together build_bindgen fetch_source
-	scripts/kernel.sh build "$flavour"
+	exec scripts/kernel.sh build "$flavour"
 }
 
 build_command() {

@@ -114,7 +114,7 @@ while read -r layer about; do
 done < <(scripts/test-host.sh -l)
 stage "KTAP parser" once scripts/tests/ktap.sh
 stage "parser of kernel reports" once scripts/tests/reports.sh
-stage "steps at the same time" once scripts/tests/together.sh
+stage "preparation of a start" once scripts/tests/prepare.sh
 stage "set-up without privileges" once scripts/tests/setup.sh
 stage "locks and checks of the kernel build" once scripts/tests/kernel.sh
 stage "requirements of make run" once scripts/tests/doctor.sh

@@ -7,6 +7,8 @@
 
 set -eu
 . "$(dirname "$0")/../lib.sh"
+# shellcheck source=scripts/tests/fake-source.sh
+. "$(dirname "$0")/fake-source.sh"
 
 kernel=$top/scripts/kernel.sh
 work=$(mktemp -d)
@@ -48,20 +50,6 @@ wait_for() {
 	done
 }
 
-# make_source TREE: creates a fake kernel source whose build adds a line to TREE/built, and waits while
-# TREE/hold exists
-make_source() {
-	mkdir -p "$1/rust"
-	: >"$1/rust/Makefile"
-	cat >"$1/Makefile" <<-'END'
-		VERSION = 7
-		PATCHLEVEL = 3
-		kernelversion: ; @echo 7.3.9
-		rustavailable modules:
-		allnoconfig: ; @cp $(KCONFIG_ALLCONFIG) $(O)/.config
-		bzImage: ; @echo $(O) >>built; while [ -e hold ]; do sleep 0.05; done
-	END
-}
 make_source "$source"
 
 # read_only COMMAND...: runs the command with a read-only cache, also for root
