@@ -156,9 +156,9 @@ kernel_make() {
 		make -C "$source" O="$tree" -j"$(nproc)" $(make_args) "$@"
 }
 
-# configure TREE: configures the kernel, and fails if a setting of the fragments did not take effect. All other
-# options are off: olddefconfig would switch on the default of each option that a fragment makes visible, which
-# is 170 options and 350 files more.
+# configure TREE: configures the kernel, and fails if a setting of the fragments did not take effect. All other options
+# are off, unless these settings select them. `make olddefconfig` would also switch on all options that are on by default.
+# The lab kernel would then have 772 options instead of 616.
 configure() {
 	local setting
 	kernel_make "$1" rustavailable
