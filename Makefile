@@ -6,7 +6,7 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 
 # The arguments of slablab for `make run` and `make sim`.
-STRESS ?= stress --engine all --seconds 0.3
+STRESS ?= stress --engine all --seconds 0.2
 SIM    ?= stress --target sim --engine all --seconds 0.5
 
 # The traces and the engine of `make replay` and `make report`.
@@ -152,10 +152,10 @@ help:
 	'  V=1             - show the commands'
 
 # booted COMMAND ARGUMENT...: prepares a start of the lab machine, and builds the initramfs. The command checks the
-# arguments as soon as slablab is built.
+# arguments as soon as slablab is built. With prepared=yes, make does not check the set-up and the command again.
 define booted
 $(Q)scripts/prepare.sh $(flavour) $(1)
-$(Q)$(MAKE) initramfs
+$(Q)$(MAKE) initramfs prepared=yes
 endef
 
 run:
@@ -255,7 +255,7 @@ command: $(command)
 kbuild = $(Q)tree=$$(scripts/kernel.sh path $(flavour)) && arguments=$$(scripts/kernel.sh make-args) && \
 	$(MAKE) -C $$tree M=$(CURDIR) MO=$(MO) $$arguments
 
-$(module): $(if $(KDIR),,setup) $(vendor) FORCE
+$(module): $(if $(KDIR)$(prepared),,setup) $(vendor) FORCE
 	$(kbuild) modules
 
 modules_install: $(module)
@@ -265,7 +265,7 @@ $(vendor): Cargo.lock
 	$(Q)scripts/vendor.sh buddy_system_allocator
 
 # The command is linked statically, because the lab machine has no shared libraries.
-$(command): FORCE
+$(command): $(if $(prepared),,FORCE)
 	$(Q)[ -e $@ ] || echo "compiling the command slablab with cargo; the first time takes 2 to 5 minutes and 300 MB in build/" >&2
 	$(Q)cargo rustc --release --locked -p slablab --bin slablab -- -C target-feature=+crt-static || \
 		{ scripts/doctor.sh --crates; exit 1; }
