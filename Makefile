@@ -76,7 +76,7 @@ grading := build/grade.cpio
 host_tests := $(addprefix test-,host heap class buddy slab seed hybrid extent debug-mode doc student session trace lab command rest)
 
 .DEFAULT_GOAL := help
-.PHONY: help doctor setup kernel run boot shell debug sim course course-selftest grade test $(host_tests) test-debug test-foreign test-report bench bench-host replay \
+.PHONY: help doctor setup kernel run boot shell debug sim course course-selftest grade test $(host_tests) test-debian test-debug test-foreign test-report bench bench-host replay \
 	report record modules modules_install command install uninstall initramfs uapi rust-analyzer clean distclean FORCE
 
 help:
@@ -107,6 +107,7 @@ help:
 	'  test-lab        - host tests of slablab_lab: sessions in a process, oracle, replay' \
 	'  test-command    - host tests of the command slablab' \
 	'  test-debug      - stress tests under KASAN, lockdep, kmemleak and fault injection; takes 1 to 2 hours' \
+	'  test-debian     - the self-test on kernels that Debian ships, in each preemption mode; takes COMMENT' \
 	'  test-foreign    - the device stressors of stress-ng in the debug kernel' \
 	'  test-report     - the page of report in chromium; writes screenshots to build/report/' \
 	'' \
@@ -208,9 +209,16 @@ bench-host:
 	$(Q)mkdir -p build/out
 	$(Q)cargo run --profile bench-host --locked -p slablab_bench -- $(BENCH)
 
+ifeq ($(KERNEL),)
 test:
 	$(Q)scripts/setup.sh chromium fish gdb groff-base zsh
 	$(Q)scripts/test.sh
+else
+test: test-debian
+endif
+
+test-debian: setup
+	$(Q)scripts/test-debian.sh $(KERNEL)
 
 # The host tests need only cargo.
 $(host_tests):
