@@ -107,7 +107,7 @@ help:
 	'  test-lab        - host tests of slablab_lab: sessions in a process, oracle, replay' \
 	'  test-command    - host tests of the command slablab' \
 	'  test-debug      - stress tests under KASAN, lockdep, kmemleak and fault injection; takes 1 to 2 hours' \
-	'  test-debian     - the self-test on kernels that Debian ships, in each preemption mode; takes COMMENT' \
+	'  test-debian     - the self-test on kernels that Debian ships, in each preemption mode (docs/own-kernel.md)' \
 	'  test-foreign    - the device stressors of stress-ng in the debug kernel' \
 	'  test-report     - the page of report in chromium; writes screenshots to build/report/' \
 	'' \
@@ -266,9 +266,12 @@ $(module): $(if $(KDIR),,setup) $(vendor) FORCE
 		$(MAKE) -C $$tree M=$(CURDIR) MO=$(MO) $$arguments modules && \
 		scripts/symbols.sh $@ $$tree && echo $$tree >$(MO)/kernel
 
-# The module is built only if there is none, because root often has no toolchain.
+# The module is built only if there is none, because root often has no toolchain. The kernel's build skips depmod in a
+# tree without System.map, which Debian's packages do not have.
 modules_install: $(if $(wildcard $(MO)/kernel),,$(module))
-	$(Q)$(MAKE) -C $$(cat $(MO)/kernel) M=$(CURDIR) MO=$(MO) modules_install
+	$(Q)tree=$$(cat $(MO)/kernel) && $(MAKE) -C $$tree M=$(CURDIR) MO=$(MO) modules_install && \
+		{ [ -e $$tree/System.map ] || PATH=$$PATH:/sbin depmod --basedir "$(or $(INSTALL_MOD_PATH),/)" \
+			$$(cat $$tree/include/config/kernel.release); }
 
 $(vendor): Cargo.lock
 	$(Q)scripts/vendor.sh buddy_system_allocator
