@@ -87,11 +87,23 @@ unpack() {
 	mv "$2.part" "$2"
 }
 
+# lock_source: acquires the lock of downloads of a source
+lock_source() { lock "$cache/source.lock" "the kernel source, whose download takes a minute or two"; }
+
+# fetch_source PACKAGE TREE: downloads a source package, and unpacks it
+fetch_source() {
+	rm -f "$cache/$1"_*.deb
+	require check_space "$cache" "$kernel_mib"
+	step "downloading $1 (170 MB)" "$logs/kernel-fetch.log" download "$1"
+	step "unpacking $1" "$logs/kernel-unpack.log" unpack "$(echo "$cache/$1"_*.deb)" "$2"
+	rm -f "$cache/$1"_*.deb
+}
+
 # fetch [--if-none]: downloads a source tree to the cache, with --if-none only if the cache has none
 fetch() {
 	local package tree
 	require_cache "has no kernel source" "make kernel"
-	lock "$cache/source.lock" "the kernel source, whose download takes a minute or two"
+	lock_source
 	if [ "${1:-}" = --if-none ] && newest_cached >/dev/null; then return; fi # another process downloaded a tree
 	read_list
 	package=$(newest '^linux-source-[0-9.]+$')
@@ -99,11 +111,7 @@ fetch() {
 	require_supported "${package#linux-source-}"
 	tree=$cache/$package
 	if [ -e "$tree" ]; then return; fi
-	rm -f "$cache/$package"_*.deb
-	require check_space "$cache" "$kernel_mib"
-	step "downloading $package (170 MB)" "$logs/kernel-fetch.log" download "$package"
-	step "unpacking $package" "$logs/kernel-unpack.log" unpack "$(echo "$cache/$package"_*.deb)" "$tree"
-	rm -f "$cache/$package"_*.deb
+	fetch_source "$package" "$tree"
 }
 
 # source_tree: prints the source tree, and downloads it first if there is none
@@ -277,7 +285,7 @@ check_given() {
 
 # forget: removes the files of the lab from the cache, and nothing else
 forget() {
-	rm -rf "$cache"/kernel-* "$cache"/linux-source-* "$cache"/toolchain* "$cache"/accelerator-* "$cache"/{apt,tools,source.lock,.lock}
+	rm -rf "$cache"/kernel-* "$cache"/linux-source-* "$cache"/debian-source-* "$cache"/toolchain* "$cache"/accelerator-* "$cache"/{apt,tools,source.lock,.lock}
 	[ ! -d "$cache" ] || rmdir --ignore-fail-on-non-empty "$cache"
 }
 

@@ -186,6 +186,20 @@ require_drivers() {
 	done
 }
 
+# find_source: sets $source to the source of this version, which is that of the lab kernel if they are equal
+find_source() {
+	source=$(source_tree)
+	if [ "$(kernel_version "$source")" = "$version" ]; then return; fi
+	source=$cache/debian-source-$version
+	# The end of the subshell releases the lock.
+	[ -e "$source" ] || (lock_source && fetch_source "linux-source-$(cut -d . -f 1-2 <<<"$version")" "$source")
+	[ "$(kernel_version "$source")" = "$version" ] || {
+		say "error: Debian has no source of $release any more, but of Linux $(kernel_version "$source"): use KERNEL=debian"
+		rm -rf "$source"
+		exit 1
+	}
+}
+
 # debian_tree: prepares the tree of the flavour if needed, and prints its path
 debian_tree() {
 	local release tree version source
@@ -202,9 +216,7 @@ debian_tree() {
 	version=${release%%+*} tree=$cache/kernel-$release
 	require_supported "$version"
 	if [ ! -e "$tree/.complete" ]; then # no other process prepared the tree
-		source=$(source_tree)
-		[ "$(kernel_version "$source")" = "$version" ] || die "the kernel is $release, and the source $source is that of" \
-			"Linux $(kernel_version "$source"): remove that folder to download the newest source, or use KERNEL=debian"
+		find_source
 		rm -rf "$tree"
 		mkdir -p "$tree"
 		step "downloading Debian's kernel $release (16 MB)" "$logs/debian-kernel.log" unpack_kernel "$tree"

@@ -187,10 +187,26 @@ echo 's/CONFIG_DEVTMPFS=y/# CONFIG_DEVTMPFS is not set/' >"$source/changes"
 check "a changed configuration" refuses debian "this machine's tools change Debian's configuration" "CONFIG_DEVTMPFS is not set"
 check "a refused kernel is not used later" refuses debian "change Debian's configuration"
 echo >"$source/changes"
-sed -i 's/7\.3\.4$/7.3.5/' "$source/Makefile"
-check "a source of another version" refuses debian "the kernel is 7.3.4+deb13-cloud-amd64" "is that of Linux 7.3.5"
+
+# source_package VERSION: adds a source package to the archive, and makes the source in the cache older
+source_package() {
+	sed -i "s/kernelversion: .*/kernelversion: ; @echo $1/" "$source/Makefile"
+	mkdir -p "$work/root/usr/src"
+	tar -cJ -C "$SLABLAB_CACHE" -f "$work/root/usr/src/linux-source-7.3.tar.xz" linux-source-7.3
+	package linux-source-7.3
+	sed -i "s/kernelversion: .*/kernelversion: ; @echo 7.3.1/" "$source/Makefile"
+}
+source_package 7.3.5
+check "a kernel whose source is not in the archive any more" refuses debian \
+	"Debian has no source of 7.3.4+deb13-cloud-amd64 any more, but of Linux 7.3.5: use KERNEL=debian"
+check "a wrong source is not kept" test ! -e "$SLABLAB_CACHE/debian-source-7.3.4"
+source_package 7.3.4
+check "a kernel that is newer than the source in the cache" prepared debian 7.3.4+deb13-cloud-amd64
+check "its source is downloaded" test "$(make -s -C "$SLABLAB_CACHE/debian-source-7.3.4" kernelversion)" = 7.3.4
+check "the source of the lab kernel stays" test "$(make -s -C "$source" kernelversion)" = 7.3.1
 check "a release that is too old" refuses 7.2.12+deb13-cloud-amd64 "Linux 7.2.12 is too old"
 built_in=("${built_in[@]:0:5}")
+source_package 7.3.5
 kernel_packages 7.3.5+deb13-amd64 CONFIG_VIRTIO_CONSOLE=m
 check "a driver of the lab machine that is a module" refuses 7.3.5+deb13-amd64 "no built-in driver VIRTIO_CONSOLE"
 
