@@ -134,8 +134,8 @@ find_compilers() {
 	[ -e "$folder/.complete" ] || (fetch_compilers "$folder" rustc rust-src "$gcc") # the subshell releases the lock
 	rustc=$folder/usr/bin/rustc cc=$folder/usr/bin/${cc_text%% *}
 	if ! prints_version "$rustc_text" "$rustc" || ! prints_version "$cc_text" "$cc"; then
-		die "Debian's kernel $release was built by $rustc_text and $cc_text, and ${suite%-backports} now has other" \
-			"compilers ($folder): use a newer kernel with KERNEL=debian"
+		die "the kernel of $1 was built by $rustc_text and $cc_text, and ${suite%-backports} now has other compilers" \
+			"($folder): remove both folders, and use a newer kernel with KERNEL=debian"
 	fi
 }
 

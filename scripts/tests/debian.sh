@@ -180,7 +180,7 @@ check "another rustc of this machine is not used" other
 # Refusals
 reset
 compiler_packages 'rustc 1.85.9 (a new one)'
-check "other compilers in the archive" refuses debian "was built by $rustc_text" "use a newer kernel with KERNEL=debian"
+check "other compilers in the archive" refuses debian "was built by $rustc_text" "and use a newer kernel with KERNEL=debian"
 reset
 compiler_packages "$rustc_text"
 echo 's/CONFIG_DEVTMPFS=y/# CONFIG_DEVTMPFS is not set/' >"$source/changes"
