@@ -170,7 +170,8 @@ prepare_modules() {
 	changed=$(diff <(sort "$tree/debian.config") <(sort "$tree/.config") |
 		grep -E '^[<>] (# )?CONFIG_' | grep -vE "^[<>] (# )?CONFIG_($other_tools)[= ]" || true)
 	[ -z "$changed" ] || { echo "error: this machine's tools change Debian's configuration:" "$changed" && exit 1; }
-	kernel_make "$tree" prepare modules_prepare
+	# resolve_btfids works on vmlinux, too. Its build takes time and needs Python.
+	kernel_make "$tree" prepare modules_prepare CONFIG_DEBUG_INFO_BTF=
 	grep -qxF "$release" "$tree/include/config/kernel.release" ||
 		{ echo "error: the release is $(cat "$tree/include/config/kernel.release"), not $release" && exit 1; }
 	mkdir -p "$tree/arch/x86/boot"

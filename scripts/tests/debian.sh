@@ -176,6 +176,10 @@ reset
 compiler "$work/machine" rustc 'rustc 1.85.0 (4d91de4e4 2025-02-17) (built from a source tarball)'
 other() { (PATH=$work/machine/usr/bin:$PATH && prepared debian 7.3.4+deb13-cloud-amd64) && grep -q download-only "$work/called"; }
 check "another rustc of this machine is not used" other
+reset
+compiler "$work/machine" rustc "$rustc_text"
+rm -r "$work/machine/usr/lib/rustlib"
+check "a rustc of this machine without library sources is not used" other
 
 # Refusals
 reset
