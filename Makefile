@@ -26,6 +26,7 @@ mandir      ?= $(PREFIX)/share/man
 bashcompdir ?= $(PREFIX)/share/bash-completion/completions
 zshcompdir  ?= $(PREFIX)/share/zsh/site-functions
 fishcompdir ?= $(PREFIX)/share/fish/vendor_completions.d
+# udev reads this folder for the prefixes /usr and /usr/local.
 udevrulesdir ?= $(PREFIX)/lib/udev/rules.d
 folders     := PREFIX bindir mandir bashcompdir zshcompdir fishcompdir udevrulesdir
 
@@ -266,9 +267,10 @@ $(module): $(if $(KDIR),,setup) $(vendor) FORCE
 		$(MAKE) -C $$tree M=$(CURDIR) MO=$(MO) $$arguments modules && \
 		scripts/symbols.sh $@ $$tree && echo $$tree >$(MO)/kernel
 
-# The module is built only if there is none, because root often has no toolchain. The kernel's build skips depmod in a
-# tree without System.map, which Debian's packages do not have.
-modules_install: $(if $(wildcard $(MO)/kernel),,$(module))
+# The module is built only if there is none for this tree, because root often has no toolchain. The kernel's build skips
+# depmod in a tree without System.map, which Debian's packages do not have.
+built_for := $(if $(wildcard $(MO)/kernel),$(shell cat $(MO)/kernel))
+modules_install: $(if $(filter $(or $(realpath $(KDIR)),$(built_for)),$(built_for)),,$(module))
 	$(Q)tree=$$(cat $(MO)/kernel) && $(MAKE) -C $$tree M=$(CURDIR) MO=$(MO) modules_install && \
 		{ [ -e $$tree/System.map ] || PATH=$$PATH:/sbin depmod --basedir "$(or $(INSTALL_MOD_PATH),/)" \
 			$$(cat $$tree/include/config/kernel.release); }

@@ -20,10 +20,9 @@
 #   -t SECONDS     timeout (120; none for a prompt and with -g)
 #
 # INITRAMFS= and KDIR= select the root file system and the kernel, KERNEL= selects both for a kernel of Debian, and
-# ACCEL=kvm or ACCEL=tcg the accelerator. With
-# kmemleak=off in the environment, the debug kernel does not search for leaks, and boots in half the time. The
-# status and, without a terminal, the output are sent over virtio ports; the kernel's console is written to
-# the file CONSOLE= (build/log/console.log). A report in it (reports.awk) is a failure. When a program writes a line
+# ACCEL=kvm or ACCEL=tcg selects the accelerator. With kmemleak=off in the environment, the debug kernel does not search
+# for leaks, and boots in half the time. The status and, without a terminal, the output are sent over virtio ports; the
+# kernel's console is written to the file CONSOLE= (build/log/console.log). A report in it (reports.awk) is a failure. When a program writes a line
 # that begins with "stuck: " to the kernel's log, the machine is stopped as at the timeout.
 
 set -eu

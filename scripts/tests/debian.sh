@@ -231,4 +231,20 @@ exports kfree _RNvC5other4core1f
 check "a module of another rustc" unexported "(1, for example _RNvC4core1f)" "by another rustc than the kernel"
 exports _RNvC4core1f
 check "a module that needs another option" unexported "(1, for example kfree)" "built without an option"
+
+# make modules_install uses the tree for which the module was built, and builds nothing.
+mkdir "$work/mo"
+echo "$work/kernel" >"$work/mo/kernel"
+echo 'modules_install: ; @echo "install $(MO)" >>'"$work/called" >"$work/kernel/Makefile"
+fake "$bin/depmod" "echo \"depmod \$*\" >>$work/called"
+
+# installed CALL...: succeeds if make modules_install makes these calls
+installed() {
+	rm -f "$work/called"
+	PATH=$bin:$PATH make -C "$top" modules_install MO="$work/mo" INSTALL_MOD_PATH=/packages >"$work/log" 2>&1 &&
+		diff <(printf '%s\n' "$@") "$work/called"
+}
+check "modules_install runs depmod for a kernel without System.map" installed "install $work/mo" "depmod --basedir /packages 7.3.4+deb13-amd64"
+touch "$work/kernel/System.map"
+check "modules_install leaves depmod to the kernel's build" installed "install $work/mo"
 exit $failed
