@@ -26,17 +26,20 @@ mandir      ?= $(PREFIX)/share/man
 bashcompdir ?= $(PREFIX)/share/bash-completion/completions
 zshcompdir  ?= $(PREFIX)/share/zsh/site-functions
 fishcompdir ?= $(PREFIX)/share/fish/vendor_completions.d
-folders     := PREFIX bindir mandir bashcompdir zshcompdir fishcompdir
+# udev reads this folder for the prefixes /usr and /usr/local.
+udevrulesdir ?= $(PREFIX)/lib/udev/rules.d
+folders     := PREFIX bindir mandir bashcompdir zshcompdir fishcompdir udevrulesdir
 
 # make debug needs a module with debug information.
 ifneq ($(filter debug,$(MAKECMDGOALS)),)
 SYMBOLS := 1
 endif
 
-# STUDENT=1 builds a module with the engine `student`, SYMBOLS=1 a module with debug information, and DEBUG_KERNEL=1 a
-# module for the debug kernel. Each variant has a directory and an image of its own.
-variant := $(if $(STUDENT),-student)$(if $(SYMBOLS),-symbols)$(if $(DEBUG_KERNEL),-debug)
-flavour := lab$(if $(DEBUG_KERNEL),+debug)
+# STUDENT=1 builds a module with the engine `student`, SYMBOLS=1 a module with debug information, DEBUG_KERNEL=1 a
+# module for the debug kernel, and KERNEL= a module for a kernel of Debian. Each variant has a directory and an image of
+# its own.
+variant := $(if $(STUDENT),-student)$(if $(SYMBOLS),-symbols)$(if $(DEBUG_KERNEL),-debug)$(addprefix -,$(KERNEL))
+flavour := $(or $(KERNEL),lab$(if $(DEBUG_KERNEL),+debug))
 # The exercise of `make grade`, and its limit for the machine in seconds.
 EXERCISE ?= 2
 TIMEOUT  ?= 600
@@ -48,7 +51,7 @@ Q := $(if $(V),,@)
 
 # make refuses bad arguments, and checkouts in which it cannot work, before it installs or builds anything.
 quote     = '$(subst ','\'',$(1))'
-variables := ACCEL BENCH BINDGEN DEBUG_KERNEL DESTDIR DIR ENGINE EXERCISE KDIR KERNEL_SRC MO OUT RECORD RUSTC SEED SIM SLABLAB_CACHE STRESS SYMBOLS TIMEOUT TRACE \
+variables := ACCEL BENCH BINDGEN DEBUG_KERNEL DESTDIR DIR ENGINE EXERCISE KDIR KERNEL KERNEL_SRC MO OUT RECORD RUSTC SEED SIM SLABLAB_CACHE STRESS SYMBOLS TIMEOUT TRACE \
 	$(folders)
 complaint := $(shell $(foreach name,$(variables),$(name)=$(call quote,$($(name)))) \
 	scripts/arguments.sh $(MAKECMDGOALS) 2>&1 | sed 's/^error: //')
@@ -74,7 +77,7 @@ grading := build/grade.cpio
 host_tests := $(addprefix test-,host heap class buddy slab seed hybrid extent debug-mode doc student session trace lab command rest)
 
 .DEFAULT_GOAL := help
-.PHONY: help doctor setup kernel run boot shell debug sim course course-selftest grade test $(host_tests) test-debug test-foreign test-report bench bench-host replay \
+.PHONY: help doctor setup kernel run boot shell debug sim course course-selftest grade test $(host_tests) test-debian test-debug test-foreign test-report bench bench-host replay \
 	report record modules modules_install command install uninstall initramfs uapi rust-analyzer clean distclean FORCE
 
 help:
@@ -105,6 +108,7 @@ help:
 	'  test-lab        - host tests of slablab_lab: sessions in a process, oracle, replay' \
 	'  test-command    - host tests of the command slablab' \
 	'  test-debug      - stress tests under KASAN, lockdep, kmemleak and fault injection; takes 1 to 2 hours' \
+	'  test-debian     - the self-test on kernels that Debian ships, in each preemption mode (docs/own-kernel.md)' \
 	'  test-foreign    - the device stressors of stress-ng in the debug kernel' \
 	'  test-report     - the page of report in chromium; writes screenshots to build/report/' \
 	'' \
@@ -112,7 +116,7 @@ help:
 	'  modules         - slablab.ko, in $$(MO)' \
 	'  modules_install - install slablab.ko (INSTALL_MOD_PATH= and other variables as in the kernel)' \
 	'  command         - the static command slablab, in build/target/release/' \
-	'  install         - install the command, its man pages and completions below $$(PREFIX); uninstall removes them' \
+	'  install         - install the command, its man pages, completions and udev rule below $$(PREFIX); uninstall removes them' \
 	'  initramfs       - the root file system of the lab machine, in build/' \
 	'  uapi            - generate rust/uapi/slablab.rs from slablab.h' \
 	'  rust-analyzer   - project files for editors: rust/rust-project.json and .vscode/' \
@@ -128,6 +132,7 @@ help:
 	'Variables and their defaults:' \
 	'  KDIR=           - a built kernel tree, Linux 7.3 or newer (the lab kernel)' \
 	'  SLABLAB_CACHE=  - the cache of built kernels, which may be read-only (~/.cache/slablab)' \
+	'  KERNEL=         - a kernel of Debian instead of the lab kernel: debian, debian-rt, debian-amd64, or a release (docs/own-kernel.md)' \
 	'  KERNEL_SRC=     - the source tree of the lab kernel (downloaded from Debian)' \
 	'  ACCEL=          - the accelerator of the lab machine, kvm or tcg (kvm if a probe boot succeeds)' \
 	'  MO=             - the build directory of the module (build/module)' \
@@ -206,9 +211,16 @@ bench-host:
 	$(Q)mkdir -p build/out
 	$(Q)cargo run --profile bench-host --locked -p slablab_bench -- $(BENCH)
 
+ifeq ($(KERNEL),)
 test:
 	$(Q)scripts/setup.sh chromium fish gdb groff-base zsh
 	$(Q)scripts/test.sh
+else
+test: test-debian
+endif
+
+test-debian: setup
+	$(Q)scripts/test-debian.sh $(KERNEL)
 
 # The host tests need only cargo.
 $(host_tests):
@@ -245,21 +257,26 @@ setup:
 	$(Q)scripts/setup.sh
 
 kernel: setup
-	$(Q)scripts/kernel.sh build
+	$(Q)scripts/kernel.sh build $(flavour)
 
 modules: $(module)
 initramfs: $(image)
 command: $(command)
 
 # With KDIR=, make uses the given tree unchanged, and installs nothing.
-kbuild = $(Q)tree=$$(scripts/kernel.sh path $(flavour)) && arguments=$$(scripts/kernel.sh make-args) && \
-	$(MAKE) -C $$tree M=$(CURDIR) MO=$(MO) $$arguments
-
+# The file kernel in $(MO) names the tree, so that `sudo make modules_install` needs neither this cache nor the toolchain.
 $(module): $(if $(KDIR)$(prepared),,setup) $(vendor) FORCE
-	$(kbuild) modules
+	$(Q)tree=$$(scripts/kernel.sh path $(flavour)) && arguments=$$(scripts/kernel.sh make-args $(flavour)) && \
+		$(MAKE) -C $$tree M=$(CURDIR) MO=$(MO) $$arguments modules && \
+		scripts/symbols.sh $@ $$tree && echo $$tree >$(MO)/kernel
 
-modules_install: $(module)
-	$(kbuild) modules_install
+# The module is built only if there is none for this tree, because root often has no toolchain. The kernel's build skips
+# depmod in a tree without System.map, which Debian's packages do not have.
+built_for := $(if $(wildcard $(MO)/kernel),$(shell cat $(MO)/kernel))
+modules_install: $(if $(filter $(or $(realpath $(KDIR)),$(built_for)),$(built_for)),,$(module))
+	$(Q)tree=$$(cat $(MO)/kernel) && $(MAKE) -C $$tree M=$(CURDIR) MO=$(MO) modules_install && \
+		{ [ -e $$tree/System.map ] || PATH=$$PATH:/sbin depmod --basedir "$(or $(INSTALL_MOD_PATH),/)" \
+			$$(cat $$tree/include/config/kernel.release); }
 
 $(vendor): Cargo.lock
 	$(Q)scripts/vendor.sh buddy_system_allocator

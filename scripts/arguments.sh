@@ -67,6 +67,19 @@ boots() {
 	return 1
 }
 
+# takes_kernel GOAL...: dies if a goal works only with a kernel of our own, because it needs symbols or options that Debian's
+# kernels lack
+takes_kernel() {
+	local goal
+	for goal; do
+		case $goal in
+		bench | debug | grade | rust-analyzer | test-debug | test-foreign)
+			die "make $goal does not work with KERNEL=, which selects a kernel of Debian: omit KERNEL="
+			;;
+		esac
+	done
+}
+
 # switch NAME: dies unless the variable NAME is empty or 1
 switch() { case ${!1:-} in '' | 1) ;; *) die "$1=${!1} is not a switch: use $1=1, or omit it" ;; esac; }
 
@@ -86,10 +99,16 @@ switch DEBUG_KERNEL
 switch SYMBOLS
 [ -z "${DEBUG_KERNEL:-}" ] || [ -z "${KDIR:-}" ] || ! boots "$@" ||
 	die "DEBUG_KERNEL=1 and KDIR= both select the kernel: omit one of them"
+if [ -n "${KERNEL:-}" ]; then
+	for name in KDIR KERNEL_SRC DEBUG_KERNEL; do
+		[ -z "${!name:-}" ] || die "KERNEL= and $name= both select the kernel: omit one of them"
+	done
+	takes_kernel "$@"
+fi
 case " $* " in *' install '* | *' uninstall '*) "$top/scripts/install.sh" check ;; esac
 [ -z "${MO:-}" ] || require_plain MO "$(realpath -m "$MO")"
 require check_accelerator
-# kernel.sh checks KDIR= and KERNEL_SRC=.
+# kernel.sh checks KDIR=, KERNEL= and KERNEL_SRC=.
 "$top/scripts/kernel.sh" check
 if boots "$@"; then
 	if [ -n "${KDIR:-}" ]; then require check_image "$KDIR"; else require check_cache; fi

@@ -66,10 +66,14 @@ clang() {
 	fi
 }
 
-has_source() { [ -n "${KERNEL_SRC:-}" ] || compgen -G "$cache/linux-source-*[0-9]" >/dev/null; }
+# has_source: succeeds if the source of the kernel needs no download
+has_source() { [ -z "${KERNEL:-}" ] && { [ -n "${KERNEL_SRC:-}" ] || compgen -G "$cache/linux-source-*[0-9]" >/dev/null; }; }
 
 kernel() {
-	local said
+	local said what="the lab kernel" effort="builds it, which takes 10 to 20 minutes"
+	if [ -n "${KERNEL:-}" ]; then
+		what="Debian's kernel '$KERNEL'" effort="downloads and prepares it, which takes a few minutes"
+	fi
 	if ! said=$("$top/scripts/kernel.sh" check 2>&1); then
 		said=${said#error: }
 		problem=${said%%: *} remedy=${said#"$problem"} remedy=${remedy#: }
@@ -78,14 +82,16 @@ kernel() {
 	if [ -n "${KDIR:-}" ]; then
 		found="KDIR=$KDIR, Linux $(<"$KDIR/include/config/kernel.release")"
 		check_image "$KDIR"
-	elif "$top/scripts/kernel.sh" has 2>/dev/null; then
-		found="the lab kernel is in the cache"
+	elif "$top/scripts/kernel.sh" has "${KERNEL:-lab}" 2>/dev/null; then
+		found="$what is in the cache"
 	else
-		problem="the lab kernel is not in the cache"
+		problem="$what is not in the cache"
 		if [ -e "$cache" ] && [ ! -w "$cache" ]; then
-			remedy="the cache is read-only: its owner must run 'make kernel', or set SLABLAB_CACHE= to a folder of your own"
+			remedy="the cache is read-only: its owner must run 'make kernel${KERNEL:+ KERNEL=$KERNEL}', or set SLABLAB_CACHE= to a folder of your own"
 		elif is_debian || has_source; then
-			automatic="builds it, which takes 10 to 20 minutes"
+			automatic=$effort
+		elif [ -n "${KERNEL:-}" ]; then
+			remedy="omit KERNEL= for the lab kernel, because apt-get downloads Debian's kernel"
 		else
 			remedy="set KERNEL_SRC= to a source tree of Linux, because the source is downloaded only on Debian"
 		fi
@@ -120,6 +126,7 @@ space() {
 	local paths=("$build" 100)
 	if is_later rustc clang; then paths+=(/usr "$packages_mib"); fi
 	if is_later kernel; then paths+=("$cache" "$kernel_mib"); fi
+	if is_later kernel && [ -n "${KERNEL:-}" ]; then paths+=("$cache" "$compilers_mib"); fi
 	if [ ! -e "$build/target/release/slablab" ]; then paths+=("$build" "$command_mib"); fi
 	check_space "${paths[@]}"
 }

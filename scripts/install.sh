@@ -2,20 +2,20 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck disable=SC2154 # the Makefile sets the variables of the folders
 #
-# Installs or removes the command slablab, its man pages and its completions.
+# Installs or removes the command slablab, its man pages, its completions, and the udev rule for its device.
 #
 #   install.sh install COMMAND     installs the program COMMAND, and the files that it generates
 #   install.sh uninstall           removes the same files
 #   install.sh check               only checks the variables
 #
-# The variables bindir, mandir, bashcompdir, zshcompdir and fishcompdir name the folders, and PREFIX the folder around
-# them. DESTDIR stands for /. The kernel module is not installed: `make modules_install` does that.
+# The variables bindir, mandir, bashcompdir, zshcompdir, fishcompdir and udevrulesdir name the folders, and PREFIX the
+# folder around them. DESTDIR stands for /. The kernel module is not installed: `make modules_install` does that.
 
 set -eu
 . "$(dirname "$0")/lib.sh"
 
 umask 022
-folders=(PREFIX bindir mandir bashcompdir zshcompdir fishcompdir)
+folders=(PREFIX bindir mandir bashcompdir zshcompdir fishcompdir udevrulesdir)
 
 # check_folder NAME: dies unless the variable NAME is the absolute path of a folder, which need not exist
 check_folder() {
@@ -58,12 +58,14 @@ install_all() {
 	place 644 "$work/completions/slablab.bash" "$bashcompdir" slablab
 	place 644 "$work/completions/_slablab" "$zshcompdir"
 	place 644 "$work/completions/slablab.fish" "$fishcompdir"
+	place 644 "$top/scripts/60-slablab.rules" "$udevrulesdir"
 }
 
 uninstall_all() {
 	local root=${DESTDIR:-} file
 	for file in "$root$bindir/slablab" "$root$mandir"/man1/slablab.1 "$root$mandir"/man1/slablab-*.1 \
-		"$root$bashcompdir/slablab" "$root$zshcompdir/_slablab" "$root$fishcompdir/slablab.fish"; do
+		"$root$bashcompdir/slablab" "$root$zshcompdir/_slablab" "$root$fishcompdir/slablab.fish" \
+		"$root$udevrulesdir/60-slablab.rules"; do
 		[ -e "$file" ] || continue
 		rm -f "$file" 2>/dev/null || die "$file cannot be removed: run 'sudo make uninstall'"
 		say "removed $file"

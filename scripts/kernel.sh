@@ -8,11 +8,13 @@
 #   kernel.sh build [FLAVOUR]     builds the kernel, unless the cache has it
 #   kernel.sh path [FLAVOUR]      builds the kernel if needed, and prints its tree (the KDIR of a module)
 #   kernel.sh has [FLAVOUR]       succeeds if the kernel needs no build; builds and downloads nothing
-#   kernel.sh make-args           prints the toolchain arguments for make in that tree
-#   kernel.sh check               checks KDIR= and KERNEL_SRC= without building anything
+#   kernel.sh make-args [FLAVOUR] prints the toolchain arguments for make in that tree
+#   kernel.sh check               checks KDIR=, KERNEL= and KERNEL_SRC= without building anything
 #   kernel.sh forget              removes all files of the lab from the cache
 #
-# A flavour is a list of fragments in scripts/kernel/, joined by "+"; the default is "lab".
+# A flavour is a list of fragments in scripts/kernel/, joined by "+"; the default is "lab". The flavours debian,
+# debian-rt and debian-amd64, and releases such as 7.3.4+deb13-amd64, are kernels of Debian (kernel/debian.sh), which
+# are not built.
 # KERNEL_SRC= names a source tree to use instead of Debian's, KDIR= a built tree to use unchanged.
 #
 # Several instances may run at once, and the cache may be read-only. A complete tree is used without a lock.
@@ -50,25 +52,28 @@ lock() {
 	echo "process $$ ($(id -un) on $(uname -n), since $(date '+%F %T'))" >"$file"
 }
 
-# private_apt COMMAND...: runs apt with private package lists, so the suite is not added to the system
+# private_apt COMMAND...: runs apt with the package lists in the folder $apt, so the suite is not added to the system.
+# In this apt no package is installed.
 private_apt() {
 	local program=$1
 	shift
-	"$program" -o Dir::Etc::sourcelist="$cache/apt/sources.list" -o Dir::Etc::sourceparts=- \
-		-o Dir::State::lists="$cache/apt/lists" -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= \
-		-o APT::Sandbox::User="$(id -un)" "$@"
+	"$program" -o Dir::Etc::sourcelist="$apt/sources.list" -o Dir::Etc::sourceparts=- \
+		-o Dir::State::lists="$apt/lists" -o Dir::State::status="$apt/status" -o Dir::Cache::archives="$apt/archives" \
+		-o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= -o APT::Sandbox::User="$(id -un)" "$@"
 }
 
-# newest_package: prints the newest linux-source package of the suite
-newest_package() {
+# read_list: reads the package list of the suite
+read_list() {
 	local site
 	site=$(debian_mirror) || require check_mirror
-	mkdir -p "$cache/apt/lists/partial"
-	echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $site $suite main" \
-		>"$cache/apt/sources.list"
+	mkdir -p "$apt/lists/partial"
+	: >"$apt/status"
+	echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $site $suite main" >"$apt/sources.list"
 	step "reading the package list of $suite" "$logs/kernel-list.log" private_apt apt-get update
-	private_apt apt-cache search --names-only '^linux-source-[0-9.]+$' | cut -d ' ' -f 1 | sort -V | tail -n 1
 }
+
+# newest PATTERN: prints the newest package with a name that matches
+newest() { private_apt apt-cache search --names-only "$1" | cut -d ' ' -f 1 | sort -V | tail -n 1; }
 
 # download PACKAGE: downloads a package to the cache
 download() { cd "$cache" && private_apt apt-get download "$1"; }
@@ -83,22 +88,31 @@ unpack() {
 	mv "$2.part" "$2"
 }
 
+# lock_source: acquires the lock of downloads of a source
+lock_source() { lock "$cache/source.lock" "the kernel source, whose download takes a minute or two"; }
+
+# fetch_source PACKAGE TREE: downloads a source package, and unpacks it
+fetch_source() {
+	rm -f "$cache/$1"_*.deb
+	require check_space "$cache" "$kernel_mib"
+	step "downloading $1 (170 MB)" "$logs/kernel-fetch.log" download "$1"
+	step "unpacking $1" "$logs/kernel-unpack.log" unpack "$(echo "$cache/$1"_*.deb)" "$2"
+	rm -f "$cache/$1"_*.deb
+}
+
 # fetch [--if-none]: downloads a source tree to the cache, with --if-none only if the cache has none
 fetch() {
 	local package tree
 	require_cache "has no kernel source" "make kernel"
-	lock "$cache/source.lock" "the kernel source, whose download takes a minute or two"
+	lock_source
 	if [ "${1:-}" = --if-none ] && newest_cached >/dev/null; then return; fi # another process downloaded a tree
-	package=$(newest_package)
+	read_list
+	package=$(newest '^linux-source-[0-9.]+$')
 	[ -n "$package" ] || die "$suite has no linux-source package: set KERNEL_SRC= to a kernel source tree"
 	require_supported "${package#linux-source-}"
 	tree=$cache/$package
 	if [ -e "$tree" ]; then return; fi
-	rm -f "$cache/$package"_*.deb
-	require check_space "$cache" "$kernel_mib"
-	step "downloading $package (170 MB)" "$logs/kernel-fetch.log" download "$package"
-	step "unpacking $package" "$logs/kernel-unpack.log" unpack "$(echo "$cache/$package"_*.deb)" "$tree"
-	rm -f "$cache/$package"_*.deb
+	fetch_source "$package" "$tree"
 }
 
 # source_tree: prints the source tree, and downloads it first if there is none
@@ -143,8 +157,26 @@ tree_key() {
 
 kernel_version() { env -i PATH="$PATH" make -s -C "$1" kernelversion; }
 
-make_args() { echo "LLVM=-$llvm RUSTC=$rustc HOSTRUSTC=$rustc${bindgen:+ BINDGEN=$bindgen}" \
-	"CLIPPY_DRIVER=$(dirname "$rustc")/clippy-driver RUSTFMT=$(dirname "$rustc")/rustfmt"; }
+# gcc_of TREE: prints the name of the gcc that built the tree, or nothing if another compiler did
+gcc_of() {
+	local text
+	[ "$(value "$1" CONFIG_CC_IS_GCC)" != y ] || text=$(value "$1" CONFIG_CC_VERSION_TEXT)
+	text=${text:-} text=${text#\"}
+	echo "${text%% *}"
+}
+
+# make_args TREE: prints the toolchain arguments for make in the tree
+make_args() {
+	local gcc=''
+	[ -z "${KDIR:-}" ] || gcc=$(gcc_of "$KDIR")
+	if is_debian_kernel; then
+		debian_make_args "$1"
+	else
+		if [ -n "$gcc" ]; then echo "CC=$gcc"; else echo "LLVM=-$llvm"; fi
+		echo "RUSTC=$rustc HOSTRUSTC=$rustc${bindgen:+ BINDGEN=$bindgen}" \
+			"CLIPPY_DRIVER=$(dirname "$rustc")/clippy-driver RUSTFMT=$(dirname "$rustc")/rustfmt"
+	fi
+}
 
 # kernel_make TREE ARGUMENT...: runs make in a clean environment, because inherited variables such as
 # CLIPPY=1 and KRUSTFLAGS= are meant for the module
@@ -153,7 +185,7 @@ kernel_make() {
 	shift
 	# shellcheck disable=SC2046
 	env -i PATH="$PATH" HOME="$HOME" LIBCLANG_PATH="$LIBCLANG_PATH" ${RUSTUP_HOME:+RUSTUP_HOME="$RUSTUP_HOME"} \
-		make -C "$source" O="$tree" -j"$(nproc)" $(make_args) "$@"
+		make -C "$source" O="$tree" -j"$(nproc)" $(make_args "$tree") "$@"
 }
 
 # configure TREE: configures the kernel, and fails if a setting of the fragments did not take effect. All other options
@@ -234,8 +266,9 @@ given_tree() {
 	lacks=$(lacking "$KDIR")
 	[ -z "$lacks" ] || case $(realpath "$KDIR") in
 	*/linux-headers-* | */usr/src/kernels/* | */lib/modules/*)
-		die "KDIR=$KDIR is an installed package of kernel headers, which lacks ${lacks//$'\n'/, }:" \
-			"build the kernel from its source and name that tree, or omit KDIR= for the lab kernel"
+		remedy="build the kernel from its source and name that tree, or omit KDIR= for the lab kernel"
+		! flavour=$release is_debian_kernel || remedy="use KERNEL=$release instead of KDIR=, which adds these files to Debian's headers (docs/own-kernel.md)"
+		die "KDIR=$KDIR is an installed package of kernel headers, which lacks ${lacks//$'\n'/, }: $remedy"
 		;;
 	*)
 		die "KDIR=$KDIR lacks ${lacks//$'\n'/, }: run 'make bzImage modules' in" \
@@ -246,31 +279,59 @@ given_tree() {
 	realpath "$KDIR"
 }
 
-# check_given: checks KDIR= and KERNEL_SRC= without building or downloading anything
+# check_given: checks KDIR=, KERNEL= and KERNEL_SRC= without building or downloading anything
 check_given() {
+	[ -z "${KERNEL:-}" ] || flavour=$KERNEL is_debian_kernel || die "KERNEL=$KERNEL is not a kernel of Debian: use debian," \
+		"debian-rt, debian-amd64, or a release such as 7.3.4+deb13-amd64"
 	[ -z "${KDIR:-}" ] || given_tree >/dev/null
 	[ -z "${KERNEL_SRC:-}" ] || given_source >/dev/null
 }
 
 # forget: removes the files of the lab from the cache, and nothing else
 forget() {
-	rm -rf "$cache"/kernel-* "$cache"/linux-source-* "$cache"/accelerator-* "$cache"/{apt,tools,source.lock,.lock}
+	rm -rf "$cache"/kernel-* "$cache"/linux-source-* "$cache"/debian-source-* "$cache"/toolchain* "$cache"/accelerator-* "$cache"/{apt,tools,source.lock,.lock}
 	[ ! -d "$cache" ] || rmdir --ignore-fail-on-non-empty "$cache"
 }
 
-flavour=${2:-lab}
-for fragment in $(fragments); do
-	[ -e "$fragment" ] || die "no flavour '$flavour': there is no $fragment"
-done
+flavour=${2:-lab} apt=$cache/apt
+# shellcheck source=scripts/kernel/debian.sh
+. "$top/scripts/kernel/debian.sh"
+
+if ! is_debian_kernel; then
+	for fragment in $(fragments); do
+		[ -e "$fragment" ] || die "no flavour '$flavour': there is no $fragment"
+	done
+fi
+
+# tree: prints the tree of the flavour, or KDIR
+tree() {
+	if [ -n "${KDIR:-}" ]; then
+		given_tree
+	elif is_debian_kernel; then
+		debian_tree
+	else
+		build_tree
+	fi
+}
+
+# has: succeeds if the flavour needs no build
+has() { if is_debian_kernel; then cached_release >/dev/null; else has_tree; fi; }
 
 case ${1:-} in fetch | source | build | path | make-args) name_doctor ;; esac
 case ${1:-} in
 fetch) fetch ;;
 source) source_tree >/dev/null ;;
-build) build_tree >/dev/null ;;
-path) if [ -n "${KDIR:-}" ]; then given_tree; else build_tree; fi ;;
-has) [ -n "${KDIR:-}" ] || has_tree ;;
-make-args) if [ -n "${KDIR:-}" ]; then find_toolchain --no-bindgen; else find_toolchain; fi && make_args ;;
+build) KDIR='' tree >/dev/null ;;
+path) tree ;;
+has) [ -n "${KDIR:-}" ] || has ;;
+make-args)
+	if [ -n "${KDIR:-}" ] || is_debian_kernel; then find_toolchain --no-bindgen; else find_toolchain; fi
+	if is_debian_kernel; then
+		tree=$(debian_tree)
+		find_compilers "$tree"
+	fi
+	make_args "${tree:-}"
+	;;
 check) check_given ;;
 forget) forget ;;
 *) usage ;;

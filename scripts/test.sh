@@ -45,7 +45,7 @@ once() {
 
 ktap_results() { awk -f scripts/ktap.awk "$selftest"; }
 
-shell_scripts() { shellcheck -x -P SCRIPTDIR .ci/run scripts/*.sh scripts/tests/*.sh scripts/guest/*; }
+shell_scripts() { shellcheck -x -P SCRIPTDIR .ci/run scripts/*.sh scripts/kernel/*.sh scripts/tests/*.sh scripts/guest/*; }
 
 formatted() {
 	cargo fmt --version || { echo "skipped: no rustfmt"; return 0; }
@@ -117,6 +117,7 @@ stage "parser of kernel reports" once scripts/tests/reports.sh
 stage "preparation of a start" once scripts/tests/prepare.sh
 stage "set-up without privileges" once scripts/tests/setup.sh
 stage "locks and checks of the kernel build" once scripts/tests/kernel.sh
+stage "kernels of Debian" once scripts/tests/debian.sh
 stage "requirements of make run" once scripts/tests/doctor.sh
 stage "arguments of make" once scripts/tests/arguments.sh build/target/debug/slablab
 stage "kernels refused by Kbuild" once scripts/tests/kbuild.sh

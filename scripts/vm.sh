@@ -19,10 +19,10 @@
 #   -s             pass the standard input, up to its end, to the command; without -s the command reads no input
 #   -t SECONDS     timeout (120; none for a prompt and with -g)
 #
-# INITRAMFS= and KDIR= select the root file system and the kernel, ACCEL=kvm or ACCEL=tcg the accelerator. With
-# kmemleak=off in the environment, the debug kernel does not search for leaks, and boots in half the time. The
-# status and, without a terminal, the output are sent over virtio ports; the kernel's console is written to
-# the file CONSOLE= (build/log/console.log). A report in it (reports.awk) is a failure. When a program writes a line
+# INITRAMFS= and KDIR= select the root file system and the kernel, KERNEL= selects both for a kernel of Debian, and
+# ACCEL=kvm or ACCEL=tcg selects the accelerator. With kmemleak=off in the environment, the debug kernel does not search
+# for leaks, and boots in half the time. The status and, without a terminal, the output are sent over virtio ports; the
+# kernel's console is written to the file CONSOLE= (build/log/console.log). A report in it (reports.awk) is a failure. When a program writes a line
 # that begins with "stuck: " to the kernel's log, the machine is stopped as at the timeout.
 
 set -eu
@@ -31,13 +31,13 @@ set -eu
 usage() { sed -n '/^# *vm\.sh/,/^$/s/^# *//p' "$0" >&2; exit 2; }
 
 cpus='' memory='' words='' parameters='' load=yes timeout='' counting='' asking='' expecting='' input=''
-flavour=lab variant='' waiting=''
+flavour=${KERNEL:-lab} variant=${KERNEL:+-$KERNEL} debug='' waiting=''
 files=()
 while getopts ac:def:gik:m:np:st: option; do
 	case $option in
 	a) asking=yes ;;
 	c) cpus=$OPTARG && require_number -c "$cpus" ;;
-	d) flavour=lab+debug variant=-debug ;;
+	d) flavour=lab+debug variant=-debug debug=yes ;;
 	e) expecting=yes ;;
 	f) files+=("$OPTARG") && { [ -r "$OPTARG" ] || die "-f: $OPTARG cannot be read"; } ;;
 	g) waiting=yes ;;
@@ -53,12 +53,12 @@ while getopts ac:def:gik:m:np:st: option; do
 done
 shift $((OPTIND - 1))
 cpus=${cpus:-$([ -n "$counting" ] && echo 1 || echo 2)}
-memory=${memory:-$([ -n "$variant" ] && echo 2048 || echo 1024)}
+memory=${memory:-$([ -n "$debug" ] && echo 2048 || echo 1024)}
 # Programs in the guest read from this parameter that their clock counts instructions.
 [ -z "$counting" ] || words="slablab.clock=instructions $words"
 # The debug kernel needs acpi=noirq, because the ACPI interpreter is too slow under emulation for its own interrupt,
 # and no5lvl, because KASAN reports a false wild access during CPU detection with five-level page tables.
-[ -z "$variant" ] || words="loglevel=7 acpi=noirq no5lvl kmemleak=${kmemleak:-on} kasan_multi_shot $words"
+[ -z "$debug" ] || words="loglevel=7 acpi=noirq no5lvl kmemleak=${kmemleak:-on} kasan_multi_shot $words"
 # gdb finds the kernel at the addresses of vmlinux, and can read the module's code also while a program runs.
 [ -z "$waiting" ] || words="nokaslr nopti $words"
 
@@ -69,7 +69,7 @@ KDIR=${KDIR:-$("$top/scripts/kernel.sh" path "$flavour")}
 kernel=$KDIR/arch/x86/boot/bzImage
 require check_image "$KDIR"
 [ -e "$INITRAMFS" ] ||
-	die "no $INITRAMFS: run 'make initramfs${waiting:+ SYMBOLS=1}${variant:+ DEBUG_KERNEL=1}'"
+	die "no $INITRAMFS: run 'make initramfs${waiting:+ SYMBOLS=1}${debug:+ DEBUG_KERNEL=1}${KERNEL:+ KERNEL=$KERNEL}'"
 require check_qemu
 
 # accelerator: prints kvm if a guest boots with KVM, else tcg. An existing /dev/kvm may not work, so the first
@@ -113,7 +113,7 @@ prepare_gdb() {
 	if [ -n "$load" ]; then
 		(cd "$folder" && cpio --quiet --extract --to-stdout lib/slablab.ko <"$INITRAMFS" >slablab.ko)
 		readelf --section-headers --wide "$folder/slablab.ko" | grep -q ' \.debug_info ' ||
-			die "the module in $INITRAMFS has no debug information: run 'make initramfs SYMBOLS=1${variant:+ DEBUG_KERNEL=1}'"
+			die "the module in $INITRAMFS has no debug information: run 'make initramfs SYMBOLS=1${debug:+ DEBUG_KERNEL=1}'"
 	fi
 	echo "$KDIR" >"$folder/kernel"
 	mkfifo "$folder/port.in" "$folder/port.out"

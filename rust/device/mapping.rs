@@ -64,13 +64,22 @@ const _: () = {
     assert!((INDEX_MAX as usize + 1) << PAGE_BITS > u32::MAX as usize);
 };
 
+/// Callbacks of an area. In kernels with `CONFIG_USERFAULTFD` one field is a pointer to data, so Rust does not
+/// derive `Sync` for the C struct.
+struct AreaOperations(bindings::vm_operations_struct);
+
+// SAFETY: `Sync` requires that threads may share references to the value: its fields are function pointers and null
+// pointers, and nobody changes them.
+unsafe impl Sync for AreaOperations {}
+
 /// The callbacks of an area that maps pages of a block.
-static AREA_OPERATIONS: bindings::vm_operations_struct = bindings::vm_operations_struct {
+static AREA_OPERATIONS: AreaOperations = AreaOperations(bindings::vm_operations_struct {
     open: Some(area_copied),
     close: Some(area_gone),
-    // SAFETY: All other fields are optional function pointers, for which null bytes are `None`.
+    // SAFETY: All other fields are optional function pointers, for which null bytes are `None`, or pointers to data,
+    // which may be null.
     ..unsafe { core::mem::zeroed() }
-};
+});
 
 impl OpenFile {
     /// Maps pages of a block.
@@ -132,7 +141,7 @@ fn set_operations(area: &VmaNew, handle: Handle) {
     unsafe { (*area.as_ptr()).vm_private_data = number };
     // SAFETY: `area` is valid and being set up, by its type, so nobody else accesses it. `AREA_OPERATIONS` is
     // valid as long as the module is loaded, and the area's reference to the file keeps the module loaded.
-    unsafe { (*area.as_ptr()).vm_ops = &AREA_OPERATIONS };
+    unsafe { (*area.as_ptr()).vm_ops = &AREA_OPERATIONS.0 };
 }
 
 /// Pins the block of an area once more: the area is a copy or a part of another area.

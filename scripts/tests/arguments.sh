@@ -14,8 +14,8 @@ require_program "$1"
 command=$(realpath "$1")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-unset ACCEL BENCH DEBUG_KERNEL DESTDIR DIR ENGINE EXERCISE KDIR KERNEL_SRC MO OUT RECORD SEED SIM SYMBOLS TIMEOUT STRESS TRACE \
-	PREFIX bindir mandir bashcompdir zshcompdir fishcompdir MAKEFLAGS MAKELEVEL
+unset ACCEL BENCH DEBUG_KERNEL DESTDIR DIR ENGINE EXERCISE KDIR KERNEL KERNEL_SRC MO OUT RECORD SEED SIM SYMBOLS TIMEOUT STRESS TRACE \
+	PREFIX bindir mandir bashcompdir zshcompdir fishcompdir udevrulesdir MAKEFLAGS MAKELEVEL
 failed=0
 
 # The fake programs write their arguments to a file, and succeed. cargo and rustc print a version that builds the command.
@@ -90,6 +90,10 @@ refused "a BENCH= option that bench-host does not have" "--quik is not an option
 refused "SLABLAB_CACHE= of nothing" "SLABLAB_CACHE=$work/nothing is not a directory" run SLABLAB_CACHE="$work/nothing"
 refused "KDIR= of nothing" "not a built kernel tree" run KDIR="$work/nothing"
 refused "KERNEL_SRC= of nothing" "not a kernel source tree" kernel KERNEL_SRC="$work/nothing"
+refused "a KERNEL= that Debian does not have" "KERNEL=fedora is not a kernel of Debian: use debian, debian-rt" run KERNEL=fedora
+refused "KERNEL= and DEBUG_KERNEL=1" "KERNEL= and DEBUG_KERNEL= both select the kernel" run KERNEL=debian DEBUG_KERNEL=1
+refused "KERNEL= and KDIR=" "KERNEL= and KDIR= both select the kernel" modules KERNEL=debian KDIR="$work"
+refused "benches on a kernel of Debian" "make bench does not work with KERNEL=" bench KERNEL=debian
 refused "grade without DIR=" "DIR= is missing" grade
 refused "DIR= of nothing" "DIR=$work/nothing is not a folder" grade DIR="$work/nothing"
 refused "an exercise that does not exist" "EXERCISE=77 is not the number of an exercise" grade DIR="$work" EXERCISE=77

@@ -252,7 +252,18 @@ make_tree "$tree"
 rm "$tree"/rust/*.rmeta "$tree/scripts/target.json"
 fails "KDIR= of kernel headers" "kernel KDIR=$tree is an installed package of kernel headers, which lacks scripts/target.json, rust/libcore.rmeta" \
 	"-> build the kernel from its source" -- KDIR="$tree"
+tree=$work/usr/src/linux-headers-7.3.9+deb13-amd64
+make_tree "$tree"
+echo 7.3.9+deb13-amd64 >"$tree/include/config/kernel.release"
+rm "$tree"/rust/*.rmeta
+fails "KDIR= of Debian's kernel headers" "kernel KDIR=$tree is an installed package of kernel headers" "-> use KERNEL=7.3.9+deb13-amd64 instead of KDIR=" -- KDIR="$tree"
+works "a kernel of Debian" "later kernel Debian's kernel 'debian' is not in the cache; make run downloads and prepares it" -- KERNEL=debian
+mkdir -p "$machine/cache/kernel-7.3.9+deb13-cloud-amd64"
+touch "$machine/cache/kernel-7.3.9+deb13-cloud-amd64/.complete"
+works "a kernel of Debian in the cache" "ok kernel Debian's kernel 'debian' is in the cache" -- KERNEL=debian
+fails "a kernel that Debian does not have" "kernel KERNEL=fedora is not a kernel of Debian" "-> use debian, debian-rt, debian-amd64" -- KERNEL=fedora
 echo ID=fedora >"$machine/os-release"
+fails "a kernel of Debian on another distribution" "kernel Debian's kernel 'debian-rt' is not in the cache" "-> omit KERNEL=" -- KERNEL=debian-rt
 fails "no source of the lab kernel on another distribution" "kernel the lab kernel is not in the cache" "-> set KERNEL_SRC="
 
 # Paths, disk, network
@@ -276,6 +287,9 @@ echo 50 >"$machine/free"
 fails "a full disk" "space /disk has 50 MiB of free space" "-> free some space"
 machine
 touch "$machine/no-network"
+mkdir "$machine/cache/linux-source-7.3"
+fails "no network for a kernel of Debian" "network no network: apt cannot read trixie-backports" -- KERNEL=debian
+rmdir "$machine/cache/linux-source-7.3"
 fails "no network for the kernel" "network no network: apt cannot read trixie-backports at http://mirror.example/debian" "-> connect"
 works "no network where none is needed" "ok network not needed" -- KDIR="$work/kernel"
 touch "$machine/no-crates"

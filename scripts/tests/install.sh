@@ -17,7 +17,7 @@ for program in groff zsh fish; do
 done
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-unset DESTDIR KDIR MAKEFLAGS MAKELEVEL PREFIX bindir mandir bashcompdir zshcompdir fishcompdir
+unset DESTDIR KDIR MAKEFLAGS MAKELEVEL PREFIX bindir mandir bashcompdir zshcompdir fishcompdir udevrulesdir
 failed=0
 
 # expect NAME WANTED FOUND: a test that passes if both texts are equal
@@ -58,6 +58,7 @@ expect "the files below DESTDIR" "$(
 		echo "usr/local/share/bash-completion/completions/slablab 644"
 		echo "usr/local/share/zsh/site-functions/_slablab 644"
 		echo "usr/local/share/fish/vendor_completions.d/slablab.fish 644"
+		echo "usr/local/lib/udev/rules.d/60-slablab.rules 644"
 	} | LC_ALL=C sort
 )" "$(files "$work/root")"
 share=$work/root/usr/local/share
@@ -98,6 +99,7 @@ echo text >"$work/other/opt/bin/other"
 make_with install DESTDIR="$work/other" PREFIX=/opt mandir=/man zshcompdir=/zsh || { cat "$work/log"; failed=1; }
 expect "PREFIX=, mandir= and zshcompdir=" "man
 opt/bin
+opt/lib/udev/rules.d
 opt/share/bash-completion/completions
 opt/share/fish/vendor_completions.d
 zsh" "$(files "$work/other" | sed 's,/[^/]*$,,; s,^man/.*,man,' | sort -u)"

@@ -15,7 +15,7 @@ work=$(mktemp -d)
 trap 'rm -f "$source/hold"; wait; rm -rf "$work"' EXIT
 BINDGEN=$(bindgen_program) || die "no bindgen: run 'make setup'"
 export BINDGEN SLABLAB_CACHE=$work/cache
-unset KDIR KERNEL_SRC MAKEFLAGS MAKELEVEL
+unset KDIR KERNEL KERNEL_SRC MAKEFLAGS MAKELEVEL
 source=$SLABLAB_CACHE/linux-source-7.3
 failed=0
 
@@ -133,6 +133,10 @@ for option in CONFIG_RUST CONFIG_MODULES CONFIG_SMP; do
 	echo "$option=y" >>"$given/include/config/auto.conf"
 done
 check "a built KDIR= is accepted" env KDIR="$given" "$kernel" check
+arguments() { [[ " $(KDIR=$given "$kernel" make-args | paste -s -d ' ') " == *" $1 "* ]]; }
+check "modules for a kernel that clang built are built with clang" arguments "LLVM=-$(llvm_major "$(kernel_rustc)")"
+printf '%s\n' CONFIG_CC_IS_GCC=y 'CONFIG_CC_VERSION_TEXT="gcc-14 (Debian 14.2.0-19) 14.2.0"' >>"$given/include/config/auto.conf"
+check "modules for a kernel that gcc built are built with this gcc" arguments "CC=gcc-14"
 for file in Makefile Module.symvers scripts/target.json rust/lib{core,kernel,bindings}.rmeta; do
 	rm "$given/$file"
 	check "KDIR= without $file" refuses "KDIR=$given" "lacks $file:"
