@@ -33,9 +33,12 @@ ifneq ($(filter debug,$(MAKECMDGOALS)),)
 SYMBOLS := 1
 endif
 
+# With ARCH=arm64 on an x86-64 machine, the lab machine's kernel, module and command are cross-compiled (scripts/arch.sh).
+cross := $(if $(filter arm64,$(ARCH)),$(if $(filter aarch64,$(shell uname -m)),,arm64))
+
 # STUDENT=1 builds a module with the engine `student`, SYMBOLS=1 a module with debug information, and DEBUG_KERNEL=1 a
 # module for the debug kernel. Each variant has a directory and an image of its own.
-variant := $(if $(STUDENT),-student)$(if $(SYMBOLS),-symbols)$(if $(DEBUG_KERNEL),-debug)
+variant := $(if $(STUDENT),-student)$(if $(SYMBOLS),-symbols)$(if $(DEBUG_KERNEL),-debug)$(if $(cross),-$(cross))
 flavour := lab$(if $(DEBUG_KERNEL),+debug)
 # The exercise of `make grade`, and its limit for the machine in seconds.
 EXERCISE ?= 2
@@ -48,7 +51,7 @@ Q := $(if $(V),,@)
 
 # make refuses bad arguments, and checkouts in which it cannot work, before it installs or builds anything.
 quote     = '$(subst ','\'',$(1))'
-variables := ACCEL BENCH BINDGEN DEBUG_KERNEL DESTDIR DIR ENGINE EXERCISE KDIR KERNEL_SRC MO OUT RECORD RUSTC SEED SIM SLABLAB_CACHE STRESS SYMBOLS TIMEOUT TRACE \
+variables := ACCEL ARCH BENCH BINDGEN DEBUG_KERNEL DESTDIR DIR ENGINE EXERCISE KDIR KERNEL_SRC MO OUT RECORD RUSTC SEED SIM SLABLAB_CACHE STRESS SYMBOLS TIMEOUT TRACE \
 	$(folders)
 complaint := $(shell $(foreach name,$(variables),$(name)=$(call quote,$($(name)))) \
 	scripts/arguments.sh $(MAKECMDGOALS) 2>&1 | sed 's/^error: //')
@@ -59,6 +62,8 @@ endif
 
 command := build/target/release/slablab
 module  := $(MO)/slablab.ko
+# The command of the lab machine. All reports are printed by the command of this machine.
+guest   := $(if $(cross),build/target/aarch64-unknown-linux-gnu/release/slablab,$(command))
 vendor  := rust/vendor/buddy_system_allocator/src/lib.rs
 image   := build/initramfs$(variant).cpio
 
@@ -267,13 +272,18 @@ $(command): FORCE
 	$(Q)cargo rustc --release --locked -p slablab --bin slablab -- -C target-feature=+crt-static || \
 		{ scripts/doctor.sh --crates; exit 1; }
 
+ifneq ($(cross),)
+$(guest): $(if $(KDIR),,setup) FORCE
+	$(Q)scripts/cross.sh command
+endif
+
 # The command is built only if there is none, because `sudo make install` often has no cargo.
 install: $(if $(wildcard $(command)),,$(command))
 install uninstall:
 	$(Q)$(foreach name,DESTDIR $(folders),$(name)=$(call quote,$($(name)))) scripts/install.sh $@ $(command)
 
-$(image): $(module) $(command) scripts/initramfs.sh $(wildcard scripts/guest/*)
-	$(Q)scripts/initramfs.sh $@ $(module) $(command)
+$(image): $(module) $(guest) scripts/initramfs.sh $(wildcard scripts/guest/*)
+	$(Q)scripts/initramfs.sh $@ $(module) $(guest)
 
 $(grading): $(command) scripts/initramfs.sh $(wildcard scripts/guest/*)
 	$(Q)scripts/initramfs.sh $@ '' $(command)

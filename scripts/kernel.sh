@@ -11,7 +11,8 @@
 #   kernel.sh check               checks KDIR= and KERNEL_SRC= without building anything
 #   kernel.sh forget              removes all files of the lab from the cache
 #
-# A flavour is a list of fragments in scripts/kernel/, joined by "+"; the default is "lab".
+# A flavour is a list of fragments in scripts/kernel/, joined by "+"; the default is "lab", which is the fragment "arm64"
+# with ARCH=arm64.
 # KERNEL_SRC= names a source tree to use instead of Debian's, KDIR= a built tree to use unchanged.
 #
 # Several instances may run at once, and the cache may be read-only. A complete tree is used without a lock.
@@ -140,7 +141,7 @@ tree_key() {
 
 kernel_version() { env -i PATH="$PATH" make -s -C "$1" kernelversion; }
 
-make_args() { echo "LLVM=-$llvm RUSTC=$rustc HOSTRUSTC=$rustc${bindgen:+ BINDGEN=$bindgen}" \
+make_args() { echo "LLVM=-$llvm${cross:+ ARCH=$cross} RUSTC=$rustc HOSTRUSTC=$rustc${bindgen:+ BINDGEN=$bindgen}" \
 	"CLIPPY_DRIVER=$(dirname "$rustc")/clippy-driver RUSTFMT=$(dirname "$rustc")/rustfmt"; }
 
 # kernel_make TREE ARGUMENT...: runs make in a clean environment, because inherited variables such as
@@ -182,7 +183,7 @@ build_tree() {
 	tree=$cache/kernel-$flavour-$(tree_key "$source")
 	if [ ! -e "$tree/.complete" ]; then
 		require_cache "has no complete kernel $tree" "make kernel"
-		[ "$flavour" = lab ] || minutes=10
+		[ "$flavour" = "$lab_flavour" ] || minutes=10
 		lock "$tree.lock" "the kernel '$flavour', whose build takes about $minutes minutes"
 	fi
 	if [ ! -e "$tree/.complete" ]; then # no other process built the kernel while this process waited
@@ -191,7 +192,7 @@ build_tree() {
 		mkdir -p "$tree"
 		step "configuring Linux $version ($flavour)" "$logs/kernel-config.log" configure "$tree"
 		step "building Linux $version ($flavour), once, about $minutes minutes" "$logs/kernel-build.log" \
-			kernel_make "$tree" bzImage modules
+			kernel_make "$tree" "$kernel_target" modules
 		prune "$tree"
 		touch "$tree/.complete" # last, so that an interrupted build is never used
 	fi
@@ -227,6 +228,8 @@ given_tree() {
 		[ "$(value "$KDIR" "$option")" = y ] || die "KDIR=$KDIR was built without $option: configure" \
 			"and build that kernel with it, or omit KDIR= for the lab kernel"
 	done
+	[ "$(value "$KDIR" "$foreign_option")" != y ] || die "KDIR=$KDIR is a kernel for another architecture than" \
+		"$arch: set ARCH= to its architecture, or omit KDIR= for the lab kernel"
 	lacks=$(lacking "$KDIR")
 	[ -z "$lacks" ] || case $(realpath "$KDIR") in
 	*/linux-headers-* | */usr/src/kernels/* | */lib/modules/*)
@@ -234,7 +237,7 @@ given_tree() {
 			"build the kernel from its source and name that tree, or omit KDIR= for the lab kernel"
 		;;
 	*)
-		die "KDIR=$KDIR lacks ${lacks//$'\n'/, }: run 'make bzImage modules' in" \
+		die "KDIR=$KDIR lacks ${lacks//$'\n'/, }: run 'make $kernel_target modules' in" \
 			"that tree, because kernel headers alone are not enough for a Rust module"
 		;;
 	esac
@@ -250,11 +253,12 @@ check_given() {
 
 # forget: removes the files of the lab from the cache, and nothing else
 forget() {
-	rm -rf "$cache"/kernel-* "$cache"/linux-source-* "$cache"/accelerator-* "$cache"/{apt,tools,source.lock,.lock}
+	rm -rf "$cache"/kernel-* "$cache"/linux-source-* "$cache"/accelerator-* "$cache"/cross[-.]* "$cache"/{apt,tools,source.lock,.lock}
 	[ ! -d "$cache" ] || rmdir --ignore-fail-on-non-empty "$cache"
 }
 
 flavour=${2:-lab}
+flavour=${flavour/#lab/$lab_flavour}
 for fragment in $(fragments); do
 	[ -e "$fragment" ] || die "no flavour '$flavour': there is no $fragment"
 done
