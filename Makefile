@@ -79,7 +79,7 @@ grading := build/grade.cpio
 host_tests := $(addprefix test-,host heap class buddy slab seed hybrid extent debug-mode doc student session trace lab command rest)
 
 .DEFAULT_GOAL := help
-.PHONY: help doctor setup kernel run boot shell debug sim course course-selftest grade test $(host_tests) test-debug test-foreign test-report bench bench-host replay \
+.PHONY: help doctor setup kernel run boot shell debug sim course course-selftest grade test $(host_tests) test-debug test-foreign test-arm64 test-report bench bench-host replay \
 	report record modules modules_install command install uninstall initramfs uapi rust-analyzer clean distclean FORCE
 
 help:
@@ -111,6 +111,7 @@ help:
 	'  test-command    - host tests of the command slablab' \
 	'  test-debug      - stress tests under KASAN, lockdep, kmemleak and fault injection; takes 1 to 2 hours' \
 	'  test-foreign    - the device stressors of stress-ng in the debug kernel' \
+	'  test-arm64      - the self-test, offsets and benches in an emulated arm64 machine; builds its kernel once' \
 	'  test-report     - the page of report in chromium; writes screenshots to build/report/' \
 	'' \
 	'Parts:' \
@@ -134,6 +135,7 @@ help:
 	'  KDIR=           - a built kernel tree, Linux 7.3 or newer (the lab kernel)' \
 	'  SLABLAB_CACHE=  - the cache of built kernels, which may be read-only (~/.cache/slablab)' \
 	'  KERNEL_SRC=     - the source tree of the lab kernel (downloaded from Debian)' \
+	'  ARCH=           - the architecture of the lab machine: x86_64 or arm64 (that of this machine)' \
 	'  ACCEL=          - the accelerator of the lab machine, kvm or tcg (kvm if a probe boot succeeds)' \
 	'  MO=             - the build directory of the module (build/module)' \
 	'  STRESS=         - the arguments of slablab for run ($(STRESS))' \
@@ -221,6 +223,9 @@ $(host_tests):
 test-foreign:
 	$(Q)scripts/setup.sh stress-ng
 	$(Q)scripts/test-foreign.sh
+
+test-arm64:
+	$(Q)scripts/test-arm64.sh
 
 test-debug: setup
 	$(Q)scripts/test-debug.sh $(if $(BRIEF),--brief)

@@ -72,7 +72,7 @@ check_cross() {
 	remedy="run 'make setup ARCH=$arch'"
 	if ! is_debian; then
 		remedy="build on Debian, because both are taken from its packages"
-	elif ! has_target "$rustc" && [ "$rustc" != /usr/bin/rustc ]; then
+	elif ! has_target "$rustc" && ! dpkg-query -S "$rustc" >/dev/null 2>&1; then # not of a package
 		problem="$rustc has no library for $rust_target"
 		remedy="run 'rustup target add $rust_target', or use RUSTC=/usr/bin/rustc"
 	elif [ -z "${KDIR:-}" ]; then

@@ -5,6 +5,7 @@
 #
 #   cross.sh fetch      unpacks Debian's busybox and Rust's library for arm64 into the cache, unless they are there
 #   cross.sh command    compiles the command slablab for arm64
+#   cross.sh heap-tests FILE    compiles the unit tests of slab_heap for arm64
 #
 # ARCH=arm64 must be set.
 
@@ -54,8 +55,9 @@ fetch() {
 	mv -T "$work/files" "$cross_files" 2>/dev/null || [ -d "$cross_files" ]
 }
 
-# compile: compiles the command. Build scripts and macros run on this machine, with its own library.
-compile() {
+# foreign_cargo ARGUMENT...: runs cargo for the lab machine. Build scripts and macros run on this machine, with its own
+# library.
+foreign_cargo() {
 	local flags=''
 	require check_cross
 	type -P "${cross_prefix}gcc" >/dev/null ||
@@ -63,12 +65,23 @@ compile() {
 	has_target "$rustc" || flags="--sysroot $cross_files/usr"
 	env RUSTC="$rustc" CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER="${cross_prefix}gcc" \
 		CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUSTFLAGS="$flags" \
-		cargo rustc --release --locked -p slablab --bin slablab --target "$rust_target" -- -C target-feature=+crt-static
+		cargo "$1" --locked --target "$rust_target" "${@:2}"
+}
+
+compile() { foreign_cargo rustc --release -p slablab --bin slablab -- -C target-feature=+crt-static; }
+
+# heap_tests FILE: compiles the tests, which the machine can run only if they are linked statically
+heap_tests() {
+	local program
+	program=$(foreign_cargo rustc --profile test -p slab_heap --lib --message-format json -- -C target-feature=+crt-static |
+		sed -n 's/.*"executable":"\([^"]*\)".*/\1/p')
+	cp "$program" "$1"
 }
 
 problem='' remedy='' automatic=''
 case ${1:-} in
 fetch) fetch ;;
 command) compile ;;
+heap-tests) heap_tests "$2" ;;
 *) sed -n '/^# *cross\.sh/s/^# *//p' "$0" >&2; exit 2 ;;
 esac

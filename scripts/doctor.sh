@@ -79,9 +79,9 @@ kernel() {
 		found="KDIR=$KDIR, Linux $(<"$KDIR/include/config/kernel.release")"
 		check_image "$KDIR"
 	elif "$top/scripts/kernel.sh" has 2>/dev/null; then
-		found="the lab kernel is in the cache"
+		found="the lab kernel${cross:+ for $cross} is in the cache"
 	else
-		problem="the lab kernel is not in the cache"
+		problem="the lab kernel${cross:+ for $cross} is not in the cache"
 		if [ -e "$cache" ] && [ ! -w "$cache" ]; then
 			remedy="the cache is read-only: its owner must run 'make kernel', or set SLABLAB_CACHE= to a folder of your own"
 		elif is_debian || has_source; then
@@ -97,7 +97,9 @@ kernel() {
 accelerator() {
 	check_accelerator || return
 	found="tcg, so QEMU emulates the processor"
-	if [ "${ACCEL:-}" = tcg ]; then
+	if [ -n "$cross" ]; then
+		found+=": the lab machine is for $cross"
+	elif [ "${ACCEL:-}" = tcg ]; then
 		found+=": ACCEL=tcg"
 	elif [ ! -e "$kvm_device" ]; then
 		found+=": there is no $kvm_device"
@@ -120,13 +122,14 @@ space() {
 	local paths=("$build" 100)
 	if is_later rustc clang; then paths+=(/usr "$packages_mib"); fi
 	if is_later kernel; then paths+=("$cache" "$kernel_mib"); fi
+	if is_later ${cross:+"$cross"}; then paths+=("$cache" "$cross_mib"); fi
 	if [ ! -e "$build/target/release/slablab" ]; then paths+=("$build" "$command_mib"); fi
 	check_space "${paths[@]}"
 }
 
 network() {
 	local answers=''
-	if is_later packages rustc cargo clang qemu || { is_later kernel && ! has_source; }; then
+	if is_later packages rustc cargo clang qemu ${cross:+"$cross"} || { is_later kernel && ! has_source; }; then
 		check_mirror || return
 		answers=$found
 	fi
@@ -147,12 +150,14 @@ case ${1:-} in
 esac
 
 requirement paths paths
+[ -z "${ARCH:-}" ] || requirement architecture check_arch
 requirement packages check_packages
 requirement rustc check_rustc
 requirement cargo check_cargo
 requirement clang clang
 requirement bindgen check_bindgen
 requirement qemu check_qemu
+[ -z "$cross" ] || requirement "$cross" check_cross
 requirement kernel kernel
 requirement accelerator accelerator
 requirement space space

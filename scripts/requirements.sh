@@ -27,7 +27,7 @@ test_packages=(shellcheck)
 programs=(gcc make bc bison cpio flex depmod xz busybox)
 
 # Disk space in MiB while `make run` works, rounded up. All packages take 1,600 MiB on a fresh Debian 12.
-packages_mib=2000 kernel_mib=2500 command_mib=1000
+packages_mib=2000 kernel_mib=2500 command_mib=1000 cross_mib=300
 
 os_release=${OS_RELEASE:-/etc/os-release}
 kvm_device=${KVM_DEVICE:-/dev/kvm}
