@@ -14,6 +14,7 @@ if [ "$arch" = arm64 ]; then
 	lab_flavour=arm64 # the fragment in scripts/kernel/ of the lab kernel
 	kernel_target=Image
 	kernel_image=arch/arm64/boot/Image
+	target_file='' # rustc has the kernel's target built in
 	foreign_option=CONFIG_X86_64 # a kernel with this option is for the other architecture
 	qemu_program=qemu-system-aarch64 qemu_package=qemu-system-arm
 	machine_options=(-machine "virt,gic-version=max")
@@ -26,6 +27,7 @@ else
 	lab_flavour=lab
 	kernel_target=bzImage
 	kernel_image=arch/x86/boot/bzImage
+	target_file=scripts/target.json
 	foreign_option=CONFIG_ARM64
 	qemu_program=qemu-system-x86_64 qemu_package=qemu-system-x86
 	machine_options=()

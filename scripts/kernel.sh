@@ -212,7 +212,7 @@ has_tree() {
 # lacking TREE: prints the files that a Rust module build needs and the tree lacks
 lacking() {
 	local file
-	for file in Makefile Module.symvers scripts/target.json rust/{libcore,libkernel,libbindings}.rmeta; do
+	for file in Makefile Module.symvers $target_file rust/{libcore,libkernel,libbindings}.rmeta; do
 		[ -e "$1/$file" ] || echo "$file"
 	done
 }
