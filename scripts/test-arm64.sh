@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Tests slablab in an arm64 machine, stage by stage: the tests of the crate slab_heap, the self-test, the offsets of each
-# engine compared with those of sim on this machine, and the benches. The last line is "N passed, N failed".
+# Tests slablab in an arm64 machine, stage by stage: the index masks of slab_heap, the self-test, the latency of
+# preemption, the offsets of each engine compared with those of sim on this machine, and the benches. The last line is "N passed, N failed".
 #
 # KDIR= names a built arm64 kernel. The script is not a part of `make test`, which tests the architecture of this machine.
 
@@ -26,13 +26,16 @@ guest_tests() {
 	scripts/vm.sh -t 2400 slablab selftest --ktap --module /lib/slablab.ko | tee "$selftest"
 }
 
-# The unit tests that depend on the processor: the masks of indexes that a program chooses.
+# The unit tests whose code depends on the processor.
 heap_tests() {
 	[ -n "$cross" ] || { echo "skipped: 'make test-class' runs the tests on this machine"; return 0; }
 	mkdir -p "$(dirname "$heap")"
 	scripts/cross.sh heap-tests "$heap"
 	scripts/vm.sh -n -f "$heap" /job/files/slab_heap nospec::
 }
+
+# The clock of the machine counts instructions, so that 50 ms are the same on every host.
+patience() { scripts/vm.sh -i -t 900 slablab selftest --filter patience/; }
 
 # results COMMAND...: prints the final statistics of a run with all workloads, which contain a hash of all offsets
 results() {
@@ -57,6 +60,7 @@ stage "the command slablab" once host_command
 stage "module and command for arm64" once guest
 stage "index masks on arm64" once heap_tests
 stage "tests in the arm64 machine" selftest_results guest_tests
+stage "preemption latency on arm64" once patience
 for engine in seed hybrid extent; do
 	stage "the same offsets on arm64, $engine" once same_offsets "$engine"
 done
