@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # Tests slablab in an arm64 machine, stage by stage: the index masks of slab_heap, the self-test, the latency of
-# preemption, the offsets of each engine compared with those of sim on this machine, and the benches. The last line is "N passed, N failed".
+# preemption, the offsets of each engine compared with those of sim on this machine, and the benches. The last line is
+# "N passed, N failed".
 #
 # KDIR= names a built arm64 kernel. The script is not a part of `make test`, which tests the architecture of this machine.
 

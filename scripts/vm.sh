@@ -212,7 +212,7 @@ elif timeout=${timeout:-120} && ! await "$timeout" '^stuck: '; then
 		await "$((hung_after + 10))" || kill "$qemu"
 	else
 		hung_from=$((hung_from > 40 ? hung_from - 40 : 1))
-		kill "$qemu"
+		kill "$qemu" || true
 	fi
 fi
 wait "$qemu" || true
