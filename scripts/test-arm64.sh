@@ -60,8 +60,10 @@ rm -f "$selftest"
 stage "the command slablab" once host_command
 stage "module and command for arm64" once guest
 stage "index masks on arm64" once heap_tests
+stage "prompt in the arm64 machine" once scripts/tests/prompt.sh
 stage "tests in the arm64 machine" selftest_results guest_tests
 stage "preemption latency on arm64" once patience
+stage "budgets of a small arm64 machine" once scripts/tests/budgets.sh
 for engine in seed hybrid extent; do
 	stage "the same offsets on arm64, $engine" once same_offsets "$engine"
 done
