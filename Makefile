@@ -35,10 +35,13 @@ ifneq ($(filter debug,$(MAKECMDGOALS)),)
 SYMBOLS := 1
 endif
 
+# With ARCH=arm64 on an x86-64 machine, the lab machine's kernel, module and command are cross-compiled (scripts/arch.sh).
+cross := $(if $(filter arm64,$(ARCH)),$(if $(filter aarch64,$(shell uname -m)),,arm64))
+
 # STUDENT=1 builds a module with the engine `student`, SYMBOLS=1 a module with debug information, DEBUG_KERNEL=1 a
 # module for the debug kernel, and KERNEL= a module for a kernel of Debian. Each variant has a directory and an image of
 # its own.
-variant := $(if $(STUDENT),-student)$(if $(SYMBOLS),-symbols)$(if $(DEBUG_KERNEL),-debug)$(addprefix -,$(KERNEL))
+variant := $(if $(STUDENT),-student)$(if $(SYMBOLS),-symbols)$(if $(DEBUG_KERNEL),-debug)$(addprefix -,$(KERNEL))$(addprefix -,$(cross))
 flavour := $(or $(KERNEL),lab$(if $(DEBUG_KERNEL),+debug))
 # The exercise of `make grade`, and its limit for the machine in seconds.
 EXERCISE ?= 2
@@ -51,7 +54,7 @@ Q := $(if $(V),,@)
 
 # make refuses bad arguments, and checkouts in which it cannot work, before it installs or builds anything.
 quote     = '$(subst ','\'',$(1))'
-variables := ACCEL BENCH BINDGEN DEBUG_KERNEL DESTDIR DIR ENGINE EXERCISE KDIR KERNEL KERNEL_SRC MO OUT RECORD RUSTC SEED SIM SLABLAB_CACHE STRESS SYMBOLS TIMEOUT TRACE \
+variables := ACCEL ARCH BENCH BINDGEN DEBUG_KERNEL DESTDIR DIR ENGINE EXERCISE KDIR KERNEL KERNEL_SRC MO OUT RECORD RUSTC SEED SIM SLABLAB_CACHE STRESS SYMBOLS TIMEOUT TRACE \
 	$(folders)
 complaint := $(shell $(foreach name,$(variables),$(name)=$(call quote,$($(name)))) \
 	scripts/arguments.sh $(MAKECMDGOALS) 2>&1 | sed 's/^error: //')
@@ -62,6 +65,8 @@ endif
 
 command := build/target/release/slablab
 module  := $(MO)/slablab.ko
+# The command of the lab machine. All reports are printed by the command of this machine.
+guest   := $(if $(cross),build/target/aarch64-unknown-linux-gnu/release/slablab,$(command))
 vendor  := rust/vendor/buddy_system_allocator/src/lib.rs
 image   := build/initramfs$(variant).cpio
 
@@ -77,7 +82,7 @@ grading := build/grade.cpio
 host_tests := $(addprefix test-,host heap class buddy slab seed hybrid extent debug-mode doc student session trace lab command rest)
 
 .DEFAULT_GOAL := help
-.PHONY: help doctor setup kernel run boot shell debug sim course course-selftest grade test $(host_tests) test-debian test-debug test-foreign test-report bench bench-host replay \
+.PHONY: help doctor setup kernel run boot shell debug sim course course-selftest grade test $(host_tests) test-debian test-debug test-foreign test-arm64 test-report bench bench-host replay \
 	report record modules modules_install command install uninstall initramfs uapi rust-analyzer clean distclean FORCE
 
 help:
@@ -110,6 +115,7 @@ help:
 	'  test-debug      - stress tests under KASAN, lockdep, kmemleak and fault injection; takes 1 to 2 hours' \
 	'  test-debian     - the self-test on kernels that Debian ships, in each preemption mode (docs/own-kernel.md)' \
 	'  test-foreign    - the device stressors of stress-ng in the debug kernel' \
+	'  test-arm64      - the self-test, offsets and benches in an emulated arm64 machine; builds its kernel once' \
 	'  test-report     - the page of report in chromium; writes screenshots to build/report/' \
 	'' \
 	'Parts:' \
@@ -134,6 +140,7 @@ help:
 	'  SLABLAB_CACHE=  - the cache of built kernels, which may be read-only (~/.cache/slablab)' \
 	'  KERNEL=         - a kernel of Debian instead of the lab kernel: debian, debian-rt, debian-amd64, or a release (docs/own-kernel.md)' \
 	'  KERNEL_SRC=     - the source tree of the lab kernel (downloaded from Debian)' \
+	'  ARCH=           - the architecture of the lab machine: x86_64 or arm64 (that of this machine)' \
 	'  ACCEL=          - the accelerator of the lab machine, kvm or tcg (kvm if a probe boot succeeds)' \
 	'  MO=             - the build directory of the module (build/module)' \
 	'  STRESS=         - the arguments of slablab for run ($(STRESS))' \
@@ -230,6 +237,9 @@ test-foreign:
 	$(Q)scripts/setup.sh stress-ng
 	$(Q)scripts/test-foreign.sh
 
+test-arm64:
+	$(Q)scripts/test-arm64.sh
+
 test-debug: setup
 	$(Q)scripts/test-debug.sh $(if $(BRIEF),--brief)
 
@@ -287,13 +297,18 @@ $(command): $(if $(prepared),,FORCE)
 	$(Q)cargo rustc --release --locked -p slablab --bin slablab -- -C target-feature=+crt-static || \
 		{ scripts/doctor.sh --crates; exit 1; }
 
+ifneq ($(cross),)
+$(guest): $(if $(KDIR),,setup) FORCE
+	$(Q)scripts/cross.sh command
+endif
+
 # The command is built only if there is none, because `sudo make install` often has no cargo.
 install: $(if $(wildcard $(command)),,$(command))
 install uninstall:
 	$(Q)$(foreach name,DESTDIR $(folders),$(name)=$(call quote,$($(name)))) scripts/install.sh $@ $(command)
 
-$(image): $(module) $(command) scripts/initramfs.sh $(wildcard scripts/guest/*)
-	$(Q)scripts/initramfs.sh $@ $(module) $(command)
+$(image): $(module) $(guest) scripts/initramfs.sh $(wildcard scripts/guest/*)
+	$(Q)scripts/initramfs.sh $@ $(module) $(guest)
 
 $(grading): $(command) scripts/initramfs.sh $(wildcard scripts/guest/*)
 	$(Q)scripts/initramfs.sh $@ '' $(command)

@@ -9,6 +9,8 @@
 # The command slablab checks its own options. The Makefile calls it before a kernel or a module is built.
 
 set -eu
+# The target test-arm64 selects the architecture itself.
+[[ " $* " != *' test-arm64 '* ]] || export ARCH=arm64
 . "$(dirname "$0")/lib.sh"
 cd "$top"
 
@@ -62,7 +64,7 @@ bench_host() {
 boots() {
 	local goal
 	for goal; do
-		case $goal in run | shell | debug | grade | bench | replay | report | record | test) return 0 ;; esac
+		case $goal in run | shell | debug | grade | bench | replay | report | record | test | test-arm64) return 0 ;; esac
 	done
 	return 1
 }
@@ -76,6 +78,16 @@ takes_kernel() {
 		bench | debug | grade | rust-analyzer | test-debug | test-foreign)
 			die "make $goal does not work with KERNEL=, which selects a kernel of Debian: omit KERNEL="
 			;;
+		esac
+	done
+}
+
+# only_native GOAL...: dies if a goal has not been adapted to a lab machine of another architecture
+only_native() {
+	local goal
+	for goal; do
+		case $goal in debug | grade | test | test-debug | test-foreign)
+			die "make $goal does not work with ARCH=$cross: omit ARCH=; make test-arm64 tests slablab on arm64" ;;
 		esac
 	done
 }
@@ -95,6 +107,7 @@ compiles() {
 [[ " $* " != *' shell '* ]] || [ -t 0 ] || die "make shell needs a terminal: make run STRESS= runs a command without one"
 [[ " $* " != *' debug '* ]] || [ -t 0 ] ||
 	die "make debug needs a terminal: scripts/vm.sh -g COMMAND runs a command without one"
+[ -z "$cross" ] || only_native "$@"
 switch DEBUG_KERNEL
 switch SYMBOLS
 [ -z "${DEBUG_KERNEL:-}" ] || [ -z "${KDIR:-}" ] || ! boots "$@" ||
@@ -103,6 +116,7 @@ if [ -n "${KERNEL:-}" ]; then
 	for name in KDIR KERNEL_SRC DEBUG_KERNEL; do
 		[ -z "${!name:-}" ] || die "KERNEL= and $name= both select the kernel: omit one of them"
 	done
+	[ -z "$cross" ] || die "KERNEL= selects a kernel for x86-64: omit ARCH=$cross"
 	takes_kernel "$@"
 fi
 case " $* " in *' install '* | *' uninstall '*) "$top/scripts/install.sh" check ;; esac

@@ -72,11 +72,14 @@ fi
 
 report() {
 	"$command" bench "${parts[@]}" ${prefixes:+--lock-prefixes "$prefixes"} || true
+	[ "$arch" = x86_64 ] || return 0
 	printf '\nInstructions with a lock prefix in the built module\n'
 	"$top/scripts/lock-prefixes.py" "$object" 2>&1
 }
 
-prefixes=$("$top/scripts/lock-prefixes.py" "$object" --pair hybrid)
+prefixes=''
+# Only instructions of x86-64 have the prefix.
+[ "$arch" != x86_64 ] || prefixes=$("$top/scripts/lock-prefixes.py" "$object" --pair hybrid)
 report | tee "$out/bench.txt"
 "$command" bench "${parts[@]}" --json >"$out/bench.json" || wrong=yes
 say "the report is build/out/bench.txt, the figures are build/out/bench.json"

@@ -103,7 +103,9 @@ kernel() {
 accelerator() {
 	check_accelerator || return
 	found="tcg, so QEMU emulates the processor"
-	if [ "${ACCEL:-}" = tcg ]; then
+	if [ -n "$cross" ]; then
+		found+=": the lab machine is for $cross"
+	elif [ "${ACCEL:-}" = tcg ]; then
 		found+=": ACCEL=tcg"
 	elif [ ! -e "$kvm_device" ]; then
 		found+=": there is no $kvm_device"
@@ -127,13 +129,14 @@ space() {
 	if is_later rustc clang; then paths+=(/usr "$packages_mib"); fi
 	if is_later kernel; then paths+=("$cache" "$kernel_mib"); fi
 	if is_later kernel && [ -n "${KERNEL:-}" ]; then paths+=("$cache" "$compilers_mib"); fi
+	if is_later ${cross:+"$cross"}; then paths+=("$cache" "$cross_mib"); fi
 	if [ ! -e "$build/target/release/slablab" ]; then paths+=("$build" "$command_mib"); fi
 	check_space "${paths[@]}"
 }
 
 network() {
 	local answers=''
-	if is_later packages rustc cargo clang qemu || { is_later kernel && ! has_source; }; then
+	if is_later packages rustc cargo clang qemu ${cross:+"$cross"} || { is_later kernel && ! has_source; }; then
 		check_mirror || return
 		answers=$found
 	fi
@@ -154,12 +157,14 @@ case ${1:-} in
 esac
 
 requirement paths paths
+[ -z "${ARCH:-}" ] || requirement architecture check_arch
 requirement packages check_packages
 requirement rustc check_rustc
 requirement cargo check_cargo
 requirement clang clang
 requirement bindgen check_bindgen
 requirement qemu check_qemu
+[ -z "$cross" ] || requirement "$cross" check_cross
 requirement kernel kernel
 requirement accelerator accelerator
 requirement space space

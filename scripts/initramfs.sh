@@ -18,8 +18,13 @@ root=$(mktemp -d)
 chmod 755 "$root"
 trap 'rm -rf "$root"' EXIT
 
-[ -x /bin/busybox ] || die "no /bin/busybox: run 'make setup'"
-for program in /bin/busybox "$command"; do
+busybox=/bin/busybox strip=strip
+if [ -n "$cross" ]; then
+	require check_cross
+	busybox=$cross_files/bin/busybox strip=${cross_prefix}strip
+fi
+[ -x "$busybox" ] || die "no $busybox: run 'make setup${cross:+ ARCH=$cross}'"
+for program in "$busybox" "$command"; do
 	! readelf --program-headers "$program" | grep -q INTERP || die "$program is not linked statically, and the guest has no libraries: run 'make setup command'"
 done
 
@@ -27,9 +32,9 @@ mkdir -p "$root"/{bin,dev,etc,lib,proc,root,sys,tmp}
 cp "$top/scripts/guest/init" "$root/init"
 cp "$top/scripts/guest/debug" "$root/bin/"
 cp "$top/scripts/guest/prompt" "$root/etc/"
-cp /bin/busybox "$root/bin/"
+cp "$busybox" "$root/bin/busybox"
 [ -z "$module" ] || cp "$module" "$root/lib/slablab.ko"
-strip --strip-debug -o "$root/bin/slablab" "$command"
+"$strip" --strip-debug -o "$root/bin/slablab" "$command"
 printf '%s\n' root:x:0:0:root:/root:/bin/sh student:x:1000:1000:student:/tmp:/bin/sh >"$root/etc/passwd"
 printf '%s\n' root:x:0: student:x:1000: >"$root/etc/group"
 

@@ -12,9 +12,9 @@
 #   kernel.sh check               checks KDIR=, KERNEL= and KERNEL_SRC= without building anything
 #   kernel.sh forget              removes all files of the lab from the cache
 #
-# A flavour is a list of fragments in scripts/kernel/, joined by "+"; the default is "lab". The flavours debian,
-# debian-rt and debian-amd64, and releases such as 7.3.4+deb13-amd64, are kernels of Debian (kernel/debian.sh), which
-# are not built.
+# A flavour is a list of fragments in scripts/kernel/, joined by "+"; the default is "lab", which is the fragment "arm64"
+# with ARCH=arm64. The flavours debian, debian-rt and debian-amd64, and releases such as 7.3.4+deb13-amd64, are kernels
+# of Debian (kernel/debian.sh), which are not built.
 # KERNEL_SRC= names a source tree to use instead of Debian's, KDIR= a built tree to use unchanged.
 #
 # Several instances may run at once, and the cache may be read-only. A complete tree is used without a lock.
@@ -172,7 +172,7 @@ make_args() {
 	if is_debian_kernel; then
 		debian_make_args "$1"
 	else
-		if [ -n "$gcc" ]; then echo "CC=$gcc"; else echo "LLVM=-$llvm"; fi
+		if [ -n "$gcc" ]; then echo "CC=$gcc"; else echo "LLVM=-$llvm${cross:+ ARCH=$cross}"; fi
 		echo "RUSTC=$rustc HOSTRUSTC=$rustc${bindgen:+ BINDGEN=$bindgen}" \
 			"CLIPPY_DRIVER=$(dirname "$rustc")/clippy-driver RUSTFMT=$(dirname "$rustc")/rustfmt"
 	fi
@@ -218,7 +218,7 @@ build_tree() {
 	tree=$cache/kernel-$flavour-$(tree_key "$source")
 	if [ ! -e "$tree/.complete" ]; then
 		require_cache "has no complete kernel $tree" "make kernel"
-		[ "$flavour" = lab ] || minutes=10
+		[ "$flavour" = "$lab_flavour" ] || minutes=10
 		lock "$tree.lock" "the kernel '$flavour', whose build takes about $minutes minutes"
 	fi
 	if [ ! -e "$tree/.complete" ]; then # no other process built the kernel while this process waited
@@ -227,7 +227,7 @@ build_tree() {
 		mkdir -p "$tree"
 		step "configuring Linux $version ($flavour)" "$logs/kernel-config.log" configure "$tree"
 		step "building Linux $version ($flavour), once, about $minutes minutes" "$logs/kernel-build.log" \
-			kernel_make "$tree" bzImage modules
+			kernel_make "$tree" "$kernel_target" modules
 		prune "$tree"
 		touch "$tree/.complete" # last, so that an interrupted build is never used
 	fi
@@ -247,7 +247,7 @@ has_tree() {
 # lacking TREE: prints the files that a Rust module build needs and the tree lacks
 lacking() {
 	local file
-	for file in Makefile Module.symvers scripts/target.json rust/{libcore,libkernel,libbindings}.rmeta; do
+	for file in Makefile Module.symvers $target_file rust/{libcore,libkernel,libbindings}.rmeta; do
 		[ -e "$1/$file" ] || echo "$file"
 	done
 }
@@ -263,6 +263,8 @@ given_tree() {
 		[ "$(value "$KDIR" "$option")" = y ] || die "KDIR=$KDIR was built without $option: configure" \
 			"and build that kernel with it, or omit KDIR= for the lab kernel"
 	done
+	[ "$(value "$KDIR" "$foreign_option")" != y ] || die "KDIR=$KDIR is a kernel for another architecture than" \
+		"$arch: set ARCH= to its architecture, or omit KDIR= for the lab kernel"
 	lacks=$(lacking "$KDIR")
 	[ -z "$lacks" ] || case $(realpath "$KDIR") in
 	*/linux-headers-* | */usr/src/kernels/* | */lib/modules/*)
@@ -271,7 +273,7 @@ given_tree() {
 		die "KDIR=$KDIR is an installed package of kernel headers, which lacks ${lacks//$'\n'/, }: $remedy"
 		;;
 	*)
-		die "KDIR=$KDIR lacks ${lacks//$'\n'/, }: run 'make bzImage modules' in" \
+		die "KDIR=$KDIR lacks ${lacks//$'\n'/, }: run 'make $kernel_target modules' in" \
 			"that tree, because kernel headers alone are not enough for a Rust module"
 		;;
 	esac
@@ -289,11 +291,13 @@ check_given() {
 
 # forget: removes the files of the lab from the cache, and nothing else
 forget() {
-	rm -rf "$cache"/kernel-* "$cache"/linux-source-* "$cache"/debian-source-* "$cache"/toolchain* "$cache"/accelerator-* "$cache"/{apt,tools,source.lock,.lock}
+	rm -rf "$cache"/kernel-* "$cache"/linux-source-* "$cache"/debian-source-* "$cache"/toolchain* "$cache"/cross[-.]* \
+		"$cache"/accelerator-* "$cache"/{apt,tools,source.lock,.lock}
 	[ ! -d "$cache" ] || rmdir --ignore-fail-on-non-empty "$cache"
 }
 
 flavour=${2:-lab} apt=$cache/apt
+flavour=${flavour/#lab/$lab_flavour}
 # shellcheck source=scripts/kernel/debian.sh
 . "$top/scripts/kernel/debian.sh"
 

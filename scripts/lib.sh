@@ -20,6 +20,7 @@ require() { "$@" || die "$problem: $remedy"; }
 
 require_plain() { require check_path "$@"; }
 require_plain "the checkout" "$top"
+require check_arch
 require_plain "the cache (SLABLAB_CACHE=)" "$(realpath -m "$cache")"
 
 # name_doctor: lets a failure of this script end with a line that names `make doctor`. `make run` prints this line

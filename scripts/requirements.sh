@@ -22,13 +22,12 @@ suite=trixie-backports # has the source of the lab kernel
 # Debian packages, by the part that needs them
 command_packages=(gcc libc6-dev make ca-certificates)
 kernel_packages=(bc bison cpio flex kmod libelf-dev libssl-dev xz-utils)
-machine_packages=(busybox-static qemu-system-x86)
 test_packages=(shellcheck)
 # The programs of these packages, for other distributions
 programs=(gcc make bc bison cpio flex depmod xz busybox)
 
 # Disk space in MiB while `make run` works, rounded up. All packages take 1,600 MiB on a fresh Debian 12.
-packages_mib=2000 kernel_mib=2500 command_mib=1000 compilers_mib=1000
+packages_mib=2000 kernel_mib=2500 command_mib=1000 compilers_mib=1000 cross_mib=300
 
 os_release=${OS_RELEASE:-/etc/os-release}
 kvm_device=${KVM_DEVICE:-/dev/kvm}
@@ -37,6 +36,10 @@ top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P) # without symbolic links
 build=$top/build
 logs=$build/log
 cache=${SLABLAB_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/slablab}
+
+# shellcheck source=scripts/arch.sh
+. "$(dirname "${BASH_SOURCE[0]}")/arch.sh"
+machine_packages=(busybox-static "$qemu_package" ${cross:+"${cross_packages[@]}"})
 
 doctor_hint="'make doctor' shows which requirements of make run this machine lacks, and what to type"
 
@@ -393,24 +396,24 @@ check_compiler_of() {
 
 # check_image TREE: fails if the kernel tree has no kernel that vm.sh can boot
 check_image() {
-	[ ! -e "$1/arch/x86/boot/bzImage" ] || return 0
-	problem="KDIR=$1 has no bzImage to boot"
-	remedy="build it there with 'make bzImage', or omit KDIR= for the lab kernel"
+	[ ! -e "$1/$kernel_image" ] || return 0
+	problem="KDIR=$1 has no $kernel_target to boot"
+	remedy="build it there with 'make $kernel_target', or omit KDIR= for the lab kernel"
 	return 1
 }
 
 # check_qemu: fails without a QEMU that is new enough
 check_qemu() {
-	local qemu version=''
-	if ! qemu=$(type -P qemu-system-x86_64); then
-		problem="no qemu-system-x86_64"
-		mended_by_setup "QEMU >= $qemu_minimum for x86-64" qemu-system-x86
+	local program version=''
+	if ! program=$(type -P "$qemu_program"); then
+		problem="no $qemu_program"
+		mended_by_setup "QEMU >= $qemu_minimum for $arch" "$qemu_package"
 		return 1
 	fi
-	[[ $("$qemu" --version) =~ version\ ([0-9.]+) ]] && version=${BASH_REMATCH[1]}
-	found="$version ($qemu)"
+	[[ $("$program" --version) =~ version\ ([0-9.]+) ]] && version=${BASH_REMATCH[1]}
+	found="$version ($program)"
 	! at_least "$qemu_minimum" "$version" || return 0
-	problem="$qemu has version ${version:-unknown}, and $qemu_minimum is the oldest that was tried with slablab"
+	problem="$program has version ${version:-unknown}, and $qemu_minimum is the oldest that was tried with slablab"
 	remedy="install QEMU >= $qemu_minimum, or put it first in PATH"
 	return 1
 }
@@ -420,6 +423,11 @@ check_accelerator() {
 	case ${ACCEL:-} in
 	'' | tcg) ;;
 	kvm)
+		if [ -n "$cross" ]; then
+			problem="ACCEL=kvm cannot run a kernel for $arch on this machine"
+			remedy="use ACCEL=tcg, or omit it"
+			return 1
+		fi
 		[ ! -w "$kvm_device" ] || return 0
 		problem="ACCEL=kvm needs write access to $kvm_device"
 		remedy="use ACCEL=tcg"
@@ -468,7 +476,7 @@ check_mirror() {
 
 # has_crates: succeeds if cargo can build the command without a download
 has_crates() {
-	(cd "$top" && cargo tree --locked --offline --package slablab --target x86_64-unknown-linux-gnu) >/dev/null 2>&1
+	(cd "$top" && cargo tree --locked --offline --package slablab --target "$rust_target") >/dev/null 2>&1
 }
 
 # check_registry: fails if cargo cannot reach its registry

@@ -39,7 +39,7 @@ install() {
 }
 
 if ! is_debian; then
-	for check in check_packages check_qemu check_rustc check_cargo check_clang check_bindgen; do require "$check"; done
+	for check in check_packages check_qemu check_rustc check_cargo check_clang check_bindgen ${cross:+check_cross}; do require "$check"; done
 	exit
 fi
 
@@ -70,3 +70,5 @@ if [ -n "$with_bindgen" ] && ! bindgen_program >/dev/null; then
 	step "building bindgen" "$logs/bindgen.log" env CARGO_PROFILE_RELEASE_OPT_LEVEL=1 cargo install --locked \
 		--root "$cache/tools" --no-default-features --features runtime "bindgen-cli@$bindgen_built"
 fi
+
+if [ -n "$with_bindgen" ] && [ -n "$cross" ]; then "$top/scripts/cross.sh" fetch; fi

@@ -56,20 +56,18 @@ cpus=${cpus:-$([ -n "$counting" ] && echo 1 || echo 2)}
 memory=${memory:-$([ -n "$debug" ] && echo 2048 || echo 1024)}
 # Programs in the guest read from this parameter that their clock counts instructions.
 [ -z "$counting" ] || words="slablab.clock=instructions $words"
-# The debug kernel needs acpi=noirq, because the ACPI interpreter is too slow under emulation for its own interrupt,
-# and no5lvl, because KASAN reports a false wild access during CPU detection with five-level page tables.
-[ -z "$debug" ] || words="loglevel=7 acpi=noirq no5lvl kmemleak=${kmemleak:-on} kasan_multi_shot $words"
+[ -z "$debug" ] || words="loglevel=7 $debug_words kmemleak=${kmemleak:-on} kasan_multi_shot $words"
 # gdb finds the kernel at the addresses of vmlinux, and can read the module's code also while a program runs.
 [ -z "$waiting" ] || words="nokaslr nopti $words"
 
 require check_accelerator
-INITRAMFS=${INITRAMFS:-$build/initramfs${waiting:+-symbols}$variant.cpio}
+INITRAMFS=${INITRAMFS:-$build/initramfs${waiting:+-symbols}$variant${cross:+-$cross}.cpio}
 CONSOLE=${CONSOLE:-$logs/console.log}
 KDIR=${KDIR:-$("$top/scripts/kernel.sh" path "$flavour")}
-kernel=$KDIR/arch/x86/boot/bzImage
+kernel=$KDIR/$kernel_image
 require check_image "$KDIR"
 [ -e "$INITRAMFS" ] ||
-	die "no $INITRAMFS: run 'make initramfs${waiting:+ SYMBOLS=1}${debug:+ DEBUG_KERNEL=1}${KERNEL:+ KERNEL=$KERNEL}'"
+	die "no $INITRAMFS: run 'make initramfs${waiting:+ SYMBOLS=1}${debug:+ DEBUG_KERNEL=1}${KERNEL:+ KERNEL=$KERNEL}${cross:+ ARCH=$cross}'"
 require check_qemu
 
 # accelerator: prints kvm if a guest boots with KVM, else tcg. An existing /dev/kvm may not work, so the first
@@ -78,7 +76,7 @@ accelerator() {
 	local answer
 	answer=accelerator-$(uname -n)-$(uname -r)
 	if [ -w "$cache" ] || [ -e "$cache/$answer" ]; then answer=$cache/$answer; else answer=$build/$answer; fi
-	if [ ! -w "$kvm_device" ]; then
+	if [ ! -w "$kvm_device" ] || [ -n "$cross" ]; then
 		echo tcg
 		return
 	fi
@@ -154,21 +152,19 @@ pack_job() {
 }
 pack_job "$@" >"$run/initrd"
 
-# no_timer_check, because on a busy host the first timer ticks may be late, and Linux would reject the timer.
-# At the timeout and when a program is stuck, an NMI makes the kernel panic, which prints the stacks of all CPUs (panic_print=0x40).
-words="console=ttyS0 panic=-1 loglevel=6 no_timer_check unknown_nmi_panic panic_print=0x40 $words"
+# At the timeout and when a program is stuck, an NMI makes the kernel panic, which prints the stacks of all CPUs
+# (panic_print=0x40). A machine without NMI is ended, and only the last lines of its console are printed.
+words="$machine_words panic=-1 loglevel=6 panic_print=0x40 $words"
 
-machine=(-m "$memory" -nic none -vga none -display none -no-reboot -nodefaults
+machine=("${machine_options[@]}" -m "$memory" -nic none -vga none -display none -no-reboot -nodefaults
 	-kernel "$kernel" -initrd "$run/initrd" -append "$words"
 	-serial "file:$console" -chardev "pipe,id=monitor,path=$run/monitor" -mon monitor -device virtio-serial-pci
 	-chardev "file,id=status,path=$run/status" -device "virtserialport,chardev=status,name=status")
 accel=${ACCEL:-$(accelerator)}
-# TCG emulates (and counts) fast string operations byte by byte, so the CPU has none, and the kernel copies words.
-emulated=max,-erms,-fsrm
 if [ -n "$counting" ]; then
-	machine+=(-cpu "$emulated" -smp "$cpus" -accel "tcg,thread=single" -icount "shift=0,sleep=off")
+	machine+=(-cpu "$emulated_cpu" -smp "$cpus" -accel "tcg,thread=single" -icount "shift=0,sleep=off")
 elif [ "$accel" = tcg ]; then
-	machine+=(-cpu "$emulated" -smp "$cpus" -accel "tcg,thread=multi")
+	machine+=(-cpu "$emulated_cpu" -smp "$cpus" -accel "tcg,thread=multi")
 else
 	machine+=(-cpu max -smp "$cpus" -accel "$accel")
 fi
@@ -194,8 +190,8 @@ fi
 mkfifo "$run/monitor.in" "$run/monitor.out"
 
 # The kernel kills the machine when this script ends for any reason.
-[ -z "${V:-}" ] || say "+ qemu-system-x86_64 ${machine[*]@Q}"
-setpriv --pdeathsig KILL qemu-system-x86_64 "${machine[@]}" <&0 3>&1 4>&2 2>"$run/qemu-errors" &
+[ -z "${V:-}" ] || say "+ $qemu_program ${machine[*]@Q}"
+setpriv --pdeathsig KILL "$qemu_program" "${machine[@]}" <&0 3>&1 4>&2 2>"$run/qemu-errors" &
 qemu=$!
 started=$SECONDS
 # await SECONDS [PATTERN]: waits until the machine ends. Fails after this time, and when a line of the console has the
@@ -211,8 +207,13 @@ if [ -z "$timeout" ] && { [ $# -eq 0 ] || [ -n "$waiting" ]; }; then
 	await "$((1 << 62))"
 elif timeout=${timeout:-120} && ! await "$timeout" '^stuck: '; then
 	hung_from=$(($(wc -l <"$console") + 1)) hung_after=$((SECONDS - started))
-	echo nmi >"$run/monitor.in"
-	await "$((hung_after + 10))" || kill "$qemu"
+	if [ -n "$nmi" ]; then
+		echo nmi >"$run/monitor.in"
+		await "$((hung_after + 10))" || kill "$qemu"
+	else
+		hung_from=$((hung_from > 40 ? hung_from - 40 : 1))
+		kill "$qemu" || true
+	fi
 fi
 wait "$qemu" || true
 qemu=''

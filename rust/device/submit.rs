@@ -12,7 +12,7 @@
 //! ```
 //!
 //! The crate `slab_session` explains segments. Between two segments signals are checked, and no lock is held, so
-//! the scheduler can preempt the task (x86-64 is always preemptible in Linux 7.3).
+//! the scheduler can preempt the task (x86-64 and arm64 are always preemptible in Linux 7.3).
 //!
 //! A FREE cannot be rolled back, so the whole chunk must be writable before its first operation runs. The
 //! check adds 0 atomically to one word of each page of the array, so that a concurrent store of another

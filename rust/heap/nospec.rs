@@ -16,7 +16,7 @@ use core::{
 /// Returns `index`, which the caller has checked to be below `len`. If the processor executes this
 /// speculatively with an index that fails the check, the result is 0.
 ///
-/// Costs three instructions on x86-64.
+/// Costs three instructions on x86-64, and four on arm64.
 ///
 /// # Examples
 ///
@@ -105,8 +105,31 @@ fn mask(index: usize, len: usize) -> usize {
     mask
 }
 
+/// Returns a number with all bits set if `index` is below `len`, else 0.
+///
+/// The barrier `csdb` keeps the processor from using a predicted mask.
+#[cfg(all(target_arch = "aarch64", not(miri)))]
+#[inline(always)]
+fn mask(index: usize, len: usize) -> usize {
+    let mask;
+    // SAFETY: The instructions read two registers, write one register and the flags, which the options do not
+    // exclude, and access neither memory nor the stack.
+    unsafe {
+        asm!(
+            "cmp {index}, {len}",
+            "sbc {mask}, xzr, xzr",
+            "csdb",
+            index = in(reg) index,
+            len = in(reg) len,
+            mask = lateout(reg) mask,
+            options(pure, nomem, nostack),
+        );
+    }
+    mask
+}
+
 /// Returns a number with all bits set if `index` is below `len`, else 0. `len` is at most [`isize::MAX`].
-#[cfg(not(all(target_arch = "x86_64", not(miri))))]
+#[cfg(any(miri, not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
 #[inline(always)]
 fn mask(index: usize, len: usize) -> usize {
     let index = opaque(index);

@@ -14,7 +14,7 @@ require_program "$1"
 command=$(realpath "$1")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-unset ACCEL BENCH DEBUG_KERNEL DESTDIR DIR ENGINE EXERCISE KDIR KERNEL KERNEL_SRC MO OUT RECORD SEED SIM SYMBOLS TIMEOUT STRESS TRACE \
+unset ACCEL ARCH BENCH DEBUG_KERNEL DESTDIR DIR ENGINE EXERCISE KDIR KERNEL KERNEL_SRC MO OUT RECORD SEED SIM SYMBOLS TIMEOUT STRESS TRACE \
 	PREFIX bindir mandir bashcompdir zshcompdir fishcompdir udevrulesdir MAKEFLAGS MAKELEVEL
 failed=0
 
@@ -76,6 +76,11 @@ refused "an empty TRACE=" "TRACE= is empty" replay TRACE=
 refused "a shell without a terminal" "make shell needs a terminal" shell
 refused "gdb without a terminal" "make debug needs a terminal" debug
 refused "DEBUG_KERNEL=yes" "DEBUG_KERNEL=yes is not a switch" run DEBUG_KERNEL=yes
+refused "ARCH=riscv" "ARCH=riscv is not an architecture that slablab builds" run ARCH=riscv
+if [ "$host_arch" = x86_64 ]; then
+	refused "KVM for arm64" "ACCEL=kvm cannot run a kernel for arm64" run ARCH=arm64 ACCEL=kvm
+	refused "all tests on arm64" "make test does not work with ARCH=arm64" test ARCH=arm64
+fi
 refused "SYMBOLS=all" "SYMBOLS=all is not a switch" modules SYMBOLS=all
 refused "a relative DESTDIR=" "DESTDIR=package is not an absolute path: use DESTDIR=" install DESTDIR=package
 refused "a relative PREFIX=" "PREFIX=usr is not an absolute path" uninstall PREFIX=usr

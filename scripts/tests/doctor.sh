@@ -266,6 +266,28 @@ echo ID=fedora >"$machine/os-release"
 fails "a kernel of Debian on another distribution" "kernel Debian's kernel 'debian-rt' is not in the cache" "-> omit KERNEL=" -- KERNEL=debian-rt
 fails "no source of the lab kernel on another distribution" "kernel the lab kernel is not in the cache" "-> set KERNEL_SRC="
 
+# An arm64 machine on x86-64
+if [ "$host_arch" = x86_64 ]; then
+	machine
+	fails "arm64 with a rustc of rustup" "arm64 $bin/rustc has no library for aarch64-unknown-linux-gnu" \
+		"-> run 'rustup target add aarch64-unknown-linux-gnu'" -- ARCH=arm64
+	mkdir -p "$machine/sysroot/lib/rustlib/aarch64-unknown-linux-gnu/lib"
+	echo gcc-aarch64-linux-gnu qemu-system-arm >"$machine/missing"
+	works "arm64 for the first time" "ok architecture arm64, cross-compiled" \
+		"later packages missing: qemu-system-arm gcc-aarch64-linux-gnu" \
+		"later qemu no qemu-system-aarch64; make run installs qemu-system-arm" \
+		"later arm64 no busybox and no Rust library for arm64 in the cache; make run downloads them" \
+		"later kernel the lab kernel for arm64 is not in the cache" "the lab machine is for arm64" -- ARCH=arm64
+	mkdir "$machine/cache/cross-arm64-1.90.0"
+	works "arm64 later" "ok arm64 busybox and Rust's library for arm64" -- ARCH=arm64
+	echo ID=fedora >"$machine/os-release"
+	rm -r "$machine/cache/cross-arm64-1.90.0"
+	fails "arm64 on another distribution" "qemu no qemu-system-aarch64" "-> install QEMU >= 7.2 for arm64" \
+		"-> build on Debian" -- ARCH=arm64
+fi
+machine
+fails "an unknown architecture" "architecture ARCH=riscv is not an architecture" "-> use ARCH=arm64" -- ARCH=riscv
+
 # Paths, disk, network
 machine
 for name in "with space" with:colon; do

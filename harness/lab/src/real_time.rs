@@ -21,7 +21,11 @@ mod c {
     };
 
     pub(super) const SCHED_FIFO: c_int = 1;
+    /// The number of the system call, which depends on the architecture.
+    #[cfg(target_arch = "x86_64")]
     pub(super) const SYS_SCHED_SETSCHEDULER: c_long = 144;
+    #[cfg(target_arch = "aarch64")]
+    pub(super) const SYS_SCHED_SETSCHEDULER: c_long = 119;
 
     #[repr(C)]
     pub(super) struct SchedulerParameters {

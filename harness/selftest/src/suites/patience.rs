@@ -225,11 +225,15 @@ fn beside_a_heart(act: impl FnOnce(&Heartbeat) -> TestResult) -> TestResult {
 }
 
 /// Wakes periodically on this CPU until `stop` is set, and returns the times of waking.
+///
+/// The thread sleeps until a multiple of the period, so that its times have one phase also with timers of high
+/// resolution, which do not wait for a tick.
 fn wakes(begin: Instant, stop: &AtomicBool) -> TestResult<Vec<Duration>> {
     real_time::become_first()?;
     let mut times = Vec::new();
     while !stop.load(Ordering::Relaxed) {
-        thread::sleep(BEAT);
+        let phase_ns = begin.elapsed().as_nanos() as u64 % BEAT.as_nanos() as u64;
+        thread::sleep(BEAT - Duration::from_nanos(phase_ns));
         times.push(begin.elapsed());
     }
     Ok(times)

@@ -349,6 +349,13 @@ fn spoil(random: &mut Rng, bytes: &mut [u8]) {
     }
 }
 
+/// The start of the kernel's direct map of the memory.
+const DIRECT_MAP: u64 = if cfg!(target_arch = "aarch64") {
+    0xffff_0000_0000_0000
+} else {
+    0xffff_8880_0000_0000
+};
+
 /// Returns a value near a boundary (0, a power of two, the maximum of a type), a kernel address, or any number.
 fn interesting(random: &mut Rng) -> u64 {
     let near = random.below(5).wrapping_sub(2);
@@ -357,8 +364,7 @@ fn interesting(random: &mut Rng) -> u64 {
         0 => near,
         1 => u64::from(u32::MAX).wrapping_add(near),
         2 => (i64::MAX as u64).wrapping_add(near),
-        // In the kernel's direct map (x86-64).
-        3 => 0xffff_8880_0000_0000 | random.next() >> 24,
+        3 => DIRECT_MAP | random.next() >> 24,
         4 => random.next(),
         5 => power.wrapping_mul(3),
         _ => power.wrapping_add(near),

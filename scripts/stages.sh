@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash disable=SC2154 # watch of lib.sh sets status
+#
+# Runs tests stage by stage and counts them. This file is sourced, after lib.sh, not run.
+
+passed=0 failed=0 skipped=0
+
+# counted PASSED FAILED SKIPPED: prints the counts as text
+counted() {
+	printf '%s passed, %s failed' "$1" "$2"
+	if [ "$3" -ne 0 ]; then printf ', %s skipped' "$3"; fi
+}
+
+# stage NAME TALLY COMMAND...: runs a stage. TALLY LOG STATUS prints "PASSED FAILED SKIPPED" for the stage; a
+# bad status without a failure counts as one failure. The log of a stage with a failure is printed.
+stage() {
+	local name=$1 tally=$2 log=${1%% (*} good bad left_out
+	log=$logs/test-${log//[^A-Za-z0-9]/-}.log
+	shift 2
+	watch "$name" "$log" "$@" # sets status
+	read -r good bad left_out < <("$tally" "$log" "$status")
+	if [ "$status" -ne 0 ] && [ "$bad" -eq 0 ]; then bad=1; fi
+	if [ "$bad" -ne 0 ]; then cat "$log" >&2; fi
+	if [ "$tally" != once ]; then say "$name: $(counted "$good" "$bad" "$left_out")"; fi
+	passed=$((passed + good)) failed=$((failed + bad)) skipped=$((skipped + left_out))
+}
+
+# once LOG STATUS: the tally of a stage that is one test, and that may be skipped because a tool is missing
+once() {
+	if [ "$2" -ne 0 ]; then
+		echo 0 1 0
+	elif grep '^skipped:' "$1" >&2; then
+		echo 0 0 1
+	else
+		echo 1 0 0
+	fi
+}
+
+# finish: prints the counts, and fails if a test failed
+finish() {
+	counted "$passed" "$failed" "$skipped"
+	echo
+	[ "$failed" -eq 0 ]
+}
