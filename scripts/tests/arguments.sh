@@ -98,6 +98,7 @@ refused "KERNEL_SRC= of nothing" "not a kernel source tree" kernel KERNEL_SRC="$
 refused "a KERNEL= that Debian does not have" "KERNEL=fedora is not a kernel of Debian: use debian, debian-rt" run KERNEL=fedora
 refused "KERNEL= and DEBUG_KERNEL=1" "KERNEL= and DEBUG_KERNEL= both select the kernel" run KERNEL=debian DEBUG_KERNEL=1
 refused "KERNEL= and KDIR=" "KERNEL= and KDIR= both select the kernel" modules KERNEL=debian KDIR="$work"
+refused "KERNEL= and ARCH=arm64" "KERNEL= selects a kernel for x86-64: omit ARCH=arm64" run KERNEL=debian ARCH=arm64
 refused "benches on a kernel of Debian" "make bench does not work with KERNEL=" bench KERNEL=debian
 refused "grade without DIR=" "DIR= is missing" grade
 refused "DIR= of nothing" "DIR=$work/nothing is not a folder" grade DIR="$work/nothing"
