@@ -66,9 +66,8 @@ fi
 if [ -n "$with_bindgen" ] && ! bindgen_program >/dev/null; then
 	require_cache "has no bindgen" "make setup"
 	say "will install bindgen $bindgen_built into $cache/tools with cargo"
-	# The build of a kernel runs bindgen three times: optimization of level 3 and the log cost more than they gain.
-	step "building bindgen" "$logs/bindgen.log" env CARGO_PROFILE_RELEASE_OPT_LEVEL=1 cargo install --locked \
-		--root "$cache/tools" --no-default-features --features runtime "bindgen-cli@$bindgen_built"
+	step "building bindgen" "$logs/bindgen.log" \
+		cargo install --locked --root "$cache/tools" "bindgen-cli@$bindgen_built"
 fi
 
 if [ -n "$with_bindgen" ] && [ -n "$cross" ]; then "$top/scripts/cross.sh" fetch; fi
