@@ -11,6 +11,7 @@ use std::{
 };
 
 use crate::{
+    affinity::CpuPin,
     device::{
         Device,
         Errno, //
@@ -233,6 +234,8 @@ fn operations_are_whole_rounds_unless_timed_singly() -> TestResult {
 
 fn lock_counts_are_reproducible() -> TestResult {
     let device = Device::open()?;
+    // On another CPU the thread would fill that CPU's magazines under the lock.
+    let _cpu = CpuPin::current()?;
     for subject in BenchSubject::ENGINES {
         let bench = small(subject, BenchPattern::Replace);
         let first = device.bench(&bench)?.lock_acquisitions;
