@@ -38,19 +38,22 @@ heap_tests() {
 # The clock of the machine counts instructions, so that 50 ms are the same on every host.
 patience() { scripts/vm.sh -i -t 900 slablab selftest --filter patience/; }
 
-# results COMMAND...: prints the final statistics of a run with all workloads, which contain a hash of all offsets
+# results TARGET COMMAND...: prints the final statistics of a run with all workloads, which contain a hash of all offsets
 results() {
-	"$@" stress churn mixed exhaust fragment realloc abuse --seed 7 --ops 20000 --engine "$engine" --json |
+	local target=$1
+	shift
+	"$@" stress churn mixed exhaust fragment realloc abuse --target "$target" --seed 7 --ops 20000 \
+		--engine "$engine" --json |
 		sed -n '/^  "final"/,/^  \]/p'
 }
 
 # same_offsets ENGINE: compares the device in the arm64 machine with sim on this machine and in the arm64 machine
 same_offsets() {
 	local engine=$1 here
-	here=$(results "$command" --target sim)
+	here=$(results sim "$command")
 	[ "$(grep -c '"trace"' <<<"$here")" = 6 ]
-	diff <(echo "$here") <(results scripts/vm.sh -t 600 slablab --target sim)
-	diff <(echo "$here") <(results scripts/vm.sh -t 600 slablab --target device)
+	diff <(echo "$here") <(results sim scripts/vm.sh -t 600 slablab)
+	diff <(echo "$here") <(results device scripts/vm.sh -t 600 slablab)
 	grep '"trace"' <<<"$here"
 }
 
