@@ -35,7 +35,10 @@ fetch_source() { exec scripts/kernel.sh source; }
 
 # build_kernel: builds the kernel after bindgen and the source, which it needs
 build_kernel() {
-	together build_bindgen fetch_source
+	case $flavour in
+	lab*) together build_bindgen fetch_source ;;
+	*) scripts/setup.sh ;; # a kernel of Debian has a source of its own
+	esac
 	exec scripts/kernel.sh build "$flavour"
 }
 

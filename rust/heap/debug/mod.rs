@@ -215,9 +215,10 @@ impl<E: Engine, L: Lock<State> + Sync, C: Caller> DebugMode<E, L, C> {
     ) -> Result<Block, Refusal> {
         let padded = PaddedLayout::with_zone(layout, zone_log2).ok_or(Refusal::TooBig)?;
         let _change = self.begin_change();
-        let by = self.operation();
         for _ in 0..QUARANTINE_MAX {
             let block = self.engine.allocate(padded.layout, cost)?;
+            // The number is larger than that of the last free of the memory, because that free has ended.
+            let by = self.operation();
             // SAFETY: The engine has just allocated the block with this layout, so `usable_size` bytes are
             // valid, and only this call uses them.
             let memory =

@@ -8,6 +8,7 @@ mod frees;
 mod links;
 mod misuses;
 mod model;
+mod order;
 mod sweep;
 
 use core::{
