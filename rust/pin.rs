@@ -3,8 +3,7 @@
 //! Disables preemption while a closure runs.
 //!
 //! Linux 7.3 has no Rust abstraction for disabling preemption. The C functions in `pin.c` work on every kernel and
-//! on arm64.
-//! The inline assembly is for the most common configuration of x86-64 and is faster: a pair of an allocation
+//! architecture. The inline assembly is for the most common configuration of x86-64 and is faster: a pair of an allocation
 //! and a free, which disables preemption twice, takes 43 instructions fewer with the assembly than with the C
 //! functions (64 B, `make bench`).
 

@@ -107,9 +107,12 @@ compiles() {
 [[ " $* " != *' shell '* ]] || [ -t 0 ] || die "make shell needs a terminal: make run STRESS= runs a command without one"
 [[ " $* " != *' debug '* ]] || [ -t 0 ] ||
 	die "make debug needs a terminal: scripts/vm.sh -g COMMAND runs a command without one"
-[ -z "$cross" ] || only_native "$@"
 switch DEBUG_KERNEL
 switch SYMBOLS
+if [ -n "$cross" ]; then
+	only_native "$@"
+	[ -z "${DEBUG_KERNEL:-}" ] || die "DEBUG_KERNEL=1 selects a kernel for x86-64: omit ARCH=$cross"
+fi
 [ -z "${DEBUG_KERNEL:-}" ] || [ -z "${KDIR:-}" ] || ! boots "$@" ||
 	die "DEBUG_KERNEL=1 and KDIR= both select the kernel: omit one of them"
 if [ -n "${KERNEL:-}" ]; then

@@ -172,8 +172,8 @@ make_args() {
 	if is_debian_kernel; then
 		debian_make_args "$1"
 	else
-		if [ -n "$gcc" ]; then echo "CC=$gcc"; else echo "LLVM=-$llvm${cross:+ ARCH=$cross}"; fi
-		echo "RUSTC=$rustc HOSTRUSTC=$rustc${bindgen:+ BINDGEN=$bindgen}" \
+		if [ -n "$gcc" ]; then echo "CC=$gcc${cross:+ CROSS_COMPILE=$cross_prefix}"; else echo "LLVM=-$llvm"; fi
+		echo "${cross:+ARCH=$cross }RUSTC=$rustc HOSTRUSTC=$rustc${bindgen:+ BINDGEN=$bindgen}" \
 			"CLIPPY_DRIVER=$(dirname "$rustc")/clippy-driver RUSTFMT=$(dirname "$rustc")/rustfmt"
 	fi
 }

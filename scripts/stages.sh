@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-# shellcheck shell=bash disable=SC2154 # watch of lib.sh sets status
+# shellcheck shell=bash disable=SC2154 # watch of lib.sh sets status, the scripts that source this file set selftest
 #
 # Runs tests stage by stage and counts them. This file is sourced, after lib.sh, not run.
 
@@ -35,6 +35,9 @@ once() {
 		echo 1 0 0
 	fi
 }
+
+# ktap_results: the tally of a stage that writes the results of a self-test to the file $selftest
+ktap_results() { awk -f "$top/scripts/ktap.awk" "$selftest"; }
 
 # finish: prints the counts, and fails if a test failed
 finish() {

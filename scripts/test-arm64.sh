@@ -21,7 +21,6 @@ heap=$build/arm64/slab_heap
 host_command() { make command ARCH=arm64; }
 guest() { make initramfs ARCH=arm64; }
 
-selftest_results() { awk -f scripts/ktap.awk "$selftest"; }
 guest_tests() {
 	set -o pipefail
 	scripts/vm.sh -t 2400 slablab selftest --ktap --module /lib/slablab.ko | tee "$selftest"
@@ -64,7 +63,7 @@ stage "the command slablab" once host_command
 stage "module and command for arm64" once guest
 stage "index masks on arm64" once heap_tests
 stage "prompt in the arm64 machine" once scripts/tests/prompt.sh
-stage "tests in the arm64 machine" selftest_results guest_tests
+stage "tests in the arm64 machine" ktap_results guest_tests
 stage "preemption latency on arm64" once patience
 stage "budgets of a small arm64 machine" once scripts/tests/budgets.sh
 for engine in seed hybrid extent; do

@@ -11,8 +11,6 @@ set -eu
 . "$(dirname "$0")/stages.sh"
 cd "$top"
 
-ktap_results() { awk -f scripts/ktap.awk "$selftest"; }
-
 shell_scripts() { shellcheck -x -P SCRIPTDIR .ci/run scripts/*.sh scripts/kernel/*.sh scripts/tests/*.sh scripts/guest/*; }
 
 formatted() {

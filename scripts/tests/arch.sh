@@ -7,26 +7,15 @@
 
 set -eu
 . "$(dirname "$0")/../lib.sh"
+# shellcheck source=scripts/tests/checks.sh
+. "$(dirname "$0")/checks.sh"
 
 [ "$host_arch" = x86_64 ] || { echo "skipped: arm64 is cross-compiled on x86-64 only"; exit 0; }
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 unset ACCEL ARCH CONSOLE INITRAMFS KDIR KERNEL_SRC MAKEFLAGS MAKELEVEL
 export SLABLAB_CACHE=$work/cache KVM_DEVICE=$work/no-kvm OS_RELEASE=$work/os-release PATH=$work/bin:$PATH
-failed=0
-
-# check NAME COMMAND...: a test that passes if the command succeeds
-check() {
-	local name=$1
-	shift
-	if "$@" >"$work/log" 2>&1; then
-		echo "ok: $name"
-	else
-		echo "not ok: $name"
-		cat "$work/log"
-		failed=1
-	fi
-}
+log=$work/log
 
 # prints TEXT COMMAND...: succeeds if the output of the command has the text, whatever its status is
 prints() {
@@ -122,6 +111,10 @@ check "KDIR= of arm64" env KDIR="$work/arm" ARCH=arm64 "$kernel" check
 check "KDIR= of arm64 without ARCH=" prints "is a kernel for another architecture than x86_64" env KDIR="$work/arm" "$kernel" check
 check "KDIR= of x86-64 with ARCH=arm64" prints "is a kernel for another architecture than arm64" \
 	env KDIR="$work/x86" ARCH=arm64 "$kernel" check
+printf '%s\n' CONFIG_CC_IS_GCC=y 'CONFIG_CC_VERSION_TEXT="aarch64-linux-gnu-gcc-12 (Debian) 12.2.0"' \
+	>>"$work/arm/include/config/auto.conf"
+check "modules for a kernel of arm64 that gcc built are cross-compiled with this gcc" prints \
+	"CC=aarch64-linux-gnu-gcc-12 CROSS_COMPILE=aarch64-linux-gnu-" env KDIR="$work/arm" ARCH=arm64 "$kernel" make-args
 
 # The fake apt-get downloads an empty file for each package, and the fake dpkg unpacks busybox.
 fake apt-get 'echo "$*" >>"'"$work/apt"'"' 'while [[ $1 == -* ]]; do shift 2; done' \

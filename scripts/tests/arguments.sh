@@ -80,6 +80,8 @@ refused "ARCH=riscv" "ARCH=riscv is not an architecture that slablab builds" run
 if [ "$host_arch" = x86_64 ]; then
 	refused "KVM for arm64" "ACCEL=kvm cannot run a kernel for arm64" run ARCH=arm64 ACCEL=kvm
 	refused "all tests on arm64" "make test does not work with ARCH=arm64" test ARCH=arm64
+	refused "DEBUG_KERNEL=1 and ARCH=arm64" "DEBUG_KERNEL=1 selects a kernel for x86-64: omit ARCH=arm64" run DEBUG_KERNEL=1 ARCH=arm64
+	refused "KERNEL= and ARCH=arm64" "KERNEL= selects a kernel for x86-64: omit ARCH=arm64" run KERNEL=debian ARCH=arm64
 fi
 refused "SYMBOLS=all" "SYMBOLS=all is not a switch" modules SYMBOLS=all
 refused "a relative DESTDIR=" "DESTDIR=package is not an absolute path: use DESTDIR=" install DESTDIR=package
@@ -98,7 +100,6 @@ refused "KERNEL_SRC= of nothing" "not a kernel source tree" kernel KERNEL_SRC="$
 refused "a KERNEL= that Debian does not have" "KERNEL=fedora is not a kernel of Debian: use debian, debian-rt" run KERNEL=fedora
 refused "KERNEL= and DEBUG_KERNEL=1" "KERNEL= and DEBUG_KERNEL= both select the kernel" run KERNEL=debian DEBUG_KERNEL=1
 refused "KERNEL= and KDIR=" "KERNEL= and KDIR= both select the kernel" modules KERNEL=debian KDIR="$work"
-refused "KERNEL= and ARCH=arm64" "KERNEL= selects a kernel for x86-64: omit ARCH=arm64" run KERNEL=debian ARCH=arm64
 refused "benches on a kernel of Debian" "make bench does not work with KERNEL=" bench KERNEL=debian
 refused "grade without DIR=" "DIR= is missing" grade
 refused "DIR= of nothing" "DIR=$work/nothing is not a folder" grade DIR="$work/nothing"

@@ -7,6 +7,8 @@
 
 set -eu
 . "$(dirname "$0")/../lib.sh"
+# shellcheck source=scripts/tests/checks.sh
+. "$(dirname "$0")/checks.sh"
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -16,23 +18,10 @@ export BINDGEN SLABLAB_CACHE=$work/cache
 unset KDIR KERNEL KERNEL_SRC MAKEFLAGS MAKELEVEL RUSTC
 bin=$work/bin archive=$work/archive source=$SLABLAB_CACHE/linux-source-7.3
 mkdir -p "$bin" "$archive" "$source"/{rust,scripts}
-failed=0
+log=$work/log
 
 rustc_text='rustc 1.85.1 (4eb161250 2025-03-15) (built from a source tarball)'
 cc_text='x86_64-linux-gnu-gcc-14 (Debian 14.2.0-19) 14.2.0'
-
-# check NAME COMMAND...: a test that passes if the command succeeds
-check() {
-	local name=$1
-	shift
-	if "$@"; then
-		echo "ok: $name"
-	else
-		echo "not ok: $name"
-		cat "$work/log"
-		failed=1
-	fi
-}
 
 # fake FILE LINE...: writes a fake program
 fake() {

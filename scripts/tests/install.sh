@@ -8,6 +8,8 @@
 
 set -eu
 . "$(dirname "$0")/../lib.sh"
+# shellcheck source=scripts/tests/checks.sh
+. "$(dirname "$0")/checks.sh"
 
 [ $# -eq 1 ] || { sed -n '/^# *install\.sh/s/^# *//p' "$0" >&2; exit 2; }
 require_program "$1"
@@ -18,18 +20,6 @@ done
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 unset DESTDIR KDIR MAKEFLAGS MAKELEVEL PREFIX bindir mandir bashcompdir zshcompdir fishcompdir udevrulesdir
-failed=0
-
-# expect NAME WANTED FOUND: a test that passes if both texts are equal
-expect() {
-	if [ "$2" = "$3" ]; then
-		echo "ok: $1"
-	else
-		printf 'not ok: %s\n' "$1"
-		diff <(echo "$2") <(echo "$3") || true
-		failed=1
-	fi
-}
 
 # make_with TARGET ARGUMENT...: runs make with this program as the command; the log is $work/log
 make_with() { make -C "$top" command="$command" "$@" >"$work/log" 2>&1; }

@@ -7,6 +7,8 @@
 
 set -eu
 . "$(dirname "$0")/../lib.sh"
+# shellcheck source=scripts/tests/checks.sh
+. "$(dirname "$0")/checks.sh"
 # shellcheck source=scripts/tests/fake-source.sh
 . "$(dirname "$0")/fake-source.sh"
 
@@ -17,19 +19,6 @@ BINDGEN=$(bindgen_program) || die "no bindgen: run 'make setup'"
 export BINDGEN SLABLAB_CACHE=$work/cache
 unset KDIR KERNEL KERNEL_SRC MAKEFLAGS MAKELEVEL
 source=$SLABLAB_CACHE/linux-source-7.3
-failed=0
-
-# check NAME COMMAND...: a test that passes if the command succeeds
-check() {
-	local name=$1
-	shift
-	if "$@"; then
-		echo "ok: $name"
-	else
-		echo "not ok: $name"
-		failed=1
-	fi
-}
 
 # contains FILE TEXT...: succeeds if the file contains all texts
 contains() {
@@ -37,16 +26,6 @@ contains() {
 	shift
 	for text; do
 		grep -qF -- "$text" "$file" || { echo "no \"$text\" in:"; cat "$file"; return 1; }
-	done
-}
-
-# wait_for COMMAND...: waits at most ten seconds until the command succeeds
-wait_for() {
-	local tries=100
-	until "$@"; do
-		tries=$((tries - 1))
-		[ "$tries" -gt 0 ] || { echo "timeout: $*"; return 1; }
-		sleep 0.1
 	done
 }
 

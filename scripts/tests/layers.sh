@@ -6,23 +6,13 @@
 
 set -eu
 . "$(dirname "$0")/../lib.sh"
+# shellcheck source=scripts/tests/checks.sh
+. "$(dirname "$0")/checks.sh"
 cd "$top"
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 unset BACKTRACE MAKEFLAGS MAKELEVEL KEEP_GOING
-failed=0
-
-# expect NAME WANTED FOUND: a test that passes if both texts are equal
-expect() {
-	if [ "$2" = "$3" ]; then
-		echo "ok: $1"
-	else
-		printf 'not ok: %s\n' "$1"
-		diff <(echo "$2") <(echo "$3") || true
-		failed=1
-	fi
-}
 
 # A fake cargo: with LISTING it lists the tests instead of running them, it fails for the tests in BREAKING, and
 # with ENDLESS it does not end.

@@ -7,35 +7,14 @@
 
 set -eu
 . "$(dirname "$0")/../lib.sh"
+# shellcheck source=scripts/tests/checks.sh
+. "$(dirname "$0")/checks.sh"
 # shellcheck source=scripts/tests/fake-source.sh
 . "$(dirname "$0")/fake-source.sh"
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-failed=0
-
-# check NAME COMMAND...: a test that passes if the command succeeds
-check() {
-	local name=$1
-	shift
-	if "$@"; then
-		echo "ok: $name"
-	else
-		echo "not ok: $name"
-		[ ! -e "$work/said" ] || cat "$work/said"
-		failed=1
-	fi
-}
-
-# wait_for COMMAND...: waits at most ten seconds until the command succeeds
-wait_for() {
-	local tries=100
-	until "$@"; do
-		tries=$((tries - 1))
-		[ "$tries" -gt 0 ] || return 1
-		sleep 0.1
-	done
-}
+log=$work/said
 
 # meet MINE OTHER: creates the file MINE, and waits for the file OTHER
 meet() {

@@ -7,12 +7,14 @@
 
 set -eu
 . "$(dirname "$0")/../lib.sh"
+# shellcheck source=scripts/tests/checks.sh
+. "$(dirname "$0")/checks.sh"
 
 work=$(mktemp -d)
 screen=$work/screen
 job=''
 trap 'exec 3>&-; [ -z "$job" ] || kill "$job" 2>/dev/null || true; rm -rf "$work"' EXIT
-failed=0
+log=$screen
 
 # shows TEXT: waits at most 30 seconds until the screen shows the text
 shows() {
@@ -21,19 +23,6 @@ shows() {
 		sleep 0.1
 	done
 	return 1
-}
-
-# check NAME COMMAND...: a test that passes if the command succeeds
-check() {
-	local name=$1
-	shift
-	if "$@"; then
-		echo "ok: $name"
-	else
-		echo "not ok: $name"
-		cat "$screen"
-		failed=1
-	fi
 }
 
 type -P script >/dev/null || { echo "skipped: no script(1)"; exit 0; }

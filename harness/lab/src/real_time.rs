@@ -3,59 +3,23 @@
 //! Real-time scheduling, for tests of the latency of preemption.
 
 use std::{
-    ffi::{
-        c_int,
-        c_long, //
-    },
     fs,
     io,
     path::Path, //
 };
 
-/// Declarations of the C library, which the standard library is linked with. rustix has no safe wrapper of
-/// this system call.
-mod c {
-    use super::{
-        c_int,
-        c_long, //
-    };
-
-    pub(super) const SCHED_FIFO: c_int = 1;
-    /// The number of the system call, which depends on the architecture.
-    #[cfg(target_arch = "x86_64")]
-    pub(super) const SYS_SCHED_SETSCHEDULER: c_long = 144;
-    #[cfg(target_arch = "aarch64")]
-    pub(super) const SYS_SCHED_SETSCHEDULER: c_long = 119;
-
-    #[repr(C)]
-    pub(super) struct SchedulerParameters {
-        pub(super) priority: c_int,
-    }
-
-    unsafe extern "C" {
-        pub(super) fn syscall(number: c_long, ...) -> c_long;
-    }
-}
-
 /// Makes this thread a real-time thread (`SCHED_FIFO`), so that it runs before every thread that is not.
+///
+/// # Errors
+///
+/// When this process may not do so.
 pub fn become_first() -> io::Result<()> {
-    let parameters = c::SchedulerParameters { priority: 50 };
-    let (this_thread, policy): (c_int, c_int) = (0, c::SCHED_FIFO);
-    // SAFETY: The arguments have the number and types that the system call expects. `parameters` has the
-    // layout of `struct sched_param` and lives until the call returns; the kernel only reads it and keeps no
-    // pointer to it.
-    let result = unsafe {
-        c::syscall(
-            c::SYS_SCHED_SETSCHEDULER,
-            this_thread,
-            policy,
-            &raw const parameters,
-        )
-    };
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
+    let parameters = libc::sched_param { sched_priority: 50 };
+    // SAFETY: `sched_setscheduler` requires a pointer to a `sched_param`, which it only reads during the call. 0 names the
+    // calling thread. rustix has no safe function for this call.
+    match unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const parameters) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
     }
 }
 

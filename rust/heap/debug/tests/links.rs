@@ -2,7 +2,13 @@
 
 //! Engines that write more than one word into free blocks.
 
-use super::*;
+use super::{
+    altered_seed::{
+        AlteredSeed,
+        guarded, //
+    },
+    *, //
+};
 use crate::{
     Refusal,
     check::{
@@ -15,10 +21,6 @@ use crate::{
         QUARANTINE_MAX,
         supports, //
     },
-    engine::{
-        Capabilities,
-        Interfaces, //
-    },
     testing::{
         HostHybrid,
         HostSeed,
@@ -27,81 +29,10 @@ use crate::{
     },
 };
 
-/// The seed with two changes: each free overwrites the first `written` bytes of the block, and
-/// `free_block_bytes` is `declared`.
-struct WideLinks {
-    engine: HostSeed,
-    written: usize,
-    declared: usize,
-}
-
-impl WideLinks {
-    fn new(written: usize, declared: usize) -> Self {
-        let engine = HostSeed::empty();
-        Self {
-            engine,
-            written,
-            declared,
-        }
-    }
-}
-
-// SAFETY: All methods call the methods of the seed, which meets the contract. The additional write is to a
-// block that its owner has freed.
-unsafe impl Engine for WideLinks {
-    fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            free_block_bytes: self.declared,
-            ..self.engine.capabilities()
-        }
-    }
-
-    fn usable_size(&self, layout: Layout) -> usize {
-        self.engine.usable_size(layout)
-    }
-
-    fn capacity(&self) -> usize {
-        self.engine.capacity()
-    }
-
-    fn offset(&self, byte: NonNull<u8>) -> Option<crate::Offset> {
-        self.engine.offset(byte)
-    }
-
-    fn allocate(&self, layout: Layout, cost: &mut Cost) -> Result<Block, Refusal> {
-        self.engine.allocate(layout, cost)
-    }
-
-    unsafe fn free(&self, block: Block, layout: Layout, cost: &mut Cost) -> Result<(), BadFree> {
-        scribble(block.start, 8, self.written - 8);
-        // SAFETY: The contract of this function is the contract of the same method of the seed.
-        unsafe { self.engine.free(block, layout, cost) }
-    }
-
-    fn fits_in_place(&self, layout: Layout, new: Layout) -> bool {
-        self.engine.fits_in_place(layout, new)
-    }
-
-    unsafe fn resize(&self, block: Block, layout: Layout, new: Layout, cost: &mut Cost) -> bool {
-        // SAFETY: The contract of this function is the contract of the same method of the seed.
-        unsafe { self.engine.resize(block, layout, new, cost) }
-    }
-
-    fn interfaces(&self) -> Interfaces<'_> {
-        self.engine.interfaces()
-    }
-}
-
-fn guarded(engine: WideLinks, memory: &HostMemory) -> Guarded<WideLinks> {
-    let guard = DebugMode::new(engine, Mutex::default(), Played);
-    memory.lend(&guard).unwrap();
-    guard
-}
-
 #[test]
 fn bytes_that_the_engine_declares_are_not_damage() {
     let memory = HostMemory::new(POOL_BYTES);
-    let engine = WideLinks::new(FREE_BLOCK_BYTES_MAX, FREE_BLOCK_BYTES_MAX);
+    let engine = AlteredSeed::new(FREE_BLOCK_BYTES_MAX, FREE_BLOCK_BYTES_MAX);
     assert!(supports(&engine));
     let guard = guarded(engine, &memory);
     let mut blocks = ShadowMap::default();
@@ -123,7 +54,7 @@ fn bytes_that_the_engine_declares_are_not_damage() {
 #[test]
 fn a_write_behind_the_engines_bytes_is_reported() {
     let memory = HostMemory::new(POOL_BYTES);
-    let guard = guarded(WideLinks::new(32, 32), &memory);
+    let guard = guarded(AlteredSeed::new(32, 32), &memory);
     let layout = layout(1000, 8);
     let block = allocate(&guard, 7, layout);
     free(&guard, 8, block.start, layout).unwrap();
@@ -137,7 +68,7 @@ fn a_write_behind_the_engines_bytes_is_reported() {
 #[test]
 fn a_request_ends_if_all_free_memory_is_damaged() {
     let memory = HostMemory::new(POOL_BYTES);
-    let guard = guarded(WideLinks::new(32, 8), &memory);
+    let guard = guarded(AlteredSeed::new(32, 8), &memory);
     let layout = layout(1000, 8);
     let mut live = Vec::new();
     while let Ok(block) = guard.allocate(layout, &mut Cost::default()) {
@@ -169,7 +100,7 @@ fn an_engine_that_writes_too_much_has_no_debug_mode() {
         (usize::MAX, false),
     ] {
         assert_eq!(
-            supports(&WideLinks::new(8, declared)),
+            supports(&AlteredSeed::new(8, declared)),
             is_supported,
             "{declared}"
         );

@@ -3,6 +3,7 @@
 //! Tests of debug mode, modelled on `lib/tests/slub_kunit.c`: a test damages one thing on purpose, and
 //! expects exactly one report of the matching fault.
 
+mod altered_seed;
 mod damage;
 mod frees;
 mod links;
