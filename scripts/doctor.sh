@@ -70,7 +70,7 @@ clang() {
 has_source() { [ -z "${KERNEL:-}" ] && { [ -n "${KERNEL_SRC:-}" ] || compgen -G "$cache/linux-source-*[0-9]" >/dev/null; }; }
 
 kernel() {
-	local said what="the lab kernel${cross:+ for $cross}" effort="builds it, which takes 10 to 20 minutes"
+	local said what="the lab kernel${cross:+ for $cross}" effort="builds it, which takes 5 to 20 minutes"
 	if [ -n "${KERNEL:-}" ]; then
 		what="Debian's kernel '$KERNEL'" effort="downloads and prepares it, which takes a few minutes"
 	fi
