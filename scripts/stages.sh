@@ -3,7 +3,7 @@
 #
 # Runs tests stage by stage and counts them. This file is sourced, after lib.sh, not run.
 
-passed=0 failed=0 skipped=0
+passed=0 failed=0 skipped=0 failures=()
 
 # counted PASSED FAILED SKIPPED: prints the counts as text
 counted() {
@@ -20,10 +20,17 @@ stage() {
 	watch "$name" "$log" "$@" # sets status
 	read -r good bad left_out < <("$tally" "$log" "$status")
 	if [ "$status" -ne 0 ] && [ "$bad" -eq 0 ]; then bad=1; fi
-	if [ "$bad" -ne 0 ]; then cat "$log" >&2; fi
+	if [ "$bad" -ne 0 ]; then
+		cat "$log" >&2
+		failures+=("$name: $bad failed (log: ${log#"$top/"})")
+		while read -r line; do failures+=("  $line"); done < <(failing_tests "$log")
+	fi
 	if [ "$tally" != once ]; then say "$name: $(counted "$good" "$bad" "$left_out")"; fi
 	passed=$((passed + good)) failed=$((failed + bad)) skipped=$((skipped + left_out))
 }
+
+# failing_tests LOG: prints the lines of a log that name a failing test, at most eight
+failing_tests() { grep -aE -m 8 '^ *not ok |^test .* FAILED$|panicked at |^Error: |^error' "$1" || true; }
 
 # once LOG STATUS: the tally of a stage that is one test, and that may be skipped because a tool is missing
 once() {
@@ -39,8 +46,10 @@ once() {
 # ktap_results: the tally of a stage that writes the results of a self-test to the file $selftest
 ktap_results() { awk -f "$top/scripts/ktap.awk" "$selftest"; }
 
-# finish: prints the counts, and fails if a test failed
+# finish: prints the failed stages again, so that they stand at the end of a long output, and the counts. Fails if a
+# test failed.
 finish() {
+	if [ "$failed" -ne 0 ]; then printf '%s\n' "${failures[@]}"; fi
 	counted "$passed" "$failed" "$skipped"
 	echo
 	[ "$failed" -eq 0 ]

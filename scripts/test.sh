@@ -73,9 +73,7 @@ while read -r layer about; do
 	stage "host tests, $layer ($about)" layer_results scripts/test-host.sh "$layer"
 	if [ "$failed" -ne 0 ] && [ -z "${KEEP_GOING:-}" ]; then
 		say "The layer $layer is broken, so the later stages were not run: KEEP_GOING=1 runs them."
-		counted "$passed" "$failed" "$skipped"
-		echo
-		exit 1
+		finish
 	fi
 done < <(scripts/test-host.sh -l)
 stage "KTAP parser" once scripts/tests/ktap.sh
