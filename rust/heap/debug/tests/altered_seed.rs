@@ -11,10 +11,7 @@ use crate::{
         Capabilities,
         Interfaces, //
     },
-    testing::{
-        HostSeed,
-        prelude::*, //
-    },
+    testing::HostSeed,
 };
 
 /// The seed with three changes: each free overwrites the first `written` bytes of the block, `free_block_bytes` is
