@@ -52,7 +52,6 @@ where
         }
         self.state.with(|state| {
             let region = state.regions.add(address, bytes)?;
-            state.set_budget();
             let number = usize::from(region);
             // SAFETY: `BackingHeap::add_region` requires a new number, the address and number of the region's
             // pages, and `metadata_bytes(pages)` zeroed and aligned bytes that nobody else uses:

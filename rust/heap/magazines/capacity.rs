@@ -22,9 +22,13 @@ use crate::{
 /// The first capacity of a magazine.
 pub(crate) const FIRST_CAPACITY: usize = 4;
 
-/// The magazines of all CPUs and the depot together hold at most 1/`BUDGET_SHARE` of the pool: the *budget* of
-/// magazines.
+/// The magazines of all CPUs and the depot together hold at most 1/`BUDGET_SHARE` of the memory that no live block uses:
+/// the *budget* of magazines. So it is at most 1/`BUDGET_SHARE` of the pool, and the magazines of an almost full pool
+/// leave the rest of its memory to requests.
 pub(crate) const BUDGET_SHARE: usize = 16;
+
+/// In a full pool, the budget is 1/`FULL_BUDGET_SHARE` of the pool.
+const FULL_BUDGET_SHARE: usize = 256;
 
 impl<H: BackingHeap> State<H> {
     /// Returns whether a caller is flushing all magazines.
@@ -59,14 +63,13 @@ impl<H: BackingHeap> State<H> {
         granted
     }
 
-    /// Sets the budget after a region was added.
-    pub(crate) fn set_budget(&mut self) {
-        self.budget_bytes = self.regions.bytes() / BUDGET_SHARE;
-    }
-
-    /// Returns the bytes of the budget that neither capacities nor the blocks in the depot use.
+    /// Returns the bytes of the budget that neither capacities nor the blocks in the depot use. O(1).
     pub(crate) fn budget_left(&self) -> usize {
-        self.budget_bytes.saturating_sub(self.reserved_bytes)
+        let pool = self.regions.bytes();
+        // Capacities without blocks count twice here, so the sum may be larger than the pool.
+        let unused = self.heap.free_bytes().saturating_add(self.reserved_bytes);
+        let budget = (unused.min(pool) / BUDGET_SHARE).max(pool / FULL_BUDGET_SHARE);
+        budget.saturating_sub(self.reserved_bytes)
     }
 
     /// Returns the capacity of a magazine, or blocks of the depot, to the budget.

@@ -27,9 +27,8 @@ pub struct State<H> {
     pub(crate) heap: H,
     pub(crate) regions: Regions,
     pub(crate) depot: Depot,
-    /// The largest number of bytes that may be reserved: see `capacity`.
-    pub(crate) budget_bytes: usize,
-    /// The capacities of all magazines and the blocks in the depot, in bytes: the used part of the budget.
+    /// The capacities of all magazines and the blocks in the depot, in bytes: the used part of the budget, see
+    /// `capacity`.
     pub(crate) reserved_bytes: usize,
     /// The number of the kind of magazine that [`redistribution`](super::redistribution) empties next.
     pub(crate) next_kind: usize,
@@ -56,7 +55,6 @@ impl<H: BackingHeap> State<H> {
             heap,
             regions: Regions::new(),
             depot: Depot::new(),
-            budget_bytes: 0,
             reserved_bytes: 0,
             next_kind: 0,
             reclaimers: 0,
