@@ -62,10 +62,11 @@ unset KDIR MAKEFLAGS MAKELEVEL hinted side_by_side step_times
 mkdir "$SLABLAB_CACHE"
 make_source "$KERNEL_SRC"
 
-# prepare: prepares a start in the background, in a process group of its own as on a terminal
+# prepare: prepares a start in the background, in a process group of its own as on a terminal. The preparation can be
+# interrupted also if the tests were started by a shell that lets its background jobs ignore interrupts.
 prepare() {
 	set -m
-	"$top/scripts/prepare.sh" lab true >"$work/said" 2>&1 </dev/null &
+	env --default-signal=INT "$top/scripts/prepare.sh" lab true >"$work/said" 2>&1 </dev/null &
 	set +m
 }
 # prepared: prepares a start, and succeeds if the preparation does
