@@ -320,9 +320,13 @@ where
     L: Lock<State<H>> + Sync,
     P: PerCpu<CpuCache>,
 {
-    /// Flushes all magazines and the depot, and frees the cached memory of the heap.
+    /// Flushes all magazines and the depot, and frees the cached memory of the heap. If no block is live, later operations
+    /// return the same offsets as in a new pool.
     fn shrink(&self) -> usize {
         let flushed = self.flush_all().free_bytes;
-        flushed + self.state.with(|state| state.heap.shrink())
+        self.state.with(|state| {
+            state.next_kind = 0;
+            flushed + state.heap.shrink()
+        })
     }
 }

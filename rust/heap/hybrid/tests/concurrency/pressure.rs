@@ -14,6 +14,7 @@ use crate::{
             on_each_heap, //
         },
         layout,
+        prelude::*,
         sound,
         totals, //
     },
@@ -32,6 +33,7 @@ on_each_heap! {
     the_cause_of_a_refusal_is_found_after_all_magazines_were_flushed,
     a_request_that_is_too_big_flushes_no_magazine,
     a_refused_request_reserves_nothing_for_magazines,
+    an_empty_pool_behaves_like_a_new_one_after_a_shrink,
     an_idle_cpu_loses_its_reserve_to_a_cpu_that_cannot_grow_a_magazine,
     a_cpu_that_cannot_be_reached_keeps_its_reserve,
     a_request_is_refused_as_busy_after_ten_pauses_for_an_unreachable_cpu,
@@ -176,6 +178,27 @@ fn a_refused_request_reserves_nothing_for_magazines<H: TestHeap>() {
     }
     assert_eq!(totals(&machine.engine).refusals.iter().sum::<u64>(), 3);
     machine.free(whole);
+}
+
+fn an_empty_pool_behaves_like_a_new_one_after_a_shrink<H: TestHeap>() {
+    let sizes = [64, 1024, 24, 3000, 8192, 300, 4096, 16, 640, 2000];
+    for rounds in [30, 60, 90] {
+        let machine = Machine::<H>::new(1, 1 << 20);
+        let fill = || {
+            let next = |size: &usize| machine.serve_unchecked(layout(*size, 8)).ok();
+            let served = sizes
+                .iter()
+                .cycle()
+                .take(rounds * sizes.len())
+                .map_while(next);
+            served.map(|(block, _)| block).collect::<std::vec::Vec<_>>()
+        };
+        let first = fill();
+        machine.free_all_unchecked(first.iter().copied());
+        machine.engine.shrink();
+        assert_eq!(fill(), first);
+        machine.check();
+    }
 }
 
 /// Gives one CPU the whole budget of 64 KiB, as the capacity of a magazine with 16 blocks of one page, and no
