@@ -82,7 +82,7 @@ grading := build/grade.cpio
 host_tests := $(addprefix test-,host heap class buddy slab seed hybrid extent debug-mode doc student session trace lab command rest)
 
 .DEFAULT_GOAL := help
-.PHONY: help doctor setup kernel run boot shell debug sim course course-selftest grade test $(host_tests) test-debian test-debug test-foreign test-arm64 test-report bench bench-host replay \
+.PHONY: help doctor setup kernel run boot shell debug sim course course-selftest grade test $(host_tests) test-debian test-debug test-foreign test-arm64 test-matrix test-report bench bench-host replay \
 	report record modules modules_install command install uninstall initramfs uapi rust-analyzer clean distclean FORCE
 
 help:
@@ -116,6 +116,7 @@ help:
 	'  test-debian     - the self-test on kernels that Debian ships, in each preemption mode (docs/own-kernel.md)' \
 	'  test-foreign    - the device stressors of stress-ng in the debug kernel' \
 	'  test-arm64      - the self-test, offsets and benches in an emulated arm64 machine; builds its kernel once' \
+	'  test-matrix     - the self-test on kernels with other options and numbers of CPUs (docs/testing.md)' \
 	'  test-report     - the page of report in chromium; writes screenshots to build/report/' \
 	'' \
 	'Parts:' \
@@ -239,6 +240,9 @@ test-foreign:
 
 test-arm64:
 	$(Q)scripts/test-arm64.sh
+
+test-matrix: setup
+	$(Q)scripts/test-matrix.sh
 
 test-debug: setup
 	$(Q)scripts/test-debug.sh $(if $(BRIEF),--brief)

@@ -64,7 +64,7 @@ bench_host() {
 boots() {
 	local goal
 	for goal; do
-		case $goal in run | shell | debug | grade | bench | replay | report | record | test | test-arm64) return 0 ;; esac
+		case $goal in run | shell | debug | grade | bench | replay | report | record | test | test-arm64 | test-matrix) return 0 ;; esac
 	done
 	return 1
 }
@@ -75,7 +75,7 @@ takes_kernel() {
 	local goal
 	for goal; do
 		case $goal in
-		bench | debug | grade | rust-analyzer | test-debug | test-foreign)
+		bench | debug | grade | rust-analyzer | test-debug | test-foreign | test-matrix)
 			die "make $goal does not work with KERNEL=, which selects a kernel of Debian: omit KERNEL="
 			;;
 		esac
@@ -86,7 +86,7 @@ takes_kernel() {
 only_native() {
 	local goal
 	for goal; do
-		case $goal in debug | grade | test | test-debug | test-foreign)
+		case $goal in debug | grade | test | test-debug | test-foreign | test-matrix)
 			die "make $goal does not work with ARCH=$cross: omit ARCH=; make test-arm64 tests slablab on arm64" ;;
 		esac
 	done

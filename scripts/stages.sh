@@ -43,6 +43,12 @@ once() {
 	fi
 }
 
+# The command that runs the self-test in the machine. The other one fails unless the kernel is in the preemption mode that
+# the next word names.
+selftest_command=(slablab selftest --ktap --module /lib/slablab.ko)
+# shellcheck disable=SC2016,SC2034 # the guest's shell expands $0; some of the scripts use it
+selftest_in_mode=(sh -c "grep -F "'"($0)"'" /sys/kernel/debug/sched/preempt >&2 && exec ${selftest_command[*]}")
+
 # ktap_results: the tally of a stage that writes the results of a self-test to the file $selftest
 ktap_results() { awk -f "$top/scripts/ktap.awk" "$selftest"; }
 

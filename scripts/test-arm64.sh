@@ -23,7 +23,7 @@ guest() { make initramfs ARCH=arm64; }
 
 guest_tests() {
 	set -o pipefail
-	scripts/vm.sh -t 2400 slablab selftest --ktap --module /lib/slablab.ko | tee "$selftest"
+	scripts/vm.sh -t 2400 "${selftest_command[@]}" | tee "$selftest"
 }
 
 # The unit tests whose code depends on the processor.

@@ -19,9 +19,7 @@ modes=(full lazy)
 # selftest KERNEL MODE: runs the self-test in this mode, and writes its results to the file $selftest
 selftest() {
 	set -o pipefail
-	# shellcheck disable=SC2016 # the guest's shell expands $0
-	KERNEL=$1 scripts/vm.sh -t 3600 -k "preempt=$2" sh -c 'grep -F "($0)" /sys/kernel/debug/sched/preempt >&2 &&
-		exec slablab selftest --ktap --module /lib/slablab.ko' "$2" | tee "$selftest"
+	KERNEL=$1 scripts/vm.sh -t 3600 -k "preempt=$2" "${selftest_in_mode[@]}" "$2" | tee "$selftest"
 }
 
 [ $# -gt 0 ] || set -- debian debian-rt

@@ -53,7 +53,7 @@ stack_frames() { scripts/stack-frames.py build/module/slablab.ko; }
 selftest=$logs/selftest.ktap
 guest_tests() {
 	set -o pipefail
-	scripts/vm.sh -t 1200 slablab selftest --ktap --module /lib/slablab.ko | tee "$selftest"
+	scripts/vm.sh -t 1200 "${selftest_command[@]}" | tee "$selftest"
 }
 
 report_page() { make test-report; }
