@@ -67,6 +67,7 @@ else
 	mkdir -p "$logs"
 	date +%s >"$times"
 	export step_times=$times
-	scripts/setup.sh --packages
+	# shellcheck disable=SC2046 # no package, if bindgen is there or Debian's is too old
+	scripts/setup.sh --packages $(bindgen_package)
 	together build_kernel build_command
 fi

@@ -15,7 +15,7 @@ shopt -s inherit_errexit
 
 rustc_minimum=1.85.0
 bindgen_minimum=0.71.1
-bindgen_built=0.72.1 # the version that setup.sh builds
+bindgen_built=0.72.1 # the version that setup.sh builds with cargo on Debian 12
 qemu_minimum=7.2     # the oldest version that was tried
 suite=trixie-backports # has the source of the lab kernel
 
@@ -343,16 +343,31 @@ check_clang() {
 	return 1
 }
 
+# bindgen_candidates: prints $BINDGEN, every bindgen in PATH, and the one that setup.sh builds
+bindgen_candidates() {
+	[ -z "${BINDGEN:-}" ] || echo "$BINDGEN"
+	type -aP bindgen || true
+	echo "$cache/tools/bin/bindgen"
+}
+
 # bindgen_program: prints the first bindgen that is new enough, or fails
 bindgen_program() {
 	local bindgen
-	for bindgen in ${BINDGEN:-} "$(type -P bindgen)" "$cache/tools/bin/bindgen"; do
+	while read -r bindgen; do
 		if at_least "$bindgen_minimum" "$(rust_version "$bindgen")"; then
 			echo "$bindgen"
 			return
 		fi
-	done
+	done < <(bindgen_candidates)
 	return 1
+}
+
+# bindgen_package: prints the Debian package of bindgen if there is no bindgen that is new enough, and the package is. In
+# Debian 12 it is too old.
+bindgen_package() {
+	local version
+	version=$(os VERSION_ID)
+	bindgen_program >/dev/null || ! is_debian || [ "${version:-99}" -le 12 ] || echo bindgen
 }
 
 # check_bindgen: fails without a bindgen that is new enough
@@ -368,7 +383,11 @@ check_bindgen() {
 	fi
 	problem="no bindgen >= $bindgen_minimum"
 	old=$(type -P bindgen) && problem+=": $old has version $(rust_version "$old")"
-	if is_debian; then automatic="builds bindgen $bindgen_built with cargo"; fi
+	if [ -n "$(bindgen_package)" ]; then
+		automatic="installs bindgen"
+	elif is_debian; then
+		automatic="builds bindgen $bindgen_built with cargo"
+	fi
 	remedy="run 'make setup'"
 	is_debian || remedy="run 'cargo install --locked bindgen-cli@$bindgen_built'"
 	return 1

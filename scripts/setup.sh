@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Installs the missing Debian packages and, with cargo, bindgen.
+# Installs the missing Debian packages and bindgen, which cargo builds where Debian's package is too old.
 #
 #   setup.sh [PACKAGE...]     installs these packages, too
 #   setup.sh --packages       installs no bindgen
@@ -17,6 +17,7 @@ if [ "${1:-}" = --packages ]; then
 fi
 
 packages=("${command_packages[@]}" "${kernel_packages[@]}" "${machine_packages[@]}" "${test_packages[@]}" "$@")
+[ -z "$with_bindgen" ] || read -ra packages <<<"${packages[*]} $(bindgen_package)"
 
 # run_as_root COMMAND...: runs the command as root, with sudo if needed
 run_as_root() { if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi; }
@@ -66,8 +67,14 @@ fi
 if [ -n "$with_bindgen" ] && ! bindgen_program >/dev/null; then
 	require_cache "has no bindgen" "make setup"
 	say "will install bindgen $bindgen_built into $cache/tools with cargo"
-	step "building bindgen" "$logs/bindgen.log" \
-		cargo install --locked --root "$cache/tools" "bindgen-cli@$bindgen_built"
+	# The build of a kernel runs bindgen three times. To optimize all of bindgen takes more time than it saves there, so
+	# only the crates are optimized in which bindgen spends its time.
+	options=(--config 'profile.release.opt-level=0')
+	for crate in bindgen memchr proc-macro2 quote regex regex-automata; do
+		options+=(--config "profile.release.package.$crate.opt-level=1")
+	done
+	step "building bindgen" "$logs/bindgen.log" cargo install --locked --root "$cache/tools" "${options[@]}" \
+		--no-default-features --features runtime "bindgen-cli@$bindgen_built"
 fi
 
 if [ -n "$with_bindgen" ] && [ -n "$cross" ]; then "$top/scripts/cross.sh" fetch; fi

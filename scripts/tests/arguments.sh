@@ -119,9 +119,10 @@ refused "KDIR= without a kernel to boot" "has no bzImage" run KDIR="$kdir"
 mkdir -p "$kdir/arch/x86/boot"
 touch "$kdir/arch/x86/boot/bzImage"
 
-# On a machine with all packages but without bindgen and a kernel source, both are fetched while the command is
+# On a Debian 12 with all packages but without bindgen and a kernel source, both are fetched while the command is
 # built. A bad argument stops them.
 mkdir "$work/cache"
+printf 'ID=debian\nVERSION_ID=12\n' >"$work/os-release"
 printf '#!/bin/sh\necho bindgen 0.1.0\n' >"$work/bin/bindgen"
 chmod +x "$work/bin/bindgen"
 for program in apt-get cargo clang rustc; do mv "$work/bin/$program" "$work/$program"; done
@@ -130,7 +131,7 @@ printf '#!/bin/sh\necho "cargo $*" >>"%s/called"\n[ "$1" != install ] || exec sl
 	"$work" "$(type -P cargo)" >"$work/bin/cargo"
 printf '#!/bin/sh\nexec sleep 3600\n' >"$work/bin/apt-get"
 chmod +x "$work/bin/cargo" "$work/bin/apt-get"
-if ! make_in "$top" run STRESS=stres command="$command" SLABLAB_CACHE="$work/cache" &&
+if ! OS_RELEASE=$work/os-release make_in "$top" run STRESS=stres command="$command" SLABLAB_CACHE="$work/cache" &&
 	grep -qF "unrecognized subcommand 'stres'" "$work/log"; then
 	echo "ok: a bad argument stops the other steps"
 else

@@ -197,7 +197,9 @@ rm "$machine/unknown"
 fails "a clang of another LLVM with KDIR=" "clang no clang-20" "-> run 'make setup'" -- KDIR="$work/kernel"
 machine
 rm "$bin/bindgen"
-works "no bindgen" "later bindgen no bindgen >= 0.71.1; make run builds bindgen 0.72.1 with cargo"
+works "no bindgen" "later bindgen no bindgen >= 0.71.1; make run installs bindgen"
+printf 'ID=debian\nVERSION_ID=12\n' >"$machine/os-release"
+works "no bindgen on Debian 12" "later bindgen no bindgen >= 0.71.1; make run builds bindgen 0.72.1 with cargo"
 fake bindgen 'echo bindgen 0.60.1'
 works "an old bindgen" "later bindgen no bindgen >= 0.71.1: $bin/bindgen has version 0.60.1"
 echo ID=fedora >"$machine/os-release"
