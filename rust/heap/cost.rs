@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The cost of an operation: its path, and the work of the buddy system.
+//! The cost of an operation: its path, and the blocks that were split and coalesced.
 
 /// The path by which an engine served an operation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -100,19 +100,19 @@ impl Cost {
         known(self.class)
     }
 
-    /// Returns the order of the buddy block: log2 of its pages.
+    /// Returns the order of the block of the buddy system: log2 of its pages.
     #[must_use]
     pub const fn order(self) -> Option<u8> {
         known(self.order)
     }
 
-    /// Returns the number of buddy blocks that were split, at most 254.
+    /// Returns the number of free blocks that were split, or free runs in `extent`, at most 254.
     #[must_use]
     pub const fn splits(self) -> Option<u8> {
         known(self.splits)
     }
 
-    /// Returns the number of pairs of buddies that were coalesced, at most 254.
+    /// Returns the number of pairs of buddies that were coalesced, or of neighbours in `extent`, at most 254.
     #[must_use]
     pub const fn merges(self) -> Option<u8> {
         known(self.merges)

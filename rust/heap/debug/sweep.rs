@@ -52,13 +52,14 @@ const PIECE: usize = PAGE_BYTES;
 #[derive(Clone, Copy)]
 struct EngineBytes {
     bytes: usize,
+    /// A power of two.
     align: usize,
 }
 
 impl EngineBytes {
     /// Returns whether the engine may write a byte of a region while the byte is free.
     fn may_contain(self, byte: usize) -> bool {
-        byte % self.align < self.bytes || byte % PAGE_BYTES < self.bytes
+        byte & (self.align - 1) < self.bytes || byte % PAGE_BYTES < self.bytes
     }
 
     /// Returns whether the engine may write every byte of free memory.

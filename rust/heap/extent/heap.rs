@@ -37,7 +37,8 @@ use crate::{
     size_class::MagazineKind,
 };
 
-/// A batch has at most 1/`ALLOCATED_SHARE` of the allocated granules of its size, but at least [`BATCH_MIN`] granules.
+/// A batch has at most as many granules as 1/`ALLOCATED_SHARE` of the allocated granules of its class or order. This
+/// limit is at least [`BATCH_MIN`].
 const ALLOCATED_SHARE: usize = 16;
 
 /// The smallest limit of a batch, in granules: 512 bytes.
@@ -64,7 +65,7 @@ pub struct Heap {
     pub(super) granules: usize,
     /// Granules of the largest region.
     pub(super) largest_region: usize,
-    /// The largest alignment in bytes that an alignment in the region guarantees in memory.
+    /// The largest alignment in bytes for which an aligned offset in any region is an aligned address.
     pub(super) align_max: usize,
     /// The cost of the last operation.
     pub(super) cost: Cost,
@@ -86,20 +87,24 @@ impl Heap {
         }
     }
 
-    /// Returns the allocated block of this demand that begins at an offset. O(1).
+    /// Returns the allocated block of this demand that begins at an offset, if there is one. O(1).
+    fn block(&self, block: Offset, demand: Demand) -> Option<Run> {
+        let start = Granule::of(block).filter(|start| self.has_block(*start, demand))?;
+        Some(Run {
+            start,
+            len: demand.len,
+        })
+    }
+
+    /// Returns the allocated block of this demand that begins at an offset. O(1), and the cost of
+    /// [`Tables::bad_free`](super::table::Tables::bad_free) if there is none.
     ///
     /// # Errors
     ///
     /// The rule that a free of the block would break.
     fn find(&self, block: Offset, demand: Demand) -> Result<Run, BadFree> {
-        let start = Granule::of(block).filter(|start| self.has_block(*start, demand));
-        match start {
-            Some(start) => Ok(Run {
-                start,
-                len: demand.len,
-            }),
-            None => Err(self.runs.tables.bad_free(block)),
-        }
+        self.block(block, demand)
+            .ok_or_else(|| self.runs.tables.bad_free(block))
     }
 
     /// Returns whether an allocated block of this demand begins at a granule. O(1).
@@ -295,7 +300,7 @@ unsafe impl BackingHeap for Heap {
         let mut freed = 1;
         // Blocks that lie side by side become one run, which is freed once.
         for block in rest {
-            let Ok(next) = self.find(*block, demand) else {
+            let Some(next) = self.block(*block, demand) else {
                 break;
             };
             if next.start.region() != run.start.region() {
@@ -323,7 +328,7 @@ unsafe impl BackingHeap for Heap {
     fn resize(&mut self, block: Offset, layout: Layout, new: Layout) -> bool {
         self.runs.work = Work::default();
         let (demand, new) = (Demand::of(&layout), Demand::of(&new));
-        let Ok(run) = self.find(block, demand) else {
+        let Some(run) = self.block(block, demand) else {
             return false;
         };
         if run.start.index() & (new.align - 1) != 0 {

@@ -120,7 +120,8 @@ impl Shape {
         None
     }
 
-    /// Returns the last page below word `index` of level `height` if `from_end`, else the first page.
+    /// Returns the last page below bit `index` of level `height` if `from_end`, else the first page. Level 0 has a bit for
+    /// each page, and the level above the highest one has a single bit.
     fn descend(
         self,
         words: &[u64],
@@ -137,7 +138,7 @@ impl Shape {
         Some(index)
     }
 
-    /// Returns the words of a level of a row, which are few if `words` are not those of this shape.
+    /// Returns the words of a level of a row, or none if `words` are not those of this shape.
     pub(super) fn level(self, words: &[u64], bin: usize, level: usize) -> &[u64] {
         let start = |level| {
             let first = self.levels(bin).nth(level);

@@ -8,7 +8,8 @@
 //! rounded up to one of 48 size classes, because a magazine needs sizes that repeat. A class has no memory of its own.
 //!
 //! The metadata lies outside of the pool, and the engine never accesses a byte of the pool. The metadata of a page is a
-//! descriptor of 72 bytes and 7 bytes of bins. A bad free that reaches the heap is refused with its cause.
+//! descriptor of 72 bytes and 7 bytes of bins; a region of less than 64 pages has 448 bytes of bins. A bad free that
+//! reaches the heap is refused with its cause.
 //!
 //! # Reading order
 //!
@@ -46,7 +47,7 @@
 //! ```
 //!
 //! `end` and `head` are granules of the region. A run of 512 granules or more is *long*. It contains its second page
-//! completely, so no run begins there, and the words of `free` of that page have the links of the list.
+//! completely, so no run begins there, and the first word of `free` of that page has the links of the list.
 //!
 //! # Invariants
 //!
@@ -90,8 +91,9 @@
 //!    the magazines of a CPU could not be reached.
 //!
 //! A free goes the other way. The block is compared with the page descriptor without the lock, and pushed into the
-//! CPU's magazine. A full magazine first grows, moves most of its blocks to the depot, or frees up to 8 of them to the
-//! heap. The heap frees adjacent blocks of a flush as one run, and coalesces this run with its neighbours.
+//! CPU's magazine. A full magazine grows, if its limit and the budget allow. Otherwise most of its blocks move to the
+//! depot. If the depot does not take them, up to 8 of them are freed to the heap. The heap frees adjacent blocks of a
+//! flush as one run, and coalesces this run with its neighbours.
 //!
 //! # Sources and changes
 //!
@@ -101,9 +103,9 @@
 //!   2004). TLSF rounds the request up, so that every run of the bin fits. Here the search also tries the bin of the
 //!   length. TLSF has a list for each bin. Here short free runs are found by page, because a free run of one granule
 //!   has no place for links outside of the pool. Blocks up to 1 KiB thus gather at the end of a region.
-//! - Classes: eight to a doubling, where `hybrid` has four. In a simulation of the design, the mean utilisation of the
-//!   traces `twelve` at alignment 16 was 91.3 % with exact sizes, 91.0 % with eight classes to a doubling, and 90.0 %
-//!   with four.
+//! - Classes: eight to a doubling, where `hybrid` has four. Before the engine was written, a simulation compared designs.
+//!   In this simulation, the mean utilisation of the traces `twelve` (see `docs/benchmarks.md`) at alignment 16 was
+//!   91.3 % with exact sizes, 91.0 % with eight classes to a doubling, and 90.0 % with four.
 //! - Batches against checkerboards. In the simulation each class kept a *chunk*: memory that was cut in advance, and
 //!   that was returned when a request did not fit. Here a refill of a magazine takes its blocks side by side, and
 //!   nothing is cut in advance, because chunks gained only 0.2 points of the mean utilisation of `twelve`.
@@ -116,9 +118,10 @@
 //!   traces of the benchmark no run that fits was missed, even without the fallback.
 //! - A free into a magazine takes more instructions than in `hybrid`: the length of the block is not stored, so the
 //!   check searches up to four words of `begins` for the next run.
-//! - Each block that reaches the heap costs a search, and updates of two bins. A pair of whole pages that no magazine
-//!   serves takes several times the instructions of `hybrid`.
-//! - The metadata takes 1.9 % of the pool, whether the pool is used or not.
+//! - An allocation from the heap searches the bins and updates two or three of them, and a free to the heap updates up
+//!   to three. An allocation and a free of whole pages that no magazine serves take several times the instructions of
+//!   `hybrid`.
+//! - The metadata takes 1.9 % of the pool, whether the pool is used or not, and the depot 0.1 %.
 //!
 //! `docs/limits.md` lists all limits, and `docs/benchmarks.md` has the figures.
 

@@ -115,8 +115,8 @@ const fn granules(bytes: usize) -> usize {
     bytes.wrapping_add(GRANULE - 1) >> GRANULE_SHIFT
 }
 
-/// Returns the size class whose magazine serves a layout, if there is one: for an alignment up to a granule, or for a
-/// page. O(1).
+/// Returns the size class whose magazine serves a layout, if there is one: for an alignment up to a granule and, in the
+/// class of a page, up to a page. O(1).
 #[inline(always)]
 pub(super) fn class_of(layout: &Layout) -> Option<Class> {
     let class = Class::of_granules(granules(layout.size()))?;

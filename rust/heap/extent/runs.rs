@@ -3,7 +3,8 @@
 //! Runs: take a block from a free run, and coalesce a freed block with its neighbours.
 //!
 //! Free runs are maximal: no two of them lie side by side. Each is in its bin (see `bins`): a short run as a bit of the
-//! matrix, which names the page where the run begins, and a long run as an element of a list.
+//! matrix, which names the page where the run begins, and a long run as an element of a list. Several short runs of a bin
+//! that begin in the same page share the bit.
 //!
 //! The boundary tags of Knuth (TAOCP 1, 2.5) and the bins of TLSF (Masmano, Ripoll, Crespo and Real, 2004) are the
 //! sources. The tags are bits outside of the pool here, and short runs are found by page instead of by a list.
@@ -76,13 +77,13 @@ impl Runs {
     ///
     /// In the bin of the length some free runs are too short, and in the next bins some do not fit because of the
     /// alignment. In each bin, the search examines the first page of each region or the first long run, and up to
-    /// `tries` more pages and long runs in all bins together. A page has up to 128 free runs. O((bins × regions +
+    /// `tries` more pages and long runs in all bins together. A page has up to 256 runs. O((bins × regions +
     /// tries) × (log64 pages + runs in a page) + count).
     pub(super) fn allocate(&mut self, demand: Demand, count: usize, tries: usize) -> Option<Run> {
         let run = self.find(demand, tries)?;
-        // A short run is used up, and not divided among sizes.
-        let is_long = run.len >= 2 * count * demand.len;
-        let len = if is_long {
+        // A run that is less than twice as long as the batch serves one block, and its rest may serve other sizes.
+        let is_divided = run.len >= 2 * count * demand.len;
+        let len = if is_divided {
             count * demand.len
         } else {
             demand.len
@@ -182,7 +183,7 @@ impl Runs {
     /// Returns the free run that begins where a run ends.
     fn free_run_behind(&self, run: Run) -> Option<Run> {
         let region = run.start.region();
-        // The granule behind the largest region has the number of the first granule of the next region.
+        // The granule behind a region of the largest length has the number of the first granule of the next region.
         if run.end() >= self.tables.pages(region) * PAGE_GRANULES {
             return None;
         }

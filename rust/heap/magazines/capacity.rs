@@ -22,16 +22,16 @@ use crate::{
 /// The first capacity of a magazine.
 pub(crate) const FIRST_CAPACITY: usize = 4;
 
-/// The magazines of all CPUs and the depot together hold at most 1/`BUDGET_SHARE` of the memory that no live block uses:
-/// the *budget* of magazines. So it is at most 1/`BUDGET_SHARE` of the pool, and the magazines of an almost full pool
-/// leave the rest of its memory to requests.
+/// The *budget* of magazines is 1/`BUDGET_SHARE` of the memory that no live block uses: the free memory of the heap, the
+/// capacities of all magazines, and the blocks in the depot. Capacities and depot grow only within the budget. When the
+/// pool fills, the budget shrinks, and they keep what they have until a reclaim.
 pub(crate) const BUDGET_SHARE: usize = 16;
 
-/// In a full pool, the budget is 1/`FULL_BUDGET_SHARE` of the pool.
+/// The budget is at least 1/`FULL_BUDGET_SHARE` of the pool.
 const FULL_BUDGET_SHARE: usize = 256;
 
 impl<H: BackingHeap> State<H> {
-    /// Returns whether a caller is flushing all magazines.
+    /// Returns whether a request is flushing all magazines.
     pub(crate) fn is_reclaiming(&self) -> bool {
         self.reclaimers > 0
     }
@@ -63,7 +63,7 @@ impl<H: BackingHeap> State<H> {
         granted
     }
 
-    /// Returns the bytes of the budget that neither capacities nor the blocks in the depot use. O(1).
+    /// Returns the bytes of the budget that neither capacities nor the blocks in the depot use. O(regions).
     pub(crate) fn budget_left(&self) -> usize {
         let pool = self.regions.bytes();
         // Capacities without blocks count twice here, so the sum may be larger than the pool.

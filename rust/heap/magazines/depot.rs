@@ -17,7 +17,8 @@
 //! fast paths need no pointer to a magazine, and an exchange copies up to [`STORED_MAX`] addresses.
 //!
 //! The memory of the depot is a part of the metadata of a region: a magazine for each [`BYTES_PER_MAGAZINE`] bytes of
-//! the region, which is 0.1 %. The blocks in the depot are a part of the budget of magazines (see `capacity`).
+//! the region, which is 0.1 %, up to [`MAGAZINES_MAX`] magazines. A smaller region has none. The blocks in the depot are
+//! a part of the budget of magazines (see `capacity`).
 
 use core::{
     iter,
@@ -53,8 +54,8 @@ const BYTES_PER_MAGAZINE: usize = 512 << 10;
 /// compares each block with the other ones of its kind.
 pub(crate) const MAGAZINES_MAX: usize = 128;
 
-/// Returns the number of blocks that a full magazine of this capacity gives to the depot. Half of them, but at most 8,
-/// stay, so that alternating operations do not exchange blocks each time.
+/// Returns the number of blocks that a full magazine of this capacity gives to the depot. Half of the capacity, but at
+/// most 8 blocks, stays in the magazine, so that alternating operations do not exchange blocks each time.
 const fn exchanged(capacity: usize) -> usize {
     let half = capacity / 2;
     capacity - if half < 8 { half } else { 8 }
@@ -90,9 +91,9 @@ impl StoredMagazine {
     }
 }
 
-/// The full magazines of each kind, and the empty ones.
+/// The magazines with blocks, by kind, and the empty ones.
 pub(crate) struct Depot {
-    full: [MagazineList; MAGAZINE_KINDS],
+    loaded: [MagazineList; MAGAZINE_KINDS],
     empty: MagazineList,
     /// The number of all magazines.
     count: usize,
@@ -102,7 +103,7 @@ impl Depot {
     /// Returns a depot without magazines.
     pub(crate) const fn new() -> Self {
         Self {
-            full: [const { None }; MAGAZINE_KINDS],
+            loaded: [const { None }; MAGAZINE_KINDS],
             empty: None,
             count: 0,
         }
@@ -149,20 +150,20 @@ impl Depot {
 
     /// Returns the number of blocks of a kind. O(magazines of the kind).
     pub(crate) fn len(&self, kind: MagazineKind) -> usize {
-        let lens = magazines(&self.full[kind.number()]).map(|magazine| magazine.len);
+        let lens = magazines(&self.loaded[kind.number()]).map(|magazine| magazine.len);
         lens.fold(0, usize::wrapping_add)
     }
 
     /// Returns the blocks of a kind.
     pub(crate) fn blocks(&self, kind: MagazineKind) -> impl Iterator<Item = Block> {
-        magazines(&self.full[kind.number()])
+        magazines(&self.loaded[kind.number()])
             .flat_map(|magazine| magazine.slots(0).iter().filter_map(Slot::get))
     }
 
     /// Returns the block in a place of the magazines of a kind, if there is one. O(magazines of the kind).
     pub(crate) fn block(&self, kind: MagazineKind, place: usize) -> Option<Block> {
         let mut place = place;
-        for magazine in magazines(&self.full[kind.number()]) {
+        for magazine in magazines(&self.loaded[kind.number()]) {
             if place < magazine.len {
                 return magazine.slots(place).first().and_then(Slot::get);
             }
@@ -180,14 +181,14 @@ impl Depot {
     /// Returns the slots of the first magazine of a kind.
     #[cfg(test)]
     pub(crate) fn first_slots(&self, kind: MagazineKind) -> &[Slot] {
-        let mut full = magazines(&self.full[kind.number()]);
-        full.next().map_or(&[], |magazine| magazine.slots(0))
+        let mut loaded = magazines(&self.loaded[kind.number()]);
+        loaded.next().map_or(&[], |magazine| magazine.slots(0))
     }
 
     /// Damages the number of blocks of the first magazine of a kind.
     #[cfg(test)]
     pub(crate) fn set_first_len(&mut self, kind: MagazineKind, len: usize) {
-        if let Some(magazine) = self.full[kind.number()].as_deref_mut() {
+        if let Some(magazine) = self.loaded[kind.number()].as_deref_mut() {
             magazine.len = len;
         }
     }
@@ -195,10 +196,10 @@ impl Depot {
     /// Returns whether the lists have all magazines, those of the kinds only magazines with blocks, and the list of
     /// empty magazines only empty ones. O(magazines).
     pub(crate) fn is_sound(&self) -> bool {
-        let full = self.full.iter().flat_map(magazines);
-        let count = full.clone().count() + magazines(&self.empty).count();
+        let loaded = self.loaded.iter().flat_map(magazines);
+        let count = loaded.clone().count() + magazines(&self.empty).count();
         count == self.count
-            && full
+            && loaded
                 .map(|magazine| magazine.len)
                 .all(|len| (1..=STORED_MAX).contains(&len))
             && magazines(&self.empty).all(|magazine| magazine.len == 0)
@@ -207,7 +208,7 @@ impl Depot {
     /// Puts a magazine of a kind back: into the list of the kind or, if it has no blocks, into that of empty magazines.
     fn put(&mut self, kind: MagazineKind, magazine: &'static mut StoredMagazine) {
         if magazine.len > 0 {
-            put_first(&mut self.full[kind.number()], magazine);
+            put_first(&mut self.loaded[kind.number()], magazine);
         } else {
             self.recycle(magazine);
         }
@@ -247,7 +248,10 @@ impl<H: BackingHeap> State<H> {
             return false;
         }
         let blocks = exchanged(cache.capacity(kind)).min(STORED_MAX);
-        let has_room = blocks > 0 && blocks * H::block_bytes(kind) <= self.budget_left();
+        if blocks == 0 || self.depot.count == 0 {
+            return false;
+        }
+        let has_room = blocks * H::block_bytes(kind) <= self.budget_left();
         let empty = has_room.then(|| take_first(&mut self.depot.empty));
         let Some(magazine) = empty.flatten() else {
             // Blocks of sizes that are no longer used may fill the depot: see `redistribution`.
@@ -263,14 +267,14 @@ impl<H: BackingHeap> State<H> {
         true
     }
 
-    /// Moves the blocks of a full magazine from the depot to a CPU's empty magazine, and returns one of them for the
-    /// caller. If the capacity is smaller, the other blocks stay in the depot. O(blocks moved), at most [`STORED_MAX`].
+    /// Moves the blocks of a magazine in the depot to a CPU's empty magazine, and returns one of them for the caller.
+    /// Blocks for which the CPU's magazine has no room stay in the depot. O(blocks moved), at most [`STORED_MAX`].
     pub(crate) fn load(
         &mut self,
         cache: &Exclusive<'_, CpuCache>,
         kind: MagazineKind,
     ) -> Option<Block> {
-        let magazine = take_first(&mut self.depot.full[kind.number()])?;
+        let magazine = take_first(&mut self.depot.loaded[kind.number()])?;
         // The capacity may grow by the budget of the blocks that leave the depot.
         self.return_to_budget(magazine.len, kind);
         self.grow_magazine(cache, kind);
@@ -295,7 +299,7 @@ impl<H: BackingHeap> State<H> {
         count: usize,
         take: impl FnMut(Block),
     ) -> usize {
-        let Some(magazine) = take_first(&mut self.depot.full[kind.number()]) else {
+        let Some(magazine) = take_first(&mut self.depot.loaded[kind.number()]) else {
             return 0;
         };
         let len = magazine.len;

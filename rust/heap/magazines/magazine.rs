@@ -8,9 +8,9 @@
 //! blocks move to or from the heap. The number is bounded, so that no operation takes long.
 //!
 //! A free into a magazine does not detect a second free of a block in a magazine, because the heap counts the block as
-//! allocated. In `hybrid` the page descriptor does not even say whether an object is free. Two callers may then get the
-//! block. A flush to the heap detects the double free if the block is free in the heap at that time; a check detects it,
-//! too.
+//! allocated. In `hybrid` the page descriptor does not even say whether an object is free. After such a double free the
+//! block is in magazines twice, and two allocations may return it. A flush to the heap detects the double free if the
+//! block is free in the heap at that time. A check detects it while the block is in magazines twice.
 //!
 //! ```text
 //!  slots   │ ● ● · · ────────── │ ────────────────── │ … │ ● · │     ●  a free block
@@ -20,8 +20,7 @@
 //!           8 B                   16 B                  …  64 KiB
 //! ```
 //!
-//! Magazines are Bonwick and Adams's (Magazines and Vmem, 2001). Bad frees that a magazine accepted are found when the
-//! blocks reach the heap.
+//! Magazines are Bonwick and Adams's (Magazines and Vmem, 2001).
 
 use core::{
     ptr::NonNull,
@@ -122,10 +121,10 @@ pub struct CpuCache<S: ?Sized = [Slot]> {
     /// The capacities of all magazines in bytes: the CPU's part of the budget of magazines
     /// ([`State::grow_magazine`](super::state::State::grow_magazine)).
     pub(crate) capacity_bytes: AtomicU64,
-    /// Growths that were refused or granted only in part, and full magazines that the depot did not take, since the
-    /// magazines last lost their capacity or the budget was redistributed.
+    /// Growths that were refused or granted only in part, and full magazines for which the depot had no room, since the
+    /// magazines last lost their capacity, the budget was redistributed, or the pool was shrunk.
     pub(crate) grow_failures: AtomicU64,
-    /// The epoch when the budget was last redistributed. Any CPU writes it: see `redistribution`.
+    /// The epoch when the activities of all CPUs were last compared. Any CPU writes it: see `redistribution`.
     pub(crate) last_epoch: AtomicU64,
     pub(crate) magazines: [Magazine; MAGAZINE_KINDS],
     pub(crate) slots: S,
@@ -297,6 +296,7 @@ impl Exclusive<'_, CpuCache> {
         let (first, rest) = slots.split_first()?;
         let removed = first.get();
         Slot::copy(rest, slots);
+        add(&self.transfers, 1);
         // INVARIANT: The newer blocks moved down by one slot, so the last slot has no block of its own.
         let top = &self.magazine(kind).top;
         top.store(top.load(Relaxed).wrapping_sub(1), Relaxed);

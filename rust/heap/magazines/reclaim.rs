@@ -8,8 +8,8 @@
 //!
 //! # When a refusal is final
 //!
-//! Before a request is refused as exhausted or fragmented, all magazines and the depot are empty, so that the heap alone
-//! determines the result, independent of the operations of other tasks and of preemption:
+//! Before a request is refused as exhausted or fragmented, all magazines and the depot are empty. The heap alone then
+//! determines the result, and the CPUs on which blocks were freed do not matter:
 //!
 //! 1. The caller increments [`State::reclaimers`]. While `reclaimers` is not 0, no magazine grows, no block is
 //!    prefetched, and the depot takes no blocks, so a magazine without capacity and an empty depot stay empty.
@@ -22,8 +22,8 @@
 //!
 //! While any CPU goes online or offline, the magazines of offline CPUs cannot be reached. A CPU whose cache
 //! was in use each time the interrupt arrived cannot be reached either. The caller tries again for up to
-//! [`ATTEMPTS`] pauses. After the last pause, the fallbacks of the heap serve the request, or the request is
-//! refused as [`Refusal::Busy`].
+//! [`ATTEMPTS`] pauses. After the last pause, the heap tries once more, and then its fallbacks. If neither serves the
+//! request, it is refused: as [`Refusal::Busy`] if a CPU could not be reached, else with the heap's own cause.
 
 use core::{
     alloc::Layout,
@@ -73,7 +73,7 @@ const LARGE_SHARE: usize = 16;
 pub(crate) struct Flushed {
     /// The number of blocks that moved to the heap.
     blocks: usize,
-    /// The number of bytes by which the free pages of the heap grew.
+    /// The number of bytes by which the free memory of the heap grew.
     free_bytes: usize,
     /// Whether a CPU could not be reached.
     incomplete: bool,
@@ -253,6 +253,18 @@ where
         all
     }
 
+    /// Forgets that magazines have failed to grow. The CPUs whose magazines have no capacity remember it, too.
+    fn forget_failures(&self) {
+        for (cpu, cache) in self.per_cpu.iter() {
+            if cache.grow_failures.load(Relaxed) > 0 {
+                let forget =
+                    |cache: &Exclusive<'_, CpuCache>| cache.grow_failures.store(0, Relaxed);
+                // A CPU that cannot be reached returns a part of the budget at its next allocation under the lock.
+                let _ = self.state.with(|_| self.per_cpu.with_remote(cpu, forget));
+            }
+        }
+    }
+
     /// Moves all blocks of a CPU's magazines to the heap and sets the capacity of the magazines to 0, one
     /// magazine at a time.
     pub(crate) fn flush_cpu(&self, cpu: CpuChoice) -> Flushed {
@@ -294,15 +306,18 @@ where
     }
 
     /// Calls `resize` again after it could not resize a block in place to the layout `new`. If the pool has enough
-    /// free memory for a copy, returns `None`. Otherwise flushes the current CPU's magazines and the depot, and frees
-    /// the cached memory of the heap, before the call.
+    /// free memory for a copy, or no region is large enough, returns `None`. Otherwise flushes the current CPU's magazines
+    /// and the depot, and frees the cached memory of the heap, before the call.
     #[cold]
     pub(crate) fn resize_under_pressure(
         &self,
         new: Layout,
         resize: impl FnOnce(&mut State<H>) -> Option<Cost>,
     ) -> Option<Cost> {
-        if self.state.with(|state| state.heap.free_bytes()) >= new.size() {
+        let may_help = |state: &mut State<H>| {
+            state.heap.free_bytes() < new.size() && new.size() <= state.regions.largest()
+        };
+        if !self.state.with(may_help) {
             return None;
         }
         self.flush_cpu(CpuChoice::Current);
@@ -320,10 +335,11 @@ where
     L: Lock<State<H>> + Sync,
     P: PerCpu<CpuCache>,
 {
-    /// Flushes all magazines and the depot, and frees the cached memory of the heap. If no block is live, later operations
-    /// return the same offsets as in a new pool.
+    /// Flushes all magazines and the depot, and frees the cached memory of the heap. If no block is live, and the pool
+    /// has one region, later operations on one CPU return the same offsets as in a new pool.
     fn shrink(&self) -> usize {
         let flushed = self.flush_all().free_bytes;
+        self.forget_failures();
         self.state.with(|state| {
             state.next_kind = 0;
             flushed + state.heap.shrink()

@@ -3,12 +3,12 @@
 //! Redistribution of the budget of magazines.
 //!
 //! All magazines and the depot together hold a small part of the memory that no live block uses: see `capacity`. If this
-//! budget is used up, no magazine can grow, and the depot takes no blocks. The CPU and the depot may have blocks of
-//! sizes that are no longer used. Therefore, after such a failure, the CPU's next allocation under the lock returns a
-//! part of the budget: the unused capacity of one of the CPU's magazines, and one block of this kind from the depot or,
-//! if it has none, from the magazine. The kinds take turns. If the magazines of the CPU have no capacity, those of the
-//! CPU that was least active since the last redistribution are reduced instead, so an idle CPU does not keep a part of
-//! the budget.
+//! budget is used up, no magazine can grow, and the depot takes no blocks. The magazines of the CPU and the depot may have
+//! blocks of sizes that are no longer used. Therefore, after such a failure, the CPU's next allocation under the lock
+//! returns a part of the budget: the unused capacity of one of the CPU's magazines, and one block of this kind from the
+//! depot or, if it has none, from the magazine. The kinds take turns; a kind that has nothing returns nothing. If the
+//! magazines of the CPU have no capacity, the magazine of the CPU that was least active since the last such comparison
+//! is reduced instead, so an idle CPU does not keep a part of the budget.
 //!
 //! The budget shrinks when the pool fills. Magazines keep what they have then, and get no more.
 //!

@@ -30,9 +30,10 @@ pub struct State<H> {
     /// The capacities of all magazines and the blocks in the depot, in bytes: the used part of the budget, see
     /// `capacity`.
     pub(crate) reserved_bytes: usize,
-    /// The number of the kind of magazine that [`redistribution`](super::redistribution) empties next.
+    /// The number of the kind of magazine that [`redistribution`](super::redistribution) reduces next.
     pub(crate) next_kind: usize,
-    /// Callers that are flushing all magazines.
+    /// Requests that are flushing all magazines before they are refused. A shrink is not counted, so magazines may be
+    /// refilled during a shrink.
     pub(crate) reclaimers: usize,
     /// Allocations and frees under the lock. CPUs count those that magazines serve.
     pub(crate) allocations: u64,
@@ -43,7 +44,8 @@ pub struct State<H> {
     pub(crate) transfers: u64,
     pub(crate) resizes: u64,
     pub(crate) refusals: [u64; Refusal::COUNT],
-    /// Double frees that were found when the block moved from a magazine to the heap.
+    /// Blocks that the heap refused when they left a magazine: double frees, or blocks with damaged metadata. Each of
+    /// them leaves `requested_bytes` too small by its requested size, which is not known then.
     pub(crate) late_double_frees: u64,
 }
 
@@ -106,8 +108,9 @@ impl<H: BackingHeap> State<H> {
         Ok(())
     }
 
-    /// Frees the first of the blocks that were in a magazine, in at most `steps` calls of [`BackingHeap::free_flushed`],
-    /// and returns how many blocks. Their frees were counted when the magazine accepted them.
+    /// Frees blocks that were in a magazine, from the first one on, in at most `steps` calls of
+    /// [`BackingHeap::free_flushed`]. Returns how many blocks left the magazine; a double free leaves it, too, and is
+    /// counted. The frees were counted when the magazine accepted the blocks.
     pub(crate) fn free_flushed(
         &mut self,
         kind: MagazineKind,

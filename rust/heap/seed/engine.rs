@@ -96,7 +96,7 @@ pub struct Seed<L> {
 /// Returns the order of a buddy block of `bytes` bytes, which are a power of two: log2 of its pages.
 fn order_of(bytes: usize) -> u8 {
     // The buddy system serves requests of a page and more: growths, and blocks above 4096 bytes.
-    (bytes / PAGE_SIZE).max(1).ilog2() as u8
+    (bytes / PAGE_SIZE).checked_ilog2().unwrap_or(0) as u8
 }
 
 impl State {

@@ -10,8 +10,8 @@
 //! | lists of long runs | [`Rule::Lists`]: each run is in the list of its bin, and links lead back |
 //! | counters | [`Rule::Summary`] of the set of bins, [`Rule::FreeCounters`], [`Rule::ClassCounters`], [`Rule::LiveBlocks`] |
 //!
-//! A part assumes that the parts before found no broken rule. If that changes between two steps, the result may be a
-//! wrong rule, but no step panics or takes longer.
+//! A part assumes that the parts before found no broken rule. If metadata is damaged between two steps, the check may
+//! name a wrong rule, but no step panics or takes longer.
 
 use crate::{
     check::{

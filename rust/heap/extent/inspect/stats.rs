@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Statistics of the heap: blocks by class and order, and free runs by length. O(classes + orders).
+//! Statistics of the heap: blocks by class and order, and free runs by length. O(classes + orders), and the cost of
+//! [`Runs::largest`].
 
 use super::bytes;
 use crate::{
@@ -90,7 +91,7 @@ impl Heap {
 
 impl Runs {
     /// Returns the length of a run of the last bin that is not empty. The longest free run is longer by less than a
-    /// sixteenth, or an eighth if it is short. O(regions + runs in a page).
+    /// sixteenth, or an eighth if it is short. O(regions × (log64 pages + runs in a page)).
     fn largest(&self) -> usize {
         let Some(bin) = self.bins.last() else {
             return 0;

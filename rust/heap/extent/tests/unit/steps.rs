@@ -48,7 +48,7 @@ fn accesses(pages: usize, size: usize) -> [u64; 3] {
 
 #[test]
 fn the_work_does_not_grow_with_the_size_of_the_block() {
-    // The most accesses of an allocation are 206, for a chunk of 32 blocks of 16 bytes; of a resize 71, and of a free 40.
+    // The most accesses of an allocation are 206, for a batch of 32 blocks of 16 bytes; of a resize 71, and of a free 40.
     for size in [16, 64, 3000, 40_000, 1 << 20, 1 << 30] {
         let counts = accesses(1 << 19, size);
         let bounds = [230, 80, 45];

@@ -34,6 +34,7 @@ on_each_heap! {
     a_request_that_is_too_big_flushes_no_magazine,
     a_refused_request_reserves_nothing_for_magazines,
     an_empty_pool_behaves_like_a_new_one_after_a_shrink,
+    a_shrink_makes_a_cpu_without_capacity_forget_that_a_magazine_could_not_grow,
     an_idle_cpu_loses_its_reserve_to_a_cpu_that_cannot_grow_a_magazine,
     a_cpu_that_cannot_be_reached_keeps_its_reserve,
     a_request_is_refused_as_busy_after_ten_pauses_for_an_unreachable_cpu,
@@ -199,6 +200,26 @@ fn an_empty_pool_behaves_like_a_new_one_after_a_shrink<H: TestHeap>() {
         assert_eq!(fill(), first);
         machine.check();
     }
+}
+
+fn a_shrink_makes_a_cpu_without_capacity_forget_that_a_magazine_could_not_grow<H: TestHeap>() {
+    let machine = Machine::<H>::new(1, 1 << 20);
+    let serve = |bytes| machine.serve_unchecked(layout(bytes, 8)).unwrap().0;
+    let two = || [serve(16), serve(16)];
+    let first = two();
+    machine.free_all_unchecked(first);
+    machine.engine.shrink();
+    // The pool is so full that the budget has no room for a block of two pages.
+    let large = serve((1 << 20) - 4 * PAGE_BYTES);
+    let pages = serve(2 * PAGE_BYTES);
+    machine.free_all_unchecked([pages]);
+    assert_eq!(machine.magazine_bytes(), 0);
+    assert!(machine.cache(0).grow_failures.load(Relaxed) > 0);
+    machine.free_all_unchecked([large]);
+    machine.engine.shrink();
+    assert_eq!(machine.cache(0).grow_failures.load(Relaxed), 0);
+    assert_eq!(two(), first);
+    machine.check();
 }
 
 /// Gives one CPU the whole budget of 64 KiB, as the capacity of a magazine with 16 blocks of one page, and no
