@@ -56,7 +56,7 @@ pub struct Capabilities {
     /// for example if it writes footers or leaves the nodes of coalesced blocks inside a page.
     pub free_block_bytes: usize,
     /// The alignment in bytes, relative to the start of the region, of each free block to which the engine
-    /// writes. 1 if the alignment is unknown.
+    /// writes, a power of two. 1 if the alignment is unknown.
     pub free_block_align: usize,
 }
 
