@@ -98,13 +98,18 @@ os() { [ ! -r "$os_release" ] || (. "$os_release" && echo "${!1:-}"); }
 
 is_debian() { [ "$(os ID)" = debian ] && type -P apt-get >/dev/null; }
 
+# is_old_debian: succeeds on Debian 12 and older, whose default Rust toolchain and bindgen are too old
+is_old_debian() {
+	local version
+	version=$(os VERSION_ID)
+	is_debian && [ "${version:-99}" -le 12 ]
+}
+
 # rust_packages: prints the packages of a Rust toolchain that can build the kernel. In Debian 12 this is the
 # newer toolchain for browsers (rustc-web), from Debian 13 on the default one. The two packages that build the
 # command come first.
 rust_packages() {
-	local version
-	version=$(os VERSION_ID)
-	if [ "${version:-99}" -le 12 ]; then
+	if is_old_debian; then
 		echo rustc-web cargo-web rust-web-src rust-web-clippy rustfmt-web
 	else
 		echo rustc cargo rust-src rust-clippy rustfmt
@@ -362,13 +367,8 @@ bindgen_program() {
 	return 1
 }
 
-# bindgen_package: prints the Debian package of bindgen if there is no bindgen that is new enough, and the package is. In
-# Debian 12 it is too old.
-bindgen_package() {
-	local version
-	version=$(os VERSION_ID)
-	bindgen_program >/dev/null || ! is_debian || [ "${version:-99}" -le 12 ] || echo bindgen
-}
+# bindgen_package: prints the Debian package of bindgen if there is no bindgen that is new enough, and the package is
+bindgen_package() { bindgen_program >/dev/null || ! is_debian || is_old_debian || echo bindgen; }
 
 # check_bindgen: fails without a bindgen that is new enough
 check_bindgen() {

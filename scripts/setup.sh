@@ -17,7 +17,7 @@ if [ "${1:-}" = --packages ]; then
 fi
 
 packages=("${command_packages[@]}" "${kernel_packages[@]}" "${machine_packages[@]}" "${test_packages[@]}" "$@")
-[ -z "$with_bindgen" ] || read -ra packages <<<"${packages[*]} $(bindgen_package)"
+[ -z "$with_bindgen" ] || mapfile -t -O "${#packages[@]}" packages < <(bindgen_package)
 
 # run_as_root COMMAND...: runs the command as root, with sudo if needed
 run_as_root() { if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi; }

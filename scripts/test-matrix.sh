@@ -31,6 +31,7 @@ boot() {
 	local flavour=lab tree image command=("${selftest_command[@]}")
 	set -o pipefail
 	[ "$fragment" = - ] || flavour+=+$fragment
+	rm -f "$logs/kernel-config.log" # of another kernel
 	if ! tree=$(scripts/kernel.sh path "$flavour"); then
 		# LTO and CFI need certain compilers.
 		grep 'did not accept' "$logs/kernel-config.log" | sed 's/^error/skipped/' | grep . || return 1
@@ -39,7 +40,7 @@ boot() {
 	image=$build/matrix/$fragment.cpio
 	make initramfs KDIR="$tree" MO="${image%.cpio}" image="$image" >&2
 	[ -z "$words" ] || command=("${selftest_in_mode[@]}" "${words#preempt=}")
-	KDIR=$tree INITRAMFS=$image CONSOLE=$logs/matrix-$name.console \
+	KDIR=$tree INITRAMFS=$image CONSOLE=$console \
 		scripts/vm.sh -t 3600 -c "$cpus" -k "$words" "${command[@]}" | tee "$selftest"
 }
 
@@ -65,7 +66,8 @@ while read -r name fragment cpus words; do
 	if [ -z "$name" ]; then continue; fi
 	if [ $# -gt 0 ] && [[ " $* " != *" $name "* ]]; then continue; fi
 	selftest=$logs/selftest-matrix-$name.ktap
-	rm -f "$selftest"
+	console=$logs/matrix-$name.console
+	rm -f "$selftest" "$console"
 	before="$passed $failed $skipped"
 	stage "self-test, $name" row_results boot </dev/null
 	read -r passed_before failed_before skipped_before <<<"$before"

@@ -88,7 +88,7 @@ impl Heap {
     }
 
     /// Returns the allocated block of this demand that begins at an offset, if there is one. O(1).
-    fn block(&self, block: Offset, demand: Demand) -> Option<Run> {
+    fn block_at(&self, block: Offset, demand: Demand) -> Option<Run> {
         let start = Granule::of(block).filter(|start| self.has_block(*start, demand))?;
         Some(Run {
             start,
@@ -103,7 +103,7 @@ impl Heap {
     ///
     /// The rule that a free of the block would break.
     fn find(&self, block: Offset, demand: Demand) -> Result<Run, BadFree> {
-        self.block(block, demand)
+        self.block_at(block, demand)
             .ok_or_else(|| self.runs.tables.bad_free(block))
     }
 
@@ -300,7 +300,7 @@ unsafe impl BackingHeap for Heap {
         let mut freed = 1;
         // Blocks that lie side by side become one run, which is freed once.
         for block in rest {
-            let Some(next) = self.block(*block, demand) else {
+            let Some(next) = self.block_at(*block, demand) else {
                 break;
             };
             if next.start.region() != run.start.region() {
@@ -328,7 +328,7 @@ unsafe impl BackingHeap for Heap {
     fn resize(&mut self, block: Offset, layout: Layout, new: Layout) -> bool {
         self.runs.work = Work::default();
         let (demand, new) = (Demand::of(&layout), Demand::of(&new));
-        let Some(run) = self.block(block, demand) else {
+        let Some(run) = self.block_at(block, demand) else {
             return false;
         };
         if run.start.index() & (new.align - 1) != 0 {

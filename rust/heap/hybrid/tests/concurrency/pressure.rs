@@ -8,7 +8,10 @@ use crate::{
     hybrid::Heap,
     size_class::MagazineKind,
     testing::{
-        checked_machine::Machine,
+        checked_machine::{
+            Machine,
+            kind, //
+        },
         heaps::{
             TestHeap,
             on_each_heap, //
@@ -35,6 +38,8 @@ on_each_heap! {
     a_refused_request_reserves_nothing_for_magazines,
     an_empty_pool_behaves_like_a_new_one_after_a_shrink,
     a_shrink_makes_a_cpu_without_capacity_forget_that_a_magazine_could_not_grow,
+    a_full_magazine_in_a_pool_without_a_depot_is_no_failure_to_grow,
+    a_resize_that_no_region_can_hold_flushes_nothing,
     an_idle_cpu_loses_its_reserve_to_a_cpu_that_cannot_grow_a_magazine,
     a_cpu_that_cannot_be_reached_keeps_its_reserve,
     a_request_is_refused_as_busy_after_ten_pauses_for_an_unreachable_cpu,
@@ -219,6 +224,32 @@ fn a_shrink_makes_a_cpu_without_capacity_forget_that_a_magazine_could_not_grow<H
     machine.engine.shrink();
     assert_eq!(machine.cache(0).grow_failures.load(Relaxed), 0);
     assert_eq!(two(), first);
+    machine.check();
+}
+
+fn a_full_magazine_in_a_pool_without_a_depot_is_no_failure_to_grow<H: TestHeap>() {
+    let machine = Machine::<H>::new(1, 256 << 10);
+    let limit = machine.cache(0).limit(kind::<H>(16));
+    // The budget has room for the limit, and the last block finds the magazine full.
+    let blocks = machine.allocate_all(16, limit + 1);
+    machine.engine.shrink();
+    machine.free_all(blocks);
+    assert_eq!(machine.capacity(0, 16), limit);
+    assert_eq!(machine.cache(0).grow_failures.load(Relaxed), 0);
+}
+
+fn a_resize_that_no_region_can_hold_flushes_nothing<H: TestHeap>() {
+    let machine = Machine::<H>::new(1, 1 << 20);
+    let block = machine.allocate(64);
+    let cached = machine.held(0, 64);
+    assert!(!cached.is_empty());
+    let (small, large) = (layout(64, 8), layout((1 << 20) + 1, 8));
+    let mut cost = Cost::default();
+    // SAFETY: The block is live with the layout of 64 bytes, the new layout has the same alignment, and nothing uses the
+    // block.
+    let resized = unsafe { (machine.engine).resize(machine.block(block), small, large, &mut cost) };
+    assert!(!resized);
+    assert_eq!(machine.held(0, 64), cached);
     machine.check();
 }
 

@@ -17,6 +17,7 @@ use crate::{
         Slot,
         magazine::BLOCKS_MAX, //
     },
+    per_cpu::PerCpu,
     size_class::MagazineKind,
     testing::{
         HostMemory,
@@ -318,6 +319,19 @@ fn the_caches_of_small_pools_are_small() {
         assert_eq!(CacheSize::for_pool::<Heap>(pool), CacheSize::full::<Heap>());
     }
     assert_eq!(CpuCache::bytes(CacheSize::full::<Heap>()), 18_496);
+}
+
+#[test]
+fn the_epoch_changes_when_an_older_block_is_removed() {
+    let machine = Machine::new(1, 1 << 20);
+    machine.free_all(machine.allocate_all(PAGE_BYTES, 3));
+    let removed = machine.engine.per_cpu.with_local(|cache| {
+        let epoch = cache.epoch();
+        let removed = cache.remove_below(kind::<Heap>(PAGE_BYTES), 1);
+        assert_ne!(cache.epoch(), epoch);
+        removed
+    });
+    assert!(removed.flatten().is_some());
 }
 
 #[test]
