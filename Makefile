@@ -89,12 +89,12 @@ help:
 	@printf '%s\n' \
 	'Start here:' \
 	'* help            - this list' \
-	'  sim             - stress every engine except slub in a host process; needs only cargo' \
+	'  sim             - stress every engine except slub in a host process; needs only cargo and a linker' \
 	'  run             - boot the lab kernel and stress every engine through /dev/slablab' \
 	'  doctor          - show which requirements of run this machine lacks, and what to type; installs nothing' \
 	'  shell           - boot the lab kernel with the module loaded and open a prompt' \
 	'  debug           - as shell, but the machine waits for gdb (docs/debugging.md)' \
-	'  course          - list the exercises of the course, in which you write an allocator; needs only cargo' \
+	'  course          - list the exercises of the course, in which you write an allocator; needs only cargo and a linker' \
 	'  grade           - grade the submission in the folder DIR= in a virtual machine; writes to build/out/grade/' \
 	'  replay          - replay traces on every engine and compare them; writes to build/out/' \
 	'  report          - replay traces and write an HTML page with every step; writes to build/out/' \

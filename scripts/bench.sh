@@ -5,8 +5,8 @@
 #
 #   bench.sh MODULE COMMAND [--brief]
 #
-# Machines with one and with two CPUs count instructions, so their figures do not depend on other load and
-# are the same in each run. A machine with 2 GiB measures 100,000 fragments. If KVM works, another machine
+# Machines with one and with two CPUs count instructions, so their figures do not depend on other load, and
+# differ by a few thousandths between runs. A machine with 2 GiB measures 100,000 fragments. If KVM works, another machine
 # measures nanoseconds. The script fails when a block or an engine's metadata is wrong, never because of a
 # figure.
 

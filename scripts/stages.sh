@@ -43,8 +43,8 @@ once() {
 	fi
 }
 
-# The command that runs the self-test in the machine. The other one fails unless the kernel is in the preemption mode that
-# the next word names.
+# The command that runs the self-test in the machine. selftest_in_mode runs it, too, but fails first if the kernel is not
+# in the preemption mode that its next argument names.
 selftest_command=(slablab selftest --ktap --module /lib/slablab.ko)
 # shellcheck disable=SC2016,SC2034 # the guest's shell expands $0; some of the scripts use it
 selftest_in_mode=(sh -c "grep -F "'"($0)"'" /sys/kernel/debug/sched/preempt >&2 && exec ${selftest_command[*]}")

@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Tests slablab in an arm64 machine, stage by stage: the index masks of slab_heap, the self-test, the latency of
-# preemption, the offsets of each engine compared with those of sim on this machine, and the benches. The last line is
-# "N passed, N failed".
+# Tests slablab in an arm64 machine, stage by stage: the index masks of slab_heap, the prompt, the self-test, the latency
+# of preemption, the memory budgets, the offsets of each engine compared with those of sim on this machine, and the
+# benches. The last line is "N passed, N failed, N skipped".
 #
 # KDIR= names a built arm64 kernel. The script is not a part of `make test`, which tests the architecture of this machine.
 

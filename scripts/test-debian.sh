@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # Runs the self-test on kernels of Debian, in each preemption mode of a kernel with PREEMPT_DYNAMIC. The last line is
-# "N passed, N failed".
+# "N passed, N failed, N skipped".
 #
 #   test-debian.sh [KERNEL]...     the default is debian and debian-rt; `make help` has the values of KERNEL=
 #

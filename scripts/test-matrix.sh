@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # Runs the self-test on kernels with other options than the lab kernel, and on other numbers of CPUs. Each kernel is
-# built once, in the cache. The last lines are a table of the results and "N passed, N failed".
+# built once, in the cache. The last lines are a table of the results and "N passed, N failed, N skipped".
 #
 #   test-matrix.sh [ROW]...        runs these rows of the list below (all)
 
